@@ -1,0 +1,1 @@
+"""The DeepMedix-R1 inference service: a chest radiograph in, a grounded reading out."""

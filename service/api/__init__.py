@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out: routes, negotiation, problems, admission, streaming, cancellation."""

@@ -1,0 +1,31 @@
+"""The service's own Prometheus metrics, on the same registry as vLLM's.
+
+No label ever holds a UID, a path with parameters or any other text of the caller.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter(
+    "deepmedix_requests_total", "Requests answered, 499 = the caller left.", ["route", "code"]
+)
+REQUEST_SECONDS = Histogram(
+    "deepmedix_request_seconds",
+    "Time from a request's first byte to the reply's last.",
+    ["route"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120),
+)
+STAGE_SECONDS = Histogram(
+    "deepmedix_stage_seconds",
+    "Time of one stage of a request.",
+    ["stage"],
+    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120),
+)
+PROBLEMS = Counter("deepmedix_problems_total", "Problems returned, by their code.", ["code"])
+NOTICES = Counter(
+    "deepmedix_notices_total", "Notices in replies (parse anomalies, film warnings).", ["code"]
+)
+TOKENS = Counter("deepmedix_tokens_total", "Tokens of prompts and replies.", ["kind"])
+ADMITTED = Gauge("deepmedix_requests_in_progress", "Requests at work or waiting.")
+READY = Gauge("deepmedix_ready", "1 when the service is ready to answer.")

@@ -1,0 +1,156 @@
+"""Pure ASGI layers round every request: its identity, its record, the cap on its body."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import metrics
+from service.api.problems import (
+    ClientDisconnectedError,
+    body_too_large,
+    internal_error,
+    problem_response,
+)
+from service.problem import Problem
+
+ACCESS = logging.getLogger("deepmedix.access")
+ERRORS = logging.getLogger("deepmedix.errors")
+
+# Hexadecimal and dashes only: room for a UUID, none for a patient's name or a DICOM UID.
+_REQUEST_ID = re.compile(r"[0-9a-fA-F-]{16,64}")
+
+
+class RequestRecord:
+    """Give every request an id, safe headers, a metric, a log line and an answer.
+
+    The log line holds method, route and status, never the query, which may hold what a
+    patient was examined for. An unforeseen exception is logged by its class and place, without
+    its text, and answered as ``internal-error``.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status: int | None = None
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        async def answer(problem: Problem) -> None:
+            metrics.PROBLEMS.labels(code=problem.code).inc()
+            if status is None:
+                await problem_response(problem, request_id)(scope, receive, send_with_headers)
+
+        outcome: int | None = None
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except (ClientDisconnectedError, ClientDisconnect):
+            outcome = 499
+        except Problem as problem:
+            await answer(problem)
+        except Exception as error:
+            log_failure(error, request_id)
+            await answer(internal_error())
+            outcome = 500
+        finally:
+            # No status at all: the server cancelled the task before an answer was begun.
+            code = outcome or status or 499
+            _record(scope, code, time.perf_counter() - started, request_id)
+
+
+class BodyCap:
+    """Refuse a body over the cap while it is being read, whatever its headers say.
+
+    Parameters
+    ----------
+    limit
+        Bytes.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request.
+
+        Raises
+        ------
+        Problem
+            ``body-too-large`` (413), from within the reading of the body.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._limit:
+            raise body_too_large(self._limit)
+        read = 0
+
+        async def receive_capped() -> Message:
+            nonlocal read
+            message = await receive()
+            if message["type"] == "http.request":
+                read += len(message.get("body", b""))
+                if read > self._limit:
+                    raise body_too_large(self._limit)
+            return message
+
+        await self._app(scope, receive_capped, send)
+
+
+def log_failure(error: BaseException, request_id: str) -> None:
+    """Log an unforeseen exception's class and place; its text may hold the caller's."""
+    chain: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(chain) < 8:
+        frames = traceback.extract_tb(current.__traceback__)[-6:]
+        places = " < ".join(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames))
+        chain.append(f"{type(current).__qualname__} at {places}")
+        current = current.__cause__ or current.__context__
+    ERRORS.error("request %s failed: %s", request_id, "; from ".join(chain))
+
+
+def route_of(scope: Scope) -> str:
+    """Return the path of the route that answered, for labels and logs."""
+    route: Any = scope.get("route")
+    path = getattr(route, "path", None)
+    return path if isinstance(path, str) else "unmatched"
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _record(scope: Scope, code: int, seconds: float, request_id: str) -> None:
+    route = route_of(scope)
+    metrics.REQUESTS.labels(route=route, code=str(code)).inc()
+    metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
+    method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
+    level = logging.DEBUG if route in ("/livez", "/readyz", "/metrics") else logging.INFO
+    ACCESS.log(level, "%s %s %d %.3fs %s", method, route, code, seconds, request_id)

@@ -1,0 +1,278 @@
+"""Problems that HTTP itself gives rise to, and every problem's document (RFC 9457).
+
+Documents hold our own words only: never the caller's input, never an exception's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.problem import Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+
+_BOUNDS = ("ge", "gt", "le", "lt", "min_length", "max_length")
+
+
+class FieldProblem(BaseModel):
+    """One field of the request that cannot be used."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str = Field(
+        description="Name of the field as documented, or `unknown` for a field that has no "
+        "meaning here.",
+        examples=["temperature"],
+    )
+    kind: str = Field(
+        description="Kind of error, as pydantic names them.", examples=["less_than_equal"]
+    )
+    bound: float | None = Field(
+        default=None,
+        description="The bound that was not kept, where the kind has one.",
+        examples=[2.0],
+    )
+
+    @classmethod
+    def of(cls, field: str, error: Mapping[str, Any]) -> FieldProblem:
+        """From one of pydantic's errors; of what was sent nothing is taken over."""
+        context = error.get("ctx") or {}
+        bound = next((context[name] for name in _BOUNDS if name in context), None)
+        return cls(
+            field=field,
+            kind=error["type"],
+            bound=float(bound) if isinstance(bound, int | float) else None,
+        )
+
+
+class ProblemDocument(BaseModel):
+    """The body of every error, RFC 9457 with a stable `code`."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(
+        description="URN of the kind of problem.",
+        examples=["urn:deepmedix:problem:not-a-chest-radiograph"],
+    )
+    title: str = Field(
+        description="What is wrong, in one sentence. Never holds text of the request.",
+        examples=["The film's own header says that it is not a chest radiograph."],
+    )
+    status: int = Field(description="The HTTP status, once more.", examples=[422])
+    detail: str = Field(
+        description="What the caller can do about it.",
+        examples=["Send a chest radiograph, or set allow_other_anatomy=true."],
+    )
+    code: str = Field(
+        description="Stable identifier of the problem, listed in docs/errors.md.",
+        examples=["not-a-chest-radiograph"],
+    )
+    request_id: str | None = Field(
+        None,
+        description="The reply's X-Request-Id, to be quoted when asking for help.",
+        examples=["0d9f1c1e5a0b4a0fb2f4c9f0a1b2c3d4"],
+    )
+    errors: list[FieldProblem] | None = Field(
+        None,
+        description="The fields at fault, for `invalid-field` only.",
+        examples=[[{"field": "temperature", "kind": "less_than_equal", "bound": 2.0}]],
+    )
+
+
+class InvalidFields(Problem):
+    """One or several fields of the request cannot be used (422)."""
+
+    def __init__(self, errors: list[FieldProblem], known: list[str]) -> None:
+        super().__init__(
+            "invalid-field",
+            422,
+            "A field of the request cannot be used.",
+            f"See `errors` for which and why. The fields known here: {', '.join(known)}.",
+        )
+        self.errors = errors
+        self.known = known
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (InvalidFields, (self.errors, self.known))
+
+
+class ClientDisconnectedError(Exception):
+    """The caller went away; nobody is left to answer. Counted as 499."""
+
+
+def malformed_request(advice: str) -> Problem:
+    """Return the 400 for a body that is not what its Content-Type says."""
+    return Problem("malformed-request", 400, "The request's body cannot be parsed.", advice)
+
+
+def fields_in_two_places() -> Problem:
+    """Return the 400 for fields in the query beside a form or a JSON body."""
+    return Problem(
+        "fields-in-two-places",
+        400,
+        "Fields came both in the query and in the body.",
+        "Put every field into the form or the JSON object; use the query only with a raw body.",
+    )
+
+
+def missing_image() -> Problem:
+    """Return the 400 for a request without a film."""
+    return Problem(
+        "missing-image",
+        400,
+        "The request holds no image.",
+        "Send `image` at least once, or one film as the whole body.",
+    )
+
+
+def too_many_images(limit: int) -> Problem:
+    """Return the 422 for more films than the service takes at once."""
+    return Problem(
+        "too-many-images",
+        422,
+        "The request holds too many images.",
+        f"Send at most {limit} in one request.",
+    )
+
+
+def not_acceptable(offered: tuple[str, ...]) -> Problem:
+    """Return the 406 for an Accept header that none of our formats meets."""
+    return Problem(
+        "not-acceptable",
+        406,
+        "None of the formats that the Accept header names is available here.",
+        f"Ask for one of: {', '.join(offered)}.",
+    )
+
+
+def unsupported_body(taken: tuple[str, ...]) -> Problem:
+    """Return the 415 for a body of a type that is not taken."""
+    return Problem(
+        "unsupported-body",
+        415,
+        "The request's Content-Type is not one that is taken here.",
+        f"Send one of: {', '.join(taken)}.",
+    )
+
+
+def body_too_large(limit: int) -> Problem:
+    """Return the 413 for a body over the cap."""
+    return Problem(
+        "body-too-large",
+        413,
+        "The request's body is larger than this service takes.",
+        f"Send at most {limit} bytes.",
+    )
+
+
+def body_timeout() -> Problem:
+    """Return the 408 for a body that arrives too slowly."""
+    return Problem(
+        "body-timeout",
+        408,
+        "The request's body did not arrive in time.",
+        "Send it again over a faster connection, or compressed (JPEG 2000 lossless, for one).",
+    )
+
+
+def too_many_requests(retry_after: int) -> Problem:
+    """Return the 429 for a request beyond the bound of the queue."""
+    return Problem(
+        "too-many-requests",
+        429,
+        "The service has as many requests waiting as it takes.",
+        "Send the request again after the number of seconds in Retry-After.",
+        retry_after=retry_after,
+    )
+
+
+def not_ready(retry_after: int) -> Problem:
+    """Return the 503 while the engine starts or is being warmed up."""
+    return Problem(
+        "not-ready",
+        503,
+        "The service is still starting.",
+        "Wait until GET /readyz answers 200.",
+        retry_after=retry_after,
+    )
+
+
+def start_failed() -> Problem:
+    """Return the 503 after a start that failed."""
+    return Problem(
+        "start-failed",
+        503,
+        "The service could not start its engine.",
+        "The operator finds the reason in the log; `deepmedix doctor` says how to mend it.",
+    )
+
+
+def shutting_down(retry_after: int) -> Problem:
+    """Return the 503 while running requests are being finished before the stop."""
+    return Problem(
+        "shutting-down",
+        503,
+        "The service is shutting down.",
+        "Send the request again; another instance, or the restarted one, will answer.",
+        retry_after=retry_after,
+    )
+
+
+def internal_error() -> Problem:
+    """Return the 500 for what nobody foresaw."""
+    return Problem(
+        "internal-error",
+        500,
+        "The service failed on this request.",
+        "Report it with the request_id; the log holds the place, never the content.",
+    )
+
+
+def not_found() -> Problem:
+    """Return the 404."""
+    return Problem(
+        "not-found", 404, "There is nothing at this path.", "GET /docs lists what there is."
+    )
+
+
+def method_not_allowed() -> Problem:
+    """Return the 405."""
+    return Problem(
+        "method-not-allowed",
+        405,
+        "This path does not take that method.",
+        "GET /docs lists what each path takes.",
+    )
+
+
+def document(problem: Problem, request_id: str | None = None) -> dict[str, Any]:
+    """Return the RFC 9457 document of a problem."""
+    errors = problem.errors if isinstance(problem, InvalidFields) else None
+    body = ProblemDocument(
+        type=f"urn:deepmedix:problem:{problem.code}",
+        title=problem.title,
+        status=problem.status,
+        detail=problem.advice,
+        code=problem.code,
+        request_id=request_id,
+        errors=errors,
+    )
+    return body.model_dump(exclude_none=True)
+
+
+def problem_response(problem: Problem, request_id: str | None = None) -> JSONResponse:
+    """Return a problem as an HTTP reply."""
+    headers = {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
+    return JSONResponse(
+        document(problem, request_id),
+        status_code=problem.status,
+        headers=headers,
+        media_type=MEDIA_TYPE,
+    )

@@ -1,0 +1,130 @@
+"""What the routes share: decoder, engine, admission, and the state of the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import StrEnum
+
+from service.api import metrics
+from service.api.admission import Admission
+from service.api.problems import not_ready, shutting_down, start_failed
+from service.api.warm_up import warm_up
+from service.engine import Engine
+from service.problem import Problem
+from service.radiograph import RadiographDecoder
+from service.settings import Settings
+
+LOG = logging.getLogger("deepmedix")
+
+
+class State(StrEnum):
+    """Where the service stands between its start and its stop."""
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    DRAINING = "draining"
+
+
+class Service:
+    """The running parts behind the routes, started and stopped as one.
+
+    Parameters
+    ----------
+    settings
+        Limits and waiting times.
+    decoder
+        Opens films, in processes of its own.
+    engine
+        Runs the model.
+    """
+
+    def __init__(self, settings: Settings, decoder: RadiographDecoder, engine: Engine) -> None:
+        self.settings = settings
+        self.decoder = decoder
+        self.engine = engine
+        self.state = State.STARTING
+        self.failure: BaseException | None = None
+        self.started = asyncio.Event()
+        self.admission = Admission(
+            max_concurrency=settings.max_concurrency,
+            max_queue=settings.max_queue,
+            retry_after=settings.retry_after,
+        )
+
+    @property
+    def max_images(self) -> int:
+        """Most films of one request: as set, and as the checkpoint reads at once."""
+        return min(self.settings.limit_images, self.engine.manifest.max_images)
+
+    @property
+    def why_failed(self) -> str:
+        """Why the start failed, for the operator; the engine's errors say how to mend it."""
+        if isinstance(self.failure, Problem):
+            return f"{self.failure.title} {self.failure.advice}"
+        return f"{type(self.failure).__name__}: {self.failure}"
+
+    async def start(self) -> None:
+        """Start decoder and engine, read one blank film, and declare the service ready.
+
+        A failure is kept in ``failure`` rather than raised: the service goes on to answer
+        ``/livez``, and 503 elsewhere, until whoever runs it decides.
+        """
+        try:
+            LOG.info("starting the film decoder")
+            await self.decoder.start()
+            LOG.info("starting the engine with %s", self.engine.manifest.name)
+            await self.engine.start()
+            LOG.info("warming up with one blank film")
+            await warm_up(self.engine, self.decoder)
+        except Exception as error:
+            self.failure = error
+            self.state = State.FAILED
+        else:
+            if self.state is State.STARTING:
+                self.state = State.READY
+                metrics.READY.set(1)
+        finally:
+            self.started.set()
+
+    def drain(self) -> None:
+        """Take no new request; those running go on."""
+        self.state = State.DRAINING
+        self.admission.draining = True
+        metrics.READY.set(0)
+
+    async def stop(self) -> None:
+        """Stop engine and decoder, whatever state they are in."""
+        self.drain()
+        try:
+            await self.engine.stop()
+        finally:
+            await self.decoder.close()
+
+    def check_state(self) -> None:
+        """Raise the 503 that fits, unless the service takes requests.
+
+        Raises
+        ------
+        Problem
+            ``not-ready``, ``start-failed`` or ``shutting-down``.
+        """
+        retry_after = self.settings.retry_after
+        if self.state is State.STARTING:
+            raise not_ready(retry_after)
+        if self.state is State.FAILED:
+            raise start_failed()
+        if self.state is State.DRAINING:
+            raise shutting_down(retry_after)
+
+    async def check_ready(self) -> None:
+        """Raise the 503 that fits, unless the engine is healthy and requests are taken.
+
+        Raises
+        ------
+        Problem
+            As ``check_state``, and ``engine-unavailable``.
+        """
+        self.check_state()
+        await self.engine.check_health()

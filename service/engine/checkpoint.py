@@ -1,0 +1,286 @@
+"""Find a checkpoint's manifest and hold it against the checkpoint's own files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from service.engine.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    ManifestError,
+    manifest_json,
+    parse_manifest,
+)
+
+SHIPPED_MANIFESTS = Path(__file__).parent.parent / "checkpoints"
+"""Folder of the manifests that ship with the program, one file each."""
+
+_LOADED = frozenset(
+    {".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".bin", ".pt", ".pth"}
+)
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+
+
+def load_manifest(model: str) -> tuple[Manifest, str]:
+    """Return the manifest of a checkpoint and its SHA-256, after verifying the checkpoint.
+
+    For a folder, the files it holds are those the manifest lists, with equal digests, and the
+    model, processor and tokenizer configs agree with it. For a hub id whose manifest ships with
+    the program, the engine verifies the configs when it loads them.
+
+    Parameters
+    ----------
+    model
+        Folder of a checkpoint, or a hub id.
+
+    Raises
+    ------
+    ManifestError
+        When the manifest is missing, malformed or contradicts the checkpoint.
+    """
+    folder = checkpoint_folder(model)
+    path = folder / MANIFEST_FILE if folder else shipped_manifest(model)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(
+            f"{path} is missing or cannot be read. A checkpoint needs a manifest that states its "
+            "prompts, pixels and box space: have training write it, or write it by hand as "
+            "docs/manifest.md describes."
+        ) from error
+    manifest = parse_manifest(data, str(path))
+    if folder:
+        verify_files(folder, manifest)
+        verify_configs(folder, manifest)
+    return manifest, hashlib.sha256(data).hexdigest()
+
+
+def checkpoint_folder(model: str) -> Path | None:
+    """Return the folder that a model's name stands for; ``None`` for a hub id.
+
+    Raises
+    ------
+    ManifestError
+        When it is neither a folder nor shaped like a hub id.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if _HUB_ID.match(model) and not folder.exists():
+        return None
+    raise ManifestError(
+        f"There is no checkpoint folder {model}. Set DEEPMEDIX_MODEL to a folder that holds one, "
+        "or to a hub id such as Qika/DeepMedix-R1; `make checkpoint` makes the embedded one."
+    )
+
+
+def shipped_manifest(model: str) -> Path:
+    """Return the file of the manifest that ships with the program for a hub id.
+
+    Raises
+    ------
+    ManifestError
+        When there is none.
+    """
+    names = []
+    for path in sorted(SHIPPED_MANIFESTS.glob("*.json")):
+        name = parse_manifest(path.read_bytes(), str(path)).name
+        if name == model:
+            return path
+        names.append(name)
+    raise ManifestError(
+        f"No manifest ships with the program for {model} (there is one for {', '.join(names)}), "
+        "and there is no folder of that name. Download the checkpoint to a folder, add a "
+        f"{MANIFEST_FILE} as docs/manifest.md describes, and set DEEPMEDIX_MODEL to the folder."
+    )
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file that loading a checkpoint folder may read, by name."""
+    return {name: _sha256(folder / name) for name in _loaded_files(folder)}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write the manifest into a finished checkpoint folder, with the digests of its files.
+
+    Raises
+    ------
+    ManifestError
+        When the manifest contradicts the folder's configs.
+    """
+    complete = manifest.model_copy(update={"files": hash_files(folder)})
+    verify_configs(folder, complete)
+    path = folder / MANIFEST_FILE
+    path.write_text(manifest_json(complete), encoding="utf-8")
+    return path
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Compare the folder's files with those that the manifest lists.
+
+    Raises
+    ------
+    ManifestError
+        When a file is missing, is not listed or has another digest; every one is named.
+    """
+    present = set(_loaded_files(folder))
+    listed = manifest.files
+    faults = [f"{name} is missing" for name in sorted(set(listed) - present)]
+    faults += [f"{name} is not listed" for name in sorted(present - set(listed))]
+    faults += [
+        f"{name} is not the file that the manifest was written for"
+        for name in sorted(present & set(listed))
+        if _sha256(folder / name) != listed[name]
+    ]
+    if not any(name.endswith(".safetensors") for name in present):
+        faults.append("there are no weights (*.safetensors)")
+    if faults:
+        raise ManifestError(
+            f"{folder} and the `files` of its {MANIFEST_FILE} disagree: {'; '.join(faults)}. "
+            "Restore the checkpoint as it was published; if the change is meant, write the "
+            "manifest again (service.engine.write_manifest)."
+        )
+
+
+def verify_configs(folder: Path, manifest: Manifest) -> None:
+    """Compare the folder's model, processor and tokenizer configs with the manifest.
+
+    Raises
+    ------
+    ManifestError
+        When they disagree; every disagreement is named.
+    """
+    faults: list[str] = []
+    config = _read(folder / "config.json")
+    faults += _config_faults(config, manifest)
+    faults += _processor_faults(_processor_config(folder), manifest)
+    if not _has_chat_template(folder):
+        faults.append("there is no chat template (chat_template.jinja)")
+    if faults:
+        raise ManifestError(
+            f"{folder / MANIFEST_FILE} contradicts the checkpoint: {'; '.join(faults)}. "
+            "Correct the manifest, or restore the checkpoint's config files."
+        )
+
+
+def verify_loaded_config(config: Mapping[str, Any], manifest: Manifest) -> None:
+    """Compare the model config that the engine has loaded with the manifest.
+
+    Raises
+    ------
+    ManifestError
+        When they disagree; every disagreement is named.
+    """
+    faults = _config_faults(config, manifest)
+    if faults:
+        raise ManifestError(
+            f"The manifest of {manifest.name} contradicts the checkpoint: {'; '.join(faults)}. "
+            "Serve the checkpoint that the manifest was written for, or correct the manifest."
+        )
+
+
+def context_length(folder: Path) -> int | None:
+    """Return the positions that a checkpoint folder's model can address, where its config says."""
+    return _context(_read(folder / "config.json"))
+
+
+def _context(config: Mapping[str, Any]) -> int | None:
+    positions = (config.get("text_config") or config).get("max_position_embeddings")
+    return positions if isinstance(positions, int) else None
+
+
+def _config_faults(config: Mapping[str, Any], manifest: Manifest) -> list[str]:
+    faults = []
+    if manifest.architecture not in (config.get("architectures") or []):
+        faults.append(f"config.json does not name the architecture {manifest.architecture}")
+    vision = config.get("vision_config") or {}
+    # Qwen2.5-VL's own defaults where the config leaves them out.
+    for field, key, default in (
+        ("patch_size", "patch_size", 14),
+        ("merge_size", "spatial_merge_size", 2),
+    ):
+        stated, expected = vision.get(key, default), getattr(manifest.pixels, field)
+        if stated != expected:
+            faults.append(
+                f"pixels.{field} is {expected}, but config.json's vision_config.{key} is {stated}"
+            )
+    context = _context(config)
+    if context is not None and manifest.sampling.max_tokens >= context:
+        faults.append(
+            f"sampling.max_tokens is {manifest.sampling.max_tokens}, which leaves no room for a "
+            f"prompt in the {context} positions of config.json"
+        )
+    return faults
+
+
+def _processor_faults(processor: Mapping[str, Any], manifest: Manifest) -> list[str]:
+    size = processor.get("size") or {}
+    pixels = manifest.pixels
+    stated: dict[str, Any] = {
+        # Where both spellings are there, the explicit one leads, as in transformers.
+        "min_pixels": processor.get("min_pixels") or size.get("shortest_edge") or 56 * 56,
+        "max_pixels": processor.get("max_pixels") or size.get("longest_edge") or 28 * 28 * 1280,
+        "patch_size": processor.get("patch_size", 14),
+        "merge_size": processor.get("merge_size", 2),
+    }
+    if pixels.override_processor:
+        del stated["min_pixels"], stated["max_pixels"]
+    return [
+        f"pixels.{field} is {getattr(pixels, field)}, but the processor config says {value}"
+        for field, value in stated.items()
+        if value != getattr(pixels, field)
+    ]
+
+
+def _processor_config(folder: Path) -> Mapping[str, Any]:
+    """The image processor's settings, from either of the two files that transformers reads."""
+    whole = folder / "processor_config.json"
+    if whole.is_file():
+        nested = _read(whole).get("image_processor")
+        if isinstance(nested, dict):
+            return nested
+    return _read(folder / "preprocessor_config.json")
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    if (folder / "chat_template.json").is_file():
+        return True
+    tokenizer = folder / "tokenizer_config.json"
+    return tokenizer.is_file() and bool(_read(tokenizer).get("chat_template"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ManifestError(
+            f"{path} is missing or cannot be read: the checkpoint is not whole. Restore it."
+        ) from error
+    except ValueError as error:
+        raise ManifestError(f"{path} is not valid JSON. Restore the checkpoint.") from error
+    if not isinstance(content, dict):
+        raise ManifestError(f"{path} is not a JSON object. Restore the checkpoint.")
+    return content
+
+
+def _loaded_files(folder: Path) -> list[str]:
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in _LOADED
+        and path.is_file()
+        and path.name != MANIFEST_FILE
+        and not path.name.startswith(".")
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

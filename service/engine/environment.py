@@ -1,0 +1,68 @@
+"""The environment variables that vLLM and its companions read, set before they are imported."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+PLUGINS = "vllm.platform_plugins"
+"""Group of entry points that vLLM loads in each of its processes, before all else."""
+
+PLUGIN = "deepmedix"
+"""Name of this project's entry point in it."""
+
+_QUIET = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONWARNINGS": "ignore::FutureWarning",  # vLLM's own, of torch
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    # Below that, vLLM reports its own defaults; failures come as exceptions all the same.
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+def prepare_environment(*, local: bool) -> None:
+    """Set what the operator has not set: no telemetry, quiet logs, no network for a local folder.
+
+    Parameters
+    ----------
+    local
+        Whether the checkpoint is a folder of this machine.
+    """
+    for name, value in (_QUIET | _OFFLINE if local else _QUIET).items():
+        os.environ.setdefault(name, value)
+    # PYTHONWARNINGS reaches only the processes that are started from here.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
+    # Where the operator lists the plugins to load, the repair must still be among them.
+    plugins = os.environ.get("VLLM_PLUGINS")
+    if plugins is not None and PLUGIN not in plugins.split(","):
+        os.environ["VLLM_PLUGINS"] = f"{plugins},{PLUGIN}"
+
+
+def prepare_cpu(*, tensor_parallel_size: int) -> None:
+    """Lay out the CPU engine's processes and threads, where the operator has not.
+
+    One process for the engine's core and its only worker: the second would cost as long to start
+    as the first. Its threads leave one core for the service.
+    """
+    if tensor_parallel_size == 1:
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() - 1)))
+
+
+def kv_cache_is_set() -> bool:
+    """Whether the environment already says how much memory the CPU engine's cache takes."""
+    return bool(os.environ.get("VLLM_CPU_KVCACHE_SPACE"))
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1

@@ -1,0 +1,343 @@
+"""vLLM in this process: the front end here, the model in the processes that it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import multiprocessing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import fields
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from service.engine.arguments import (
+    Machine,
+    check_arguments,
+    engine_arguments,
+    image_limit,
+    weights_size,
+)
+from service.engine.checkpoint import (
+    checkpoint_folder,
+    context_length,
+    load_manifest,
+    verify_loaded_config,
+)
+from service.engine.environment import (
+    PLUGIN,
+    PLUGINS,
+    kv_cache_is_set,
+    prepare_cpu,
+    prepare_environment,
+)
+from service.engine.manifest import Manifest
+from service.engine.prompt import PromptBuilder
+from service.engine.protocol import (
+    Delta,
+    EngineUnavailable,
+    GenerationRequest,
+    RequestRefused,
+    Usage,
+)
+from service.engine.settings import (
+    EngineArgumentError,
+    EngineNotInstalledError,
+    EngineSettings,
+)
+from service.engine.torchvision_schemas import register
+
+_SUPPRESSED = -100.0
+"""Added to the logit of a token that must never be sampled."""
+
+
+class VllmEngine:
+    """Meets :class:`service.engine.protocol.Engine` with vLLM's ``AsyncLLM``.
+
+    Making one reads and verifies the manifest; vLLM is imported and the checkpoint loaded by
+    :meth:`start`.
+
+    Parameters
+    ----------
+    settings
+        Which checkpoint to serve, and how.
+
+    Raises
+    ------
+    ManifestError
+        When the manifest is missing or contradicts the checkpoint.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._manifest, self._manifest_sha256 = load_manifest(settings.model)
+        self._folder = checkpoint_folder(settings.model)
+        self._engine: Any = None
+        self._loaded: Any = None
+        self._prompts: PromptBuilder | None = None
+        self._starting: asyncio.Future[None] | None = None
+        self._stopped = False
+        self._numbers = itertools.count()
+
+    @property
+    def manifest(self) -> Manifest:
+        """Conventions and facts of the checkpoint that is served."""
+        return self._manifest
+
+    @property
+    def manifest_sha256(self) -> str:
+        """Digest of the manifest's bytes, in hexadecimal."""
+        return self._manifest_sha256
+
+    async def start(self) -> None:
+        """Load the checkpoint; returns when requests can be taken.
+
+        The event loop stays free meanwhile.
+
+        Raises
+        ------
+        EngineArgumentError
+            When an engine argument is unknown or cannot be used.
+        EngineNotInstalledError
+            When vLLM, or what it needs of this program, is not installed.
+        ManifestError
+            When the manifest contradicts what was loaded.
+        """
+        if self._engine is not None:
+            return
+        self._stopped = False
+        self._starting = asyncio.ensure_future(asyncio.to_thread(self._load))
+        # Shielded: a thread cannot be cancelled, and stop() must be able to wait for it.
+        await asyncio.shield(self._starting)
+        self._prompts = self._prompt_builder(self._loaded)
+        self._engine = self._loaded
+
+    async def stop(self) -> None:
+        """Abort what runs and free everything; safe to call in any state."""
+        self._stopped = True
+        self._engine = None
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            await _give_up(starting)
+        engine, self._loaded = self._loaded, None
+        if engine is None:
+            return
+        if engine.output_handler is not None:
+            engine.output_handler.cancel()  # else it reports the core's end as a failure
+        await asyncio.to_thread(engine.shutdown)
+        del engine
+        # vLLM's engine is part of cycles, and its finaliser fails when it runs at exit.
+        gc.collect()
+
+    async def check_health(self) -> None:
+        """Return when requests can be taken.
+
+        Raises
+        ------
+        EngineUnavailable
+            When the engine is not started or has died.
+        """
+        engine = self._running()
+        try:
+            await engine.check_health()
+        except Exception as error:
+            raise EngineUnavailable() from error
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """Yield the text as it comes; closing or cancelling the iterator aborts the request.
+
+        Raises
+        ------
+        EngineUnavailable
+            When the engine is not started, has died or takes no further request.
+        TooManyImages, PromptTooLong, RequestRefused
+            When this checkpoint cannot read the request.
+        """
+        engine = self._running()
+        assert self._prompts is not None
+        prompt: dict[str, Any] = {"prompt_token_ids": self._prompts.encode(request)}
+        if request.images:
+            images = [Image.fromarray(image, "RGB") for image in request.images]
+            prompt["multi_modal_data"] = {"image": images}
+        # Names of requests are the callers'; what vLLM aborts by must be unique.
+        name = f"{request.request_id}-{next(self._numbers)}"
+        trace = dict(request.trace_headers) if request.trace_headers else None
+        outputs = engine.generate(prompt, self._sampling(request), name, trace_headers=trace)
+        finished = False
+        try:
+            async with aclosing(_deltas(outputs)) as deltas:
+                async for delta in deltas:
+                    finished = delta.finish_reason is not None
+                    yield delta
+        finally:
+            if not finished:
+                # vLLM aborts by itself, except where it is left while it hands the request over.
+                await asyncio.shield(_abort(engine, name))
+
+    def unfinished_requests(self) -> int:
+        """Return how many requests wait or run in the engine."""
+        return int(self._running().get_num_unfinished_requests())
+
+    def prompt_length(self, request: GenerationRequest) -> int:
+        """Return how many tokens the model reads for a request, images included.
+
+        Raises
+        ------
+        EngineUnavailable
+            When the engine is not started.
+        TooManyImages, PromptTooLong
+            When this checkpoint cannot read the request.
+        """
+        self._running()
+        assert self._prompts is not None
+        return self._prompts.length(self._prompts.encode(request), request)
+
+    def _running(self) -> Any:
+        if self._engine is None:
+            raise EngineUnavailable("The engine is not started.")
+        return self._engine
+
+    def _load(self) -> None:
+        """Import vLLM and build the engine; takes tens of seconds, in a thread of its own."""
+        prepare_environment(local=self._folder is not None)
+        _check_installation(repaired=register())
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        check_arguments(self._settings, (field.name for field in fields(AsyncEngineArgs)))
+        machine = self._machine(cpu=current_platform.is_cpu())
+        arguments = engine_arguments(self._settings, self._manifest, machine)
+        if self._folder is None:
+            arguments.setdefault("revision", self._manifest.revision)
+            arguments.setdefault("tokenizer_revision", arguments["revision"])
+        if machine.cpu:
+            prepare_cpu(tensor_parallel_size=arguments.get("tensor_parallel_size", 1))
+            _inspect_here(self._manifest.architecture)
+        try:
+            config = AsyncEngineArgs(model=self._model(), **arguments).create_engine_config()
+        except (TypeError, ValueError) as error:
+            raise EngineArgumentError(f"vLLM refuses the engine's arguments: {error}") from error
+        if not self._stopped:
+            # Not returned: the thread would keep it alive beyond its shutdown.
+            self._loaded = AsyncLLM.from_vllm_config(config)
+
+    def _model(self) -> str:
+        return str(self._folder) if self._folder is not None else self._settings.model
+
+    def _machine(self, *, cpu: bool) -> Machine:
+        folder: Path | None = self._folder
+        return Machine(
+            cpu=cpu,
+            weights=weights_size(folder) if folder else None,
+            context=context_length(folder) if folder else None,
+            kv_cache_is_set=kv_cache_is_set(),
+        )
+
+    def _prompt_builder(self, engine: Any) -> PromptBuilder:
+        from vllm.renderers.hf import resolve_chat_template
+
+        config = engine.model_config
+        verify_loaded_config(config.hf_config.to_dict(), self._manifest)
+        tokenizer = engine.renderer.tokenizer
+        return PromptBuilder(
+            tokenizer,
+            resolve_chat_template(tokenizer, None, None, model_config=config) or "",
+            self._manifest,
+            max_images=image_limit(self._settings, self._manifest),
+            max_model_len=config.max_model_len,
+        )
+
+    def _sampling(self, request: GenerationRequest) -> Any:
+        from vllm.sampling_params import (
+            RequestOutputKind,
+            SamplingParams,
+            StructuredOutputsParams,
+        )
+
+        assert self._prompts is not None
+        sampling = request.sampling
+        try:
+            return SamplingParams(
+                n=1,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                seed=sampling.seed,
+                output_kind=RequestOutputKind.DELTA,
+                logit_bias=dict.fromkeys(self._prompts.suppressed, _SUPPRESSED),
+                structured_outputs=(
+                    StructuredOutputsParams(grammar=request.grammar) if request.grammar else None
+                ),
+            )
+        except ValueError as error:
+            raise RequestRefused() from error
+
+
+async def _give_up(starting: asyncio.Future[None]) -> None:
+    """Wait for a start that nobody wants any more, made shorter where that can be done."""
+    while not starting.done():
+        for child in multiprocessing.active_children():
+            if child.name.startswith("EngineCore"):
+                child.terminate()
+        await asyncio.wait([starting], timeout=0.5)
+    if not starting.cancelled():
+        starting.exception()  # seen, so that asyncio does not report it
+
+
+def _check_installation(*, repaired: bool) -> None:
+    if find_spec("vllm") is None:
+        raise EngineNotInstalledError(
+            "vLLM is not installed. Run `make install`, or install the extra `cpu` or `gpu`."
+        )
+    # vLLM's other processes find the repair by the entry point alone.
+    if repaired and PLUGIN not in entry_points(group=PLUGINS).names:
+        raise EngineNotInstalledError(
+            "This program is not installed in its environment, and vLLM's processes need it there. "
+            "Run `make install`, or `pip install -e .` in the checkout."
+        )
+
+
+def _inspect_here(architecture: str) -> None:
+    """Spare vLLM the fresh interpreter in which it looks at a model's class for the first time.
+
+    It does so to keep CUDA out of this process; on a CPU that only costs time.
+    """
+    from vllm import ModelRegistry
+
+    models = ModelRegistry.models
+    if architecture in models:
+        ModelRegistry.register_model(architecture, models[architecture].load_model_cls())
+
+
+async def _deltas(outputs: Any) -> AsyncGenerator[Delta, None]:
+    """Read vLLM's outputs; its failures become problems without any text of theirs."""
+    from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMServerError
+
+    written = 0
+    try:
+        async with aclosing(outputs):
+            async for output in outputs:
+                completion = output.outputs[0]
+                written += len(completion.token_ids)
+                if not output.finished:
+                    yield Delta(completion.text)
+                    continue
+                if completion.finish_reason not in ("stop", "length"):
+                    raise EngineUnavailable("The engine gave the request up.")
+                usage = Usage(len(output.prompt_token_ids), written)
+                yield Delta(completion.text, completion.finish_reason, usage)
+    except (VLLMServerError, GracefulHTTPError) as error:
+        raise EngineUnavailable() from error
+    except (VLLMClientError, ValueError) as error:
+        raise RequestRefused() from error
+
+
+async def _abort(engine: Any, name: str) -> None:
+    if not engine.errored:
+        await engine.abort(name)

@@ -1,0 +1,112 @@
+"""One attempt at one section: asked once, its text read as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from time import perf_counter
+
+from service.engine import Delta, Engine, Usage
+from service.interpretation.events import AnswerRead, Shortfall, StepRead
+from service.interpretation.interpretation import SectionTiming
+from service.interpretation.plan import SectionPlan
+from service.reading import AnswerDelta, Decoding, Reading, StreamParser
+from service.reading import StepRead as StepParsed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What came of an attempt."""
+
+    reading: Reading
+    decoding: Decoding
+    finish_reason: str | None
+    usage: Usage
+    timing: SectionTiming
+
+    @property
+    def shortfall(self) -> Shortfall | None:
+        """What is missing of it, if anything."""
+        if self.finish_reason == "length":
+            return Shortfall.LENGTH
+        return None if self.reading.complete else Shortfall.INCOMPLETE
+
+    def better_than(self, other: Outcome) -> bool:
+        """Whether this one leaves the reader with more than another does."""
+        return self._merit > other._merit
+
+    @property
+    def _merit(self) -> tuple[bool, bool, bool]:
+        reading = self.reading
+        return self.shortfall is None, reading.complete, bool(reading.answer.strip())
+
+
+class Attempt:
+    """Asks the engine once; ``run`` it to its end before looking at ``outcome``."""
+
+    def __init__(self, plan: SectionPlan, decoding: Decoding) -> None:
+        self._plan = plan
+        self._decoding = decoding
+        self._parser = StreamParser(
+            mode=plan.mode, images=len(plan.films.model_images), extents=plan.extents
+        )
+        self._steps = 0
+        self._outcome: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of it, once it has run."""
+        if self._outcome is None:
+            raise RuntimeError("The attempt has not run to its end.")
+        return self._outcome
+
+    async def run(self, engine: Engine) -> AsyncGenerator[StepRead | AnswerRead, None]:
+        """Yield steps and answer as they are said; closing it aborts the generation.
+
+        Raises
+        ------
+        Problem
+            As the engine raises it.
+        """
+        text: list[str] = []
+        last = Delta("")
+        usage = Usage(0, 0)
+        first_text: float | None = None
+        parsing = 0.0
+        started = perf_counter()
+        deltas = engine.generate(self._plan.generation(self._decoding))
+        async with AsyncExitStack() as held:
+            if isinstance(deltas, AsyncGenerator):
+                await held.enter_async_context(aclosing(deltas))
+            async for last in deltas:
+                usage = last.usage or usage
+                if not last.text:
+                    continue
+                arrived = perf_counter()
+                first_text = first_text or arrived
+                text.append(last.text)
+                events = [self._event(said) for said in self._parser.feed(last.text)]
+                parsing += perf_counter() - arrived
+                for event in events:
+                    yield event
+        ended = perf_counter()
+        first_text = first_text or ended
+        parsed = self._parser.finish(last.finish_reason)
+        self._outcome = Outcome(
+            reading=self._plan.ground(parsed, "".join(text)),
+            decoding=self._decoding,
+            finish_reason=last.finish_reason,
+            usage=usage,
+            timing=SectionTiming(
+                first_token=first_text - started,
+                generate=max(0.0, ended - first_text - parsing),
+                parse=parsing + perf_counter() - ended,
+            ),
+        )
+
+    def _event(self, said: StepParsed | AnswerDelta) -> StepRead | AnswerRead:
+        if isinstance(said, AnswerDelta):
+            return AnswerRead(self._plan.task, said.text)
+        self._steps += 1
+        return StepRead(self._plan.task, self._plan.ground_step(said.step, self._steps))

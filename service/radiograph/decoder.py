@@ -1,0 +1,256 @@
+"""Decoding in worker processes under memory and time limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from service.problem import Problem
+from service.radiograph import problems
+from service.radiograph.film import Radiograph
+from service.radiograph.limits import Limits
+from service.radiograph.load import media_type_of
+from service.radiograph.wire import (
+    ACKNOWLEDGED,
+    LENGTHS,
+    READY,
+    DecodeRequest,
+    frame_message,
+    read_reply,
+    request_header,
+)
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+_START_LIMIT = 60.0  # seconds; importing takes well under one on an idle machine
+
+_ENDING_LIMIT = 5.0  # seconds from a closed pipe to the end of the process
+
+# Signals that a film provokes in a codec, as opposed to an operator's or the kernel's SIGKILL.
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
+
+
+class RadiographDecoder:
+    """Decodes untrusted films in a small pool of supervised worker processes.
+
+    A worker that crashes, is killed, or runs past its time is replaced; the request that it held
+    gets a Problem and every other request is served. Bytes travel through pipes, nothing is
+    written to disk.
+
+    Parameters
+    ----------
+    workers
+        Films decoded at once.
+    memory_limit
+        Address space of one worker, in bytes.
+    time_limit
+        Seconds that one film may take.
+    limits
+        Caps checked on headers.
+
+    Examples
+    --------
+    >>> decoder = RadiographDecoder()                   # doctest: +SKIP
+    >>> await decoder.start()                           # doctest: +SKIP
+    >>> film = await decoder.load(path.read_bytes())    # doctest: +SKIP
+    >>> await decoder.close()                           # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        memory_limit: int = 2 * 1024**3,
+        time_limit: float = 20.0,
+        limits: Limits | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._time_limit = time_limit
+        self._workers = [_Worker(memory_limit) for _ in range(max(1, workers))]
+        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        for worker in reversed(self._workers):
+            self._idle.put_nowait(worker)
+        self._closed = False
+
+    async def start(self) -> None:
+        """Start the workers, so that the first film does not wait for one."""
+        self._closed = False
+        for worker in self._workers:
+            worker.retired = False
+        await asyncio.gather(*(worker.ensure_running() for worker in self._workers))
+
+    async def load(
+        self,
+        data: bytes,
+        *,
+        frame: int | None = None,
+        allow_other_anatomy: bool = False,
+    ) -> Radiograph:
+        """Decode and render one film in a worker.
+
+        Parameters and refusals are those of :func:`~service.radiograph.load.load_radiograph`;
+        in addition ``decode-timeout``, ``decode-out-of-memory`` and ``decode-worker-died``.
+        """
+        if self._closed:
+            raise RuntimeError("The decoder is closed.")
+        if not data:
+            raise problems.empty_body()
+        if len(data) > self._limits.max_bytes:
+            raise problems.file_too_large()
+        if media_type_of(data) is None:
+            raise problems.unsupported_media_type()
+        request = DecodeRequest(frame, allow_other_anatomy, self._limits)
+        worker = await self._idle.get()
+        try:
+            return await worker.decode(request, data, self._time_limit)
+        finally:
+            self._idle.put_nowait(worker)
+
+    async def close(self) -> None:
+        """Stop the workers; a film being decoded is given up."""
+        self._closed = True
+        for worker in self._workers:
+            worker.retired = True
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that run."""
+        return tuple(pid for worker in self._workers if (pid := worker.pid) is not None)
+
+
+class _NotAcknowledgedError(Exception):
+    """The worker was gone before it held the request."""
+
+
+class _Worker:
+    """One process; one film at a time."""
+
+    def __init__(self, memory_limit: int) -> None:
+        self._memory_limit = memory_limit
+        self._process: asyncio.subprocess.Process | None = None
+        self.retired = False
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def ensure_running(self) -> asyncio.subprocess.Process:
+        if self.retired:  # a film that still waited when the decoder was closed
+            raise problems.decode_worker_died()
+        process = self._process
+        if process is None or process.returncode is not None:
+            self._process = process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "service.radiograph.worker",
+                str(self._memory_limit),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=_environment(),
+                # An interrupt typed at the terminal is the service's to handle.
+                start_new_session=True,
+            )
+            await self._wait_until_ready(process)
+        return process
+
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # a pipe
+        try:
+            async with asyncio.timeout(_START_LIMIT):
+                await process.stdout.readexactly(len(READY))
+        except (TimeoutError, asyncio.IncompleteReadError):
+            await self.stop()
+            raise problems.decode_worker_died() from None
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+
+    async def decode(self, request: DecodeRequest, data: bytes, time_limit: float) -> Radiograph:
+        try:
+            return await self._attempt(request, data, time_limit)
+        except _NotAcknowledgedError:
+            # It died idle, before it saw this film: a fresh one can safely be tried.
+            try:
+                return await self._attempt(request, data, time_limit)
+            except _NotAcknowledgedError:
+                raise problems.decode_worker_died() from None
+
+    async def _attempt(self, request: DecodeRequest, data: bytes, time_limit: float) -> Radiograph:
+        process = await self.ensure_running()
+        try:
+            async with asyncio.timeout(time_limit):
+                return await _exchange(process, request, data)
+        except TimeoutError:
+            await self.stop()
+            raise problems.decode_timeout() from None
+        except (ConnectionError, asyncio.IncompleteReadError):
+            raise await self._epitaph(process) from None
+        except (ValueError, KeyError, TypeError):
+            await self.stop()
+            raise problems.decode_failed() from None
+        except (_NotAcknowledgedError, asyncio.CancelledError):
+            await self.stop()
+            raise
+
+    async def _epitaph(self, process: asyncio.subprocess.Process) -> Problem:
+        # Killing a process that is ending reaps it behind the event loop's back, and its exit
+        # status is lost; its pipe is closed, so it ends by itself.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING_LIMIT):
+                await process.wait()
+        await self.stop()
+        if process.returncode is not None and -process.returncode in _CRASHES:
+            return problems.decode_failed()
+        return problems.decode_worker_died()
+
+    async def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())
+
+
+async def _exchange(
+    process: asyncio.subprocess.Process, request: DecodeRequest, data: bytes
+) -> Radiograph:
+    assert process.stdin is not None  # both are pipes
+    assert process.stdout is not None
+    try:
+        process.stdin.write(frame_message(request_header(request), len(data)))
+        process.stdin.write(data)
+        await process.stdin.drain()
+        await process.stdout.readexactly(len(ACKNOWLEDGED))
+    except (ConnectionError, asyncio.IncompleteReadError):
+        raise _NotAcknowledgedError from None
+    lengths = await process.stdout.readexactly(LENGTHS.size)
+    header_length, body_length = LENGTHS.unpack(lengths)
+    header = json.loads(await process.stdout.readexactly(header_length))
+    body = await process.stdout.readexactly(body_length)
+    return read_reply(header, body)
+
+
+def _environment() -> dict[str, str]:
+    """Return what a worker needs and no more: one thread a process, none of our settings."""
+    kept = {
+        name: value
+        for name in ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR")
+        if (value := os.environ.get(name)) is not None
+    }
+    return {
+        **kept,
+        "PYTHONPATH": str(_PACKAGE_ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }

@@ -1,0 +1,86 @@
+"""Sizes read from PNG and JPEG headers before any decoder sees the bytes."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a compressed image says of itself."""
+
+    width: int
+    height: int
+    samples: int
+    precision: int
+    is_signed: bool | None = None
+
+
+def png_header(data: bytes) -> ImageHeader | None:
+    """Read a PNG's IHDR; ``None`` where it is not the first chunk or is cut short."""
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        return None
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
+    if samples is None or not width or not height:
+        return None
+    return ImageHeader(width, height, samples, depth)
+
+
+def jpeg_header(data: bytes | memoryview) -> ImageHeader | None:
+    """Read the frame header of a JPEG or JPEG-LS stream; ``None`` where there is none.
+
+    Walks the marker segments, never the entropy-coded data.
+    """
+    position, end = 2, len(data)
+    if end < 4 or data[0] != 0xFF or data[1] != 0xD8:
+        return None
+    while position + 4 <= end:
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if marker in _WITHOUT_LENGTH:
+            position += 2
+            continue
+        if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+            return None
+        length = data[position + 2] << 8 | data[position + 3]
+        if length < 2:
+            return None
+        if marker in _START_OF_FRAME:
+            if length < 8 or position + 10 > end:
+                return None
+            precision, height, width, samples = struct.unpack_from(">BHHB", data, position + 4)
+            if not width or not height:
+                return None
+            return ImageHeader(width, height, samples, precision)
+        position += 2 + length
+    return None
+
+
+def jpeg2000_header(data: bytes | memoryview) -> ImageHeader | None:
+    """Read the SIZ segment of a JPEG 2000 or HTJ2K codestream, bare or inside JP2 boxes."""
+    start = (
+        0
+        if bytes(data[:4]) == b"\xff\x4f\xff\x51"
+        else bytes(data[:4096]).find(b"\xff\x4f\xff\x51")
+    )
+    if start < 0 or len(data) < start + 43:
+        return None
+    x1, y1, x0, y0 = struct.unpack_from(">IIII", data, start + 8)
+    samples = struct.unpack_from(">H", data, start + 40)[0]
+    depth = data[start + 42]
+    if x1 <= x0 or y1 <= y0:
+        return None
+    return ImageHeader(x1 - x0, y1 - y0, samples, (depth & 0x7F) + 1, bool(depth & 0x80))

@@ -1,0 +1,63 @@
+"""Read at once a text that is written exactly as training's targets are.
+
+Most texts of a trained checkpoint are, and a reward reads thousands of them. Anything out of the
+ordinary, a single character even, is left to the parser that reads everything; where this one
+answers, both give the same (property-tested).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import inf
+
+from service.reading.boxes import ROUNDING
+from service.reading.brackets import find_brackets
+from service.reading.text import ParsedBox, ParsedStep, ParsedText
+
+_NUMBERS = r"\[\d{1,4}, \d{1,4}, \d{1,4}, \d{1,4}\]"
+_STEP = rf"[A-Z][A-Za-z0-9 ,-]*[a-z](?: {_NUMBERS})*"
+_WHOLE = re.compile(
+    rf"<think>( {_STEP}(?:; {_STEP})* )</think>\. The answer is: "
+    r"\\boxed\{([A-Za-z0-9](?:[A-Za-z0-9 ,.|%:;/'()-]*[A-Za-z0-9.)%])?)\}\.?"
+)
+_LEADS = "and or at in within with around inside on by see box boxes bbox coordinate coordinates"
+_LEADING_UP = frozenset(_LEADS.split())
+"""What the readable text loses beside a box."""
+
+
+def read_canonical(
+    text: str, *, extents: Sequence[tuple[float, float]] | None = None
+) -> ParsedText | None:
+    """Read a whole text of think mode over one image; None where the form is another.
+
+    A text with a flag of any kind is left to the parser, too.
+    """
+    whole = _WHOLE.fullmatch(text)
+    if whole is None:
+        return None
+    block, answer = whole.groups()
+    if "(" in answer and find_brackets(answer):
+        return None
+    lower = block.lower()
+    # What may name an image or an enumerator; runs of spaces.
+    if "image" in lower or "film" in lower or "radiograph" in lower or "step" in lower:
+        return None
+    if "  " in block:
+        return None
+    right, bottom = extents[0] if extents else (inf, inf)
+    right, bottom = right + ROUNDING, bottom + ROUNDING
+    steps = []
+    for raw in block.split("; "):  # a separator keeps no white space, the block does
+        words, bracket, written = raw.strip().partition(" [")
+        if words.rpartition(" ")[2].rpartition(",")[2].lower() in _LEADING_UP:
+            return None
+        boxes = []
+        for numbers in written[:-1].split("] [") if bracket else ():
+            x0, y0, x1, y1 = map(float, numbers.split(", "))
+            if not (x0 < x1 <= right and y0 < y1 <= bottom):
+                return None  # it has a flag
+            values = (x0, y0, x1, y1)
+            boxes.append(ParsedBox(values, 0, (), values))
+        steps.append(ParsedStep(words, tuple(boxes), raw))
+    return ParsedText(tuple(steps), answer, (), complete=True)

@@ -1,0 +1,114 @@
+import logging
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from prometheus_client import REGISTRY
+
+from service.api.handlers import add_handlers
+from service.api.middleware import RequestRecord
+from service.api.problems import ClientDisconnectedError, too_many_requests
+
+SECRET = "Mrs Smith born 1950"
+
+
+@pytest.fixture
+def client():
+    app = FastAPI(openapi_url=None)
+
+    @app.get("/fine")
+    async def fine(request: Request):
+        return {"id": request.state.request_id}
+
+    @app.get("/broken")
+    async def broken():
+        raise RuntimeError(SECRET)
+
+    @app.get("/full")
+    async def full():
+        raise too_many_requests(9)
+
+    @app.get("/gone")
+    async def gone():
+        raise ClientDisconnectedError
+
+    @app.get("/typed")
+    async def typed(number: int):
+        return number
+
+    add_handlers(app)
+    app.add_middleware(RequestRecord)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+def count(route: str, code: str) -> float:
+    labels = {"route": route, "code": code}
+    return REGISTRY.get_sample_value("deepmedix_requests_total", labels) or 0.0
+
+
+async def test_every_reply_has_an_id_and_is_not_to_be_stored(client):
+    reply = await client.get("/fine")
+    assert reply.headers["X-Request-Id"] == reply.json()["id"]
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_callers_id_is_kept_when_it_can_hold_no_name(client):
+    given = "0d9f1c1e-5a0b-4a0f-b2f4-c9f0a1b2c3d4"
+    assert (await client.get("/fine", headers={"X-Request-Id": given})).json() == {"id": given}
+    other = await client.get("/fine", headers={"X-Request-Id": SECRET})
+    assert "Smith" not in str(other.headers) + other.text
+
+
+async def test_an_unforeseen_error_is_500_without_its_text(client, caplog):
+    with caplog.at_level(logging.DEBUG):
+        reply = await client.get("/broken")
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal-error")
+    assert "Smith" not in reply.text + caplog.text
+    assert "RuntimeError at" in caplog.text
+    assert reply.json()["request_id"] in caplog.text
+
+
+async def test_a_full_queue_says_when_to_come_back(client):
+    reply = await client.get("/full")
+    assert (reply.status_code, reply.headers["Retry-After"]) == (429, "9")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", f"/{SECRET}", 404, "not-found"),
+        ("POST", "/fine", 405, "method-not-allowed"),
+        ("GET", f"/typed?number={SECRET}", 422, "invalid-field"),
+    ],
+)
+async def test_the_frameworks_own_errors_are_problems_too(client, method, path, status, code):
+    reply = await client.request(method, path)
+    assert (reply.status_code, reply.json()["code"]) == (status, code)
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert "Smith" not in reply.text
+
+
+async def test_a_refused_method_says_which_are_allowed(client):
+    assert (await client.post("/fine")).headers["Allow"] == "GET"
+
+
+async def test_requests_are_counted_by_route_and_code(client):
+    before = count("/fine", "200"), count("unmatched", "404")
+    await client.get(f"/fine?patient={SECRET}")
+    await client.get(f"/{SECRET}")
+    assert (count("/fine", "200"), count("unmatched", "404")) == (before[0] + 1, before[1] + 1)
+
+
+async def test_a_caller_that_left_is_counted_as_499(client):
+    before = count("/gone", "499")
+    with pytest.raises(AssertionError):  # the test transport misses the reply nobody waits for
+        await client.get("/gone")
+    assert count("/gone", "499") == before + 1
+
+
+async def test_the_access_log_leaves_out_the_query(client, caplog):
+    with caplog.at_level(logging.INFO, logger="deepmedix.access"):
+        await client.get(f"/fine?indication={SECRET}")
+    assert "GET /fine 200" in caplog.text
+    assert "Smith" not in "".join(r.getMessage() for r in caplog.records if "access" in r.name)

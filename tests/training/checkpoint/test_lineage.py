@@ -1,0 +1,46 @@
+"""A checkpoint says what it went through."""
+
+from pathlib import Path
+
+import pytest
+
+from training.checkpoint import is_finished, model_card, read_lineage, record_stage
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "train-0000.jsonl").write_text('{"id": "1"}\n')
+    return folder
+
+
+def test_finished_stages_are_told_in_order_with_settings_and_data(
+    tmp_path: Path, films: Path
+) -> None:
+    folders = [tmp_path / name for name in ("warm_up", "sft")]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        assert not is_finished(folder)
+        record_stage(folder, folder.name, films, "r1", films=10, seed=number)
+        assert is_finished(folder)
+    lineage = read_lineage(folders)
+    assert [record.stage for record in lineage] == ["warm_up", "sft"]
+    assert lineage[1].config == {"films": 10, "seed": 1}
+    assert len(lineage[0].data_hash) == 64
+    assert "* **sft**: films 10, seed 1" in model_card(lineage, [])
+
+
+def test_other_films_have_another_hash(tmp_path: Path, films: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        record_stage(folder, "sft", films, "r1")
+        (films / "train-0001.jsonl").write_text('{"id": "2"}\n')
+    one, other = read_lineage([first, second])
+    assert one.data_hash != other.data_hash
+
+
+def test_a_stage_that_has_not_finished_has_no_lineage(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_lineage([tmp_path])

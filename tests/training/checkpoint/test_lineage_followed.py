@@ -1,0 +1,55 @@
+"""The chain of stages is followed from the last output back to what the first started from."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.training.checkpoint.conftest import write_record
+from training.checkpoint import CheckpointError, follow_lineage
+
+
+def test_stages_are_followed_back_through_their_configs(stages: Path) -> None:
+    lineage = follow_lineage(stages / "cold_start")
+    assert [record.stage for record in lineage.records] == ["sft", "cold_start"]
+    assert lineage.base == "Qwen/Qwen2.5-VL-7B-Instruct"
+    assert lineage.manifest == "embedded"
+
+
+def test_an_exported_checkpoint_passes_its_lineage_on(exported: Path, tmp_path: Path) -> None:
+    write_record(tmp_path, "grpo", str(exported))
+    lineage = follow_lineage(tmp_path)
+    assert [record.stage for record in lineage.records] == ["sft", "grpo"]
+    assert lineage.parent is not None
+    assert lineage.parent.name == "deepmedix-r1-embedded"
+
+
+def test_a_start_from_nothing_has_no_base(stages: Path, tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    (tmp_path / "sft").mkdir()
+    write_record(tmp_path / "sft", "sft", str(tmp_path / "start"))
+    assert follow_lineage(tmp_path / "sft").base is None
+
+
+def test_a_stage_that_has_not_finished_has_none(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not the output of a finished stage"):
+        follow_lineage(tmp_path)
+
+
+def test_a_broken_chain_is_named_with_the_way_out(stages: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(stages / "cold_start", tmp_path / "moved"))
+    write_record(moved, "cold_start", str(tmp_path / "gone"))
+    with pytest.raises(CheckpointError, match=r"cold_start started from .*gone.*--after"):
+        follow_lineage(moved)
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stage.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"stage\.json is not the record"):
+        follow_lineage(tmp_path)
+
+
+def test_a_stage_that_names_itself_is_refused(tmp_path: Path) -> None:
+    write_record(tmp_path, "sft", str(tmp_path))
+    with pytest.raises(CheckpointError, match="own output"):
+        follow_lineage(tmp_path)

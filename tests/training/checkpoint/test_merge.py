@@ -1,0 +1,96 @@
+"""Merged adapters answer as adapters on their base do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from tests.training.checkpoint.conftest import write_record
+from training.checkpoint import CheckpointError, export_checkpoint, follow_lineage, is_finished
+from training.checkpoint.merge import merge_adapter
+from training.checkpoint.verify import verify_checkpoint
+
+TOKENS = torch.tensor([[5, 17, 300, 42, 911, 7]])
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(input_ids=TOKENS).logits
+
+
+@pytest.fixture(scope="module")
+def merged(stages: Path) -> Path:
+    folder = stages / "merged"
+    merge_adapter(stages / "cold_start", folder, dtype="float32")
+    return folder
+
+
+def test_merged_adapters_give_the_logits_of_base_and_adapters(stages: Path, merged: Path) -> None:
+    base = Qwen2_5_VLForConditionalGeneration.from_pretrained(stages / "sft", dtype=torch.float32)
+    bare = logits(base)
+    adapted = logits(PeftModel.from_pretrained(base, str(stages / "cold_start")))
+    whole = Qwen2_5_VLForConditionalGeneration.from_pretrained(merged, dtype=torch.float32)
+    assert not torch.allclose(bare, adapted, atol=1e-2)
+    assert torch.allclose(logits(whole), adapted, atol=1e-4)
+
+
+def test_a_merged_model_is_the_stages_output_for_the_next_to_start_from(
+    stages: Path, merged: Path
+) -> None:
+    assert is_finished(merged)
+    assert not (merged / "adapter_config.json").exists()
+    assert [r.stage for r in follow_lineage(merged).records] == ["sft", "cold_start"]
+
+
+def test_adapters_are_merged_on_export(stages: Path, merged: Path, tmp_path: Path) -> None:
+    lineage = follow_lineage(stages / "cold_start").records
+    export_checkpoint(stages / "cold_start", tmp_path / "out", lineage=lineage, dtype="float32")
+    verify_checkpoint(str(tmp_path / "out"), load=True)
+    one, other = (
+        Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).state_dict()
+        for folder in (tmp_path / "out", merged)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_adapters_on_adapters_are_merged_one_after_another(
+    stages: Path, merged: Path, tmp_path: Path
+) -> None:
+    # The same adapters trained on top of themselves move the base twice.
+    second = Path(shutil.copytree(stages / "cold_start", tmp_path / "second"))
+    config = json.loads((second / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(stages / "cold_start")
+    (second / "adapter_config.json").write_text(json.dumps(config))
+    merge_adapter(second, tmp_path / "twice", dtype="float32")
+    states = [
+        Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).state_dict()
+        for folder in (stages / "sft", merged, tmp_path / "twice")
+    ]
+    name = next(
+        name for name in states[0] if name.endswith("language_model.layers.0.mlp.down_proj.weight")
+    )
+    base, once, twice = (state[name] for state in states)
+    assert torch.allclose(twice - base, 2 * (once - base), atol=1e-5)
+
+
+def test_a_base_that_does_not_fit_is_named_with_advice(stages: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"No model can be loaded from .*nowhere"):
+        merge_adapter(stages / "cold_start", tmp_path / "out", base=str(tmp_path / "nowhere"))
+
+
+def test_a_whole_model_has_nothing_to_merge(stages: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing to merge"):
+        merge_adapter(stages / "sft", tmp_path / "out")
+
+
+def test_adapters_trained_over_adapters_that_they_do_not_name_are_refused(
+    stages: Path, tmp_path: Path
+) -> None:
+    second = Path(shutil.copytree(stages / "cold_start", tmp_path / "second"))
+    write_record(second, "grpo", str(stages / "cold_start"))  # its base is the first stage's still
+    with pytest.raises(CheckpointError, match=r"would be lost.*checkpoint merge"):
+        merge_adapter(second, tmp_path / "out")

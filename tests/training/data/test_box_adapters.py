@@ -1,0 +1,252 @@
+"""Data sets with boxes: each has its own space, and all end in original pixels."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from published import write_film, write_json, write_table
+from read_all import read_all
+
+from service.reading import Mode
+from training.data.adapters.readers import Marked, agreed_regions
+from training.data.example import ReasoningTarget
+from training.data.store import DataError
+
+SIZE = (200, 100)
+SUBJECT, STUDY = "10000001", "50000001"
+FOLDER = f"files/p10/p{SUBJECT}/s{STUDY}"
+
+
+def vindr_row(image: str, reader: str, label: str, *box: float | str) -> dict[str, Any]:
+    corners = dict(zip(("x_min", "y_min", "x_max", "y_max"), box or ("",) * 4, strict=True))
+    return {"image_id": image, "rad_id": reader, "class_name": label, **corners}
+
+
+def write_vindr(root: Path) -> None:
+    train = [
+        vindr_row("aa", "R1", "Nodule/Mass", 10, 10, 30, 30),
+        vindr_row("aa", "R2", "Nodule/Mass", 12, 10, 32, 30),
+        vindr_row("aa", "R3", "Nodule/Mass", 100, 50, 130, 80),
+        vindr_row("aa", "R1", "Cardiomegaly", 60, 40, 260, 90.4),
+        vindr_row("aa", "R3", "Cardiomegaly", 62, 42, 90, 92),
+        *(vindr_row("bb", reader, "No finding") for reader in ("R1", "R2", "R3")),
+        vindr_row("cc", "R1", "Pneumothorax", 10, 10, 20, 20),
+        vindr_row("dd", "R1", "Pneumothorax", 10, 10, 20, 20),
+    ]
+    test = [vindr_row("ee", "", "Pleural effusion", 5, 60, 50, 95)]
+    for row in test:
+        del row["rad_id"]
+    write_table(root / "annotations" / "annotations_train.csv", train)
+    write_table(root / "annotations" / "annotations_test.csv", test)
+    for name in ("train/aa", "train/bb", "train/cc", "test/ee"):
+        write_film(root / f"{name}.dicom", *SIZE)
+
+
+def test_vindr_keeps_what_two_of_three_readers_drew(tmp_path: Path) -> None:
+    write_vindr(tmp_path)
+    examples, remarks = read_all("vindr-cxr", tmp_path)
+    by_image = {Path(e.images[0]).stem: e for e in examples}
+    sick, normal, effusion = by_image["aa"], by_image["bb"], by_image["ee"]
+    assert sick.regions == (("Nodule/Mass", (11, 10, 31, 30)),)
+    assert sick.answer == "Nodule/Mass"
+    assert sick.mode is Mode.THINK
+    assert normal.answer == "No finding"
+    assert normal.regions == ()
+    assert effusion.regions == (("Pleural effusion", (5, 60, 50, 95)),)
+    assert effusion.split == "test"
+    assert sick.split in ("train", "validate")
+    assert remarks == {
+        "box reaches beyond its film: clipped": 1,
+        "film whose readers agree on no box: left out": 1,
+        "image missing": 1,
+    }
+
+
+def test_a_film_whose_boxes_cannot_be_kept_is_never_called_normal(tmp_path: Path) -> None:
+    rows = [vindr_row("aa", reader, "Mass", 500, 10, 600, 30) for reader in ("R1", "R2")]
+    write_table(tmp_path / "annotations_train.csv", rows)
+    write_film(tmp_path / "train" / "aa.dicom", *SIZE)
+    examples, remarks = read_all("vindr-cxr", tmp_path)
+    assert examples == []
+    assert remarks["film whose readers agree on no box: left out"] == 1
+
+
+def test_vindr_readers_can_be_any(tmp_path: Path) -> None:
+    write_vindr(tmp_path)
+    examples, _ = read_all("vindr-cxr", tmp_path, readers="any")
+    sick = next(e for e in examples if e.images == ("train/aa.dicom",))
+    assert sick.answer == "Cardiomegaly | Nodule/Mass"
+    assert len(sick.regions) == 4
+    with pytest.raises(DataError, match="majority or all"):
+        read_all("vindr-cxr", tmp_path, readers="two")
+
+
+def test_boxes_of_one_reader_do_not_agree_with_each_other() -> None:
+    twice = [Marked("R1", "mass", (0, 0, 10, 10)), Marked("R1", "mass", (0, 0, 10, 10))]
+    assert agreed_regions(twice, readers=2) == ()
+    other = [*twice, Marked("R2", "nodule", (0, 0, 10, 10))]
+    assert agreed_regions(other, readers=2) == ()
+    both = [*twice, Marked("R2", "mass", (2, 0, 12, 10))]
+    assert agreed_regions(both, readers=2) == (("mass", (1, 0, 11, 10)),)
+
+
+def ms_row(text: str, category: str, box: tuple[int, ...], width: int = SIZE[0]) -> dict[str, Any]:
+    return {
+        "dicom_id": "d1",
+        "category_name": category,
+        "label_text": text,
+        "path": f"{FOLDER}/d1.jpg",
+        **dict(zip("xywh", box, strict=True)),
+        "image_width": width,
+        "image_height": SIZE[1],
+        "split": "val",
+    }
+
+
+def test_ms_cxr_boxes_are_corner_and_extent(tmp_path: Path) -> None:
+    rows = [
+        ms_row("small left effusion", "Pleural Effusion", (120, 60, 60, 30)),
+        ms_row("bibasal opacities", "Lung Opacity", (10, 50, 40, 40)),
+        ms_row("bibasal opacities", "Lung Opacity", (140, 50, 40, 40)),
+    ]
+    write_table(tmp_path / "MS_CXR_Local_Alignment_v1.1.0.csv", rows)
+    write_film(tmp_path / FOLDER / "d1.jpg", *SIZE)
+    (opacity, effusion), remarks = read_all("ms-cxr", tmp_path)
+    assert effusion.question == "Where is the pleural effusion?"
+    assert effusion.answer == "small left effusion"
+    assert effusion.regions == (("Pleural Effusion", (120, 60, 180, 90)),)
+    assert opacity.steps == (
+        ReasoningTarget("bibasal opacities", ((0, (10, 50, 50, 90)), (0, (140, 50, 180, 90)))),
+    )
+    assert opacity.split == "validate"
+    assert opacity.subject == f"mimic-cxr:{SUBJECT}"
+    assert not remarks
+
+
+def test_a_film_of_another_size_than_its_boxes_is_left_out(tmp_path: Path) -> None:
+    row = ms_row("small left effusion", "Pleural Effusion", (1200, 60, 60, 30), width=2000)
+    write_table(tmp_path / "MS_CXR_Local_Alignment_v1.1.0.csv", [row])
+    write_film(tmp_path / FOLDER / "d1.jpg", *SIZE)
+    examples, remarks = read_all("ms-cxr", tmp_path)
+    assert examples == []
+    assert remarks == {"film of another size than its boxes were drawn on: left out": 1}
+
+
+def write_padchest(root: Path) -> None:
+    finding = {
+        "sentence_en": "Left pleural effusion.",
+        "sentence_es": "Derrame pleural izquierdo.",
+        "abnormal": True,
+        "boxes": [[0.5, 0.6, 0.95, 0.9]],
+        "extra_boxes": [[0.5, 0.5, 1.0004, 0.9]],
+        "labels": ["pleural effusion"],
+        "locations": ["left"],
+        "progression": None,
+    }
+    normal = {"sentence_en": "Normal heart.", "sentence_es": "Corazón normal.", "abnormal": False}
+    studies = [
+        {"StudyID": "s1", "ImageID": "s1_i1.png", "findings": [finding, normal]},
+        {"StudyID": "s2", "ImageID": "s2_i1.png", "findings": [normal]},
+    ]
+    write_json(root / "grounded_reports_20240819.json", studies)
+    table = [
+        {"StudyID": "s1", "ImageID": "s1_i1.png", "split": "test", "label": "pleural effusion"},
+        {"StudyID": "s1", "ImageID": "s1_i1.png", "split": "test", "label": "Normal"},
+        {"StudyID": "s2", "ImageID": "s2_i1.png", "split": "validation", "label": "Normal"},
+    ]
+    write_table(root / "master_table.csv", table)
+    for name in ("s1_i1", "s2_i1"):
+        write_film(root / "Padchest_GR_files" / "PadChest_GR" / f"{name}.png", *SIZE)
+
+
+def test_padchest_boxes_are_fractions_of_the_film(tmp_path: Path) -> None:
+    write_padchest(tmp_path)
+    (sick, normal), remarks = read_all("padchest-gr", tmp_path)
+    assert sick.answer == "Left pleural effusion. Normal heart."
+    assert sick.regions == (("pleural effusion", (100, 60, 190, 90)),)
+    assert sick.steps[0] == ReasoningTarget("Left pleural effusion.", ((0, (100, 60, 190, 90)),))
+    assert sick.steps[1] == ReasoningTarget("Normal heart.")
+    assert (sick.split, normal.split) == ("test", "validate")
+    assert normal.regions == ()
+    assert not remarks
+
+
+def test_padchest_speaks_spanish_and_has_a_second_reader(tmp_path: Path) -> None:
+    write_padchest(tmp_path)
+    examples, _ = read_all("padchest-gr", tmp_path, language="es", reader="second")
+    assert examples[0].answer == "Derrame pleural izquierdo. Corazón normal."
+    assert examples[0].regions == (("pleural effusion", (100, 50, 200, 90)),)
+
+
+def write_imagenome(root: Path) -> None:
+    def thing(name: str, *box: int) -> dict[str, Any]:
+        corners = ("original_x1", "original_y1", "original_x2", "original_y2")
+        small = dict(zip(("x1", "y1", "x2", "y2"), (1, 1, 5, 5), strict=True))
+        return {"bbox_name": name, **small, **dict(zip(corners, box, strict=True))}
+
+    graph = {
+        "image_id": "d1",
+        "reason_for_exam": "cough\n and fever",
+        "objects": [
+            thing("right lung", 10, 5, 90, 95),
+            thing("left lung", 110, 5, 190, 95),
+            thing("cardiac silhouette", 70, 40, 150, 90),
+        ],
+        "attributes": [
+            {
+                "bbox_name": "left lung",
+                "phrases": ["There is a left opacity.", "No pneumothorax."],
+                "attributes": [
+                    ["anatomicalfinding|yes|lung opacity", "nlp|yes|abnormal"],
+                    ["anatomicalfinding|no|pneumothorax"],
+                ],
+            },
+            {
+                "bbox_name": "right lung",
+                "phrases": ["No pneumothorax."],
+                "attributes": [["anatomicalfinding|no|pneumothorax"]],
+            },
+            {"bbox_name": "spine", "phrases": ["x"], "attributes": [["disease|yes|y"]]},
+        ],
+        "relationships": [],
+    }
+    silver = root / "silver_dataset"
+    (silver / "splits").mkdir(parents=True)
+    with zipfile.ZipFile(silver / "scene_graph.zip", "w") as archive:
+        for name in ("d1", "gold"):
+            archive.writestr(f"scene_graph/{name}_SceneGraph.json", json.dumps(graph))
+    listed = {"subject_id": SUBJECT, "study_id": STUDY, "ViewPosition": "AP"}
+    for split, names in (("train", ("d1", "gold")), ("valid", ("d2",)), ("test", ("d3",))):
+        rows = [{**listed, "dicom_id": name, "path": f"{FOLDER}/{name}.dcm"} for name in names]
+        write_table(silver / "splits" / f"{split}.csv", rows)
+    write_table(silver / "splits" / "images_to_avoid.csv", [{"dicom_id": "gold"}])
+    write_film(root / "jpg" / FOLDER / "d1.jpg", *SIZE)
+    report = root / "jpg" / f"{FOLDER}.txt"
+    report.write_text(" FINDINGS:\n There is a left opacity. No pneumothorax.\n")
+
+
+def test_imagenome_anatomy_is_in_pixels_of_the_original(tmp_path: Path) -> None:
+    write_imagenome(tmp_path)
+    (example,), remarks = read_all("chest-imagenome", tmp_path, tmp_path / "jpg")
+    assert dict(example.structures)["cardiac silhouette"] == (70, 40, 150, 90)
+    assert example.question == "Where is the lung opacity?"
+    assert example.answer == "left lung"
+    assert example.regions == (("lung opacity", (110, 5, 190, 95)),)
+    assert example.labels == ("lung opacity",)
+    assert example.indication == "cough and fever"
+    assert example.grounded_sentences[1] == ReasoningTarget(
+        "No pneumothorax.", ((0, (110, 5, 190, 95)), (0, (10, 5, 90, 95)))
+    )
+    assert remarks == {"film without a scene graph": 2}
+
+
+def test_imagenome_with_reports_adds_the_findings(tmp_path: Path) -> None:
+    write_imagenome(tmp_path)
+    jpg = tmp_path / "jpg"
+    examples, _ = read_all("chest-imagenome", tmp_path, jpg, reports=str(jpg))
+    assert examples[1].answer == "There is a left opacity. No pneumothorax."
+    assert examples[1].regions == (("lung opacity", (110, 5, 190, 95)),)

@@ -1,0 +1,225 @@
+"""``deepmedix data``: prepare with resume, inspect, stats, combine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from published import write_film, write_mimic_jpg
+from typer.testing import CliRunner
+
+from training.data import preparation
+from training.data.adapters.mimic_cxr_jpg import MimicCxrJpg
+from training.data.adapters.protocol import Remark
+from training.data.cli import data
+from training.data.example import Example
+from training.data.preparation import Preparation, prepare
+from training.data.store import DataError, images_folder, read_description, read_examples
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def mimic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mimic")
+    write_mimic_jpg(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, mimic: Path) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    prepare(Preparation("mimic-cxr-jpg", mimic, hash_images=True), folder)
+    return folder
+
+
+def run(*arguments: object) -> str:
+    result = runner.invoke(data, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_an_interrupted_preparation_goes_on_to_the_same_store(
+    tmp_path: Path, mimic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Preparation("mimic-cxr-jpg", mimic, studies_per_part=1)
+    whole = prepare(wanted, tmp_path / "whole")
+    read: list[str] = []
+    original = MimicCxrJpg.read
+
+    def interrupted(self: MimicCxrJpg, study: str, remark: Remark) -> Iterator[Example]:
+        read.append(study)
+        if len(read) == 3:
+            raise KeyboardInterrupt
+        yield from original(self, study, remark)
+
+    monkeypatch.setattr(MimicCxrJpg, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(wanted, tmp_path / "cut")
+    with pytest.raises(DataError, match="the same command"):
+        read_description(tmp_path / "cut")
+    resumed = prepare(wanted, tmp_path / "cut")
+    assert resumed == whole
+    assert read[2:4] == ["50000003", "50000003"]  # finished parts are not read again
+    assert len(read) == 5
+    assert not (tmp_path / "cut" / ".parts").exists()
+
+
+def test_a_prepared_store_is_kept_and_another_preparation_refused(
+    tmp_path: Path, mimic: Path
+) -> None:
+    first = prepare(Preparation("mimic-cxr-jpg", mimic, limit=2), tmp_path)
+    assert prepare(Preparation("mimic-cxr-jpg", mimic, limit=2), tmp_path) == first
+    with pytest.raises(DataError, match="--again"):
+        prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path)
+    anew = prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path, again=True)
+    assert sum(anew.splits.values()) == 8
+
+
+def test_examples_can_be_put_into_one_split(tmp_path: Path, mimic: Path) -> None:
+    told = prepare(Preparation("mimic-cxr-jpg", mimic, split="test"), tmp_path)
+    assert told.splits == {"test": 8}
+
+
+def test_subjects_in_several_splits_are_refused_or_dropped_from_training(
+    tmp_path: Path, mimic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MimicCxrJpg.read
+
+    def mixed(self: MimicCxrJpg, study: str, remark: Remark) -> Iterator[Example]:
+        for example in original(self, study, remark):
+            yield preparation.replace(example, subject="mimic-cxr:1")
+
+    monkeypatch.setattr(MimicCxrJpg, "read", mixed)
+    with pytest.raises(DataError, match="train and validate and test: 1"):
+        prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path)
+    monkeypatch.setattr(MimicCxrJpg, "read", None)  # all is read already
+    told = prepare(Preparation("mimic-cxr-jpg", mimic, overlap="drop"), tmp_path)
+    assert told.splits == {"test": 2}
+    assert told.remarks == {preparation.OVERLAPPING: 6}
+
+
+def test_prepare_by_command_tells_what_there_is(tmp_path: Path, mimic: Path) -> None:
+    output = run("prepare", "mimic-cxr-jpg", mimic, "-o", tmp_path, "--option", "gaps=drop")
+    assert "train: 4 examples of 1 subjects" in output
+    assert "10000001" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["prepare", "nothing", ".", "-o", "x"], "No adapter is named 'nothing'"),
+        (["prepare", "open-i", "/not/there", "-o", "x"], "/not/there is not there"),
+        (["prepare", "open-i", ".", "-o", "x", "--option", "a=b"], "no option 'a'"),
+        (["prepare", "open-i", ".", "-o", "x", "--option", "a"], "not NAME=VALUE"),
+        (["prepare", "mimic-cxr-jpg", ".", "-o", "x", "--option", "gaps=no"], "keep or drop"),
+        (["inspect", "/not/there"], "is no store of examples"),
+        (["stats", "/not/there"], "is no store of examples"),
+        (["list", "nothing"], "No adapter is named"),
+    ],
+)
+def test_bad_input_is_told_in_words_with_exit_code_2(arguments: list[str], said: str) -> None:
+    result = runner.invoke(data, arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_list_names_every_data_set_and_what_it_needs() -> None:
+    assert "chest-imagenome" in run("list")
+    assert "mimic-cxr-2.0.0-split.csv.gz" in run("list", "mimic-cxr-jpg")
+
+
+def test_inspect_names_no_patient(store: Path) -> None:
+    output = run("inspect", store, "--examples", 8, "--verify")
+    assert "The heart is enlarged." in output
+    assert "6 images are there" in output
+    for secret in ("10000001", "50000001", "a1.jpg"):
+        assert secret not in output
+
+
+def test_the_page_needs_no_network_and_names_no_patient(store: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    run("inspect", store, "--examples", 8, "--page", page)
+    text = page.read_text()
+    assert text.count("data:image/jpeg;base64,") == 12
+    assert "http" not in text.replace("http-equiv", "")
+    assert "10000001" not in text
+    assert "50000001" not in text
+
+
+def test_stats_count_by_split(store: Path) -> None:
+    counted = json.loads(run("stats", store, "--json"))
+    assert counted["train"]["examples"] == 4
+    assert counted["train"]["subjects"] == 1
+    assert counted["train"]["images"] == 4
+    assert counted["train"]["tasks"] == {"findings, answer": 2, "impression, answer": 2}
+    assert counted["test"]["labels"] == {"Cardiomegaly": 2}
+    assert "Cardiomegaly" in run("stats", store)
+
+
+def test_changed_and_missing_images_are_counted(tmp_path: Path) -> None:
+    write_mimic_jpg(tmp_path / "mimic")
+    prepare(Preparation("mimic-cxr-jpg", tmp_path / "mimic", hash_images=True), tmp_path / "store")
+    next((tmp_path / "mimic").rglob("a1.jpg")).unlink()
+    next((tmp_path / "mimic").rglob("c1.jpg")).write_bytes(b"changed")
+    result = runner.invoke(data, ["inspect", str(tmp_path / "store"), "--verify"])
+    assert result.exit_code == 2
+    assert "1 are missing and 1 were changed" in result.output
+
+
+def test_a_record_of_another_form_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text('[{"subject": 1}]')
+    result = runner.invoke(
+        data, ["prepare", "mimic-ext-mimic-cxr-vqa", str(tmp_path), "-o", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 2
+    assert "a record has no field 'subject_id'" in result.output
+
+
+def write_own(folder: Path, subject: str, split: str) -> Path:
+    write_film(folder / "films" / "a.png", 20, 20)
+    record = {"image": "films/a.png", "subject": subject, "split": split, "findings": "Clear."}
+    (folder / f"{folder.name}.jsonl").write_text(json.dumps(record))
+    options = {"name": "own"}
+    lines = folder / f"{folder.name}.jsonl"
+    prepare(Preparation("jsonl", lines, options=options), folder / "store")
+    return folder / "store"
+
+
+def test_stores_combine_with_paths_that_lead_to_the_images(tmp_path: Path, store: Path) -> None:
+    own = write_own(tmp_path / "one", "7", "train")
+    run("combine", store, own, "-o", tmp_path / "both")
+    root = images_folder(tmp_path / "both")
+    examples = list(read_examples(tmp_path / "both"))
+    assert len(examples) == 9
+    assert all((root / path).is_file() for e in examples for path in e.images)
+    assert {s.name for s in read_description(tmp_path / "both").sources} == {"own", "mimic-cxr-jpg"}
+
+
+def test_stores_that_share_a_patient_across_splits_are_refused_or_thinned(tmp_path: Path) -> None:
+    one = write_own(tmp_path / "one", "7", "train")
+    lines = tmp_path / "one" / "more.jsonl"
+    record = {"id": "x", "image": "films/a.png", "subject": "7", "split": "test"}
+    lines.write_text(json.dumps({**record, "findings": "Clear."}))
+    other = tmp_path / "other"
+    prepare(Preparation("jsonl", lines, options={"name": "own"}), other)
+    arguments = ["combine", str(one), str(other), "-o", str(tmp_path / "both")]
+    refused = runner.invoke(data, arguments)
+    assert refused.exit_code == 2
+    assert "train and test: 1" in refused.output
+    assert "test: 1 examples" in run(*arguments, "--overlap", "drop")
+
+
+def test_changed_tables_are_another_preparation(tmp_path: Path) -> None:
+    write_own(tmp_path, "7", "train")
+    with pytest.raises(DataError, match="tables"):
+        write_own(tmp_path, "7", "test")
+
+
+def test_one_data_set_twice_is_refused(tmp_path: Path, store: Path) -> None:
+    refused = runner.invoke(data, ["combine", str(store), str(store), "-o", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "have one id" in refused.output

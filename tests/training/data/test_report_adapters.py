@@ -1,0 +1,105 @@
+"""CheXpert Plus, ReXGradient and ReXVQA, in their published layouts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from published import write_film, write_json, write_table
+from read_all import read_all
+
+
+def chexpert_row(patient: str, name: str, split: str, **changes: str) -> dict[str, str]:
+    return {
+        "path_to_image": f"{split}/{patient}/study1/{name}.jpg",
+        "frontal_lateral": "Frontal" if "frontal" in name else "Lateral",
+        "ap_pa": "AP" if "frontal" in name else "",
+        "deid_patient_id": patient,
+        "section_findings": "",
+        "section_impression": "1. Cardiomegaly.\n 2. No effusion.",
+        "age": "60",
+        "split": split,
+        **changes,
+    }
+
+
+def test_chexpert_plus_films_may_be_png_though_the_table_says_jpg(tmp_path: Path) -> None:
+    rows = [
+        chexpert_row("patient00001", "view2_lateral", "train"),
+        chexpert_row("patient00001", "view1_frontal", "train"),
+        chexpert_row("patient64541", "view1_frontal", "valid", section_findings="Clear lungs."),
+    ]
+    write_table(tmp_path / "df_chexpert_plus_240401.csv", rows)
+    for row in rows:
+        write_film((tmp_path / row["path_to_image"]).with_suffix(".png"), 20, 30)
+    labels = {"path_to_image": rows[1]["path_to_image"], "Cardiomegaly": 1.0, "Edema": 0.0}
+    (tmp_path / "chexbert_labels").mkdir()
+    (tmp_path / "chexbert_labels" / "impression_fixed.json").write_text(json.dumps(labels) + "\n")
+    examples, remarks = read_all("chexpert-plus", tmp_path)
+    first = examples[0]
+    assert first.answer == "1. Cardiomegaly. 2. No effusion."
+    assert first.roles == ("current", "lateral")
+    assert first.images[0] == "train/patient00001/study1/view1_frontal.png"
+    assert first.view == "AP"
+    assert first.labels == ("Cardiomegaly",)
+    assert [str(e.task) for e in examples] == ["impression", "findings", "impression"]
+    assert {e.split for e in examples[1:]} == {"test"}
+    assert first.split in ("train", "validate")
+    assert not remarks
+
+
+def rex_record(**changes: Any) -> dict[str, Any]:
+    return {
+        "Findings": "The lungs are clear.",
+        "Impression": "",
+        "Indication": "Cough",
+        "Comparison": None,
+        "ImagePath": ["../deid_png/GRDN1/A1/one.png", "../deid_png/GRDN1/A1/two.png"],
+        "ImageViewPosition": ["LATERAL", "POSTERO_ANTERIOR"],
+        **changes,
+    }
+
+
+def test_rexgradient_paths_lead_to_the_unpacked_films(tmp_path: Path) -> None:
+    metadata = tmp_path / "metadata"
+    write_json(metadata / "train_metadata_view_position.json", {"pGRDN1_A1": rex_record()})
+    write_json(
+        metadata / "test_metadata_view_position.json",
+        {"pGRDN2_A1": rex_record(Findings="", ImagePath=["../deid_png/GRDN1/A1/one.png"])},
+    )
+    for name in ("one", "two"):
+        write_film(tmp_path / "deid_png" / "GRDN1" / "A1" / f"{name}.png", 20, 30)
+    (example,), remarks = read_all("rexgradient", tmp_path)
+    assert example.images == ("deid_png/GRDN1/A1/two.png", "deid_png/GRDN1/A1/one.png")
+    assert example.roles == ("current", "lateral")
+    assert example.view == "PA"
+    assert example.subject == "rexgradient:GRDN1"
+    assert example.indication == "Cough"
+    assert remarks == {"report with neither findings nor impression": 1}
+
+
+def test_rexvqa_answers_with_the_option(tmp_path: Path) -> None:
+    question = {
+        "study_id": "pGRDN1_A1",
+        "question": "Which finding is present?",
+        "options": ["A. Effusion", "B. Pneumothorax"],
+        "correct_answer": "B",
+        "explanation": "…",
+        "task_name": "presence_assessment",
+        "ImagePath": ["../deid_png/GRDN1/A1/one.png"],
+    }
+    other = {**question, "options": ["Left", "Right"], "correct_answer": "Left"}
+    wrong = {**question, "correct_answer": "E"}
+    del other["study_id"]
+    records = {"q1": question, "q2": other, "q3": wrong}
+    write_json(tmp_path / "metadata" / "valid_vqa_data.json", records)
+    write_film(tmp_path / "deid_png" / "GRDN1" / "A1" / "one.png", 20, 30)
+    (lettered, plain), remarks = read_all("rexvqa", tmp_path)
+    assert lettered.question == "Which finding is present?\nA. Effusion\nB. Pneumothorax"
+    assert lettered.answer == "B. Pneumothorax"
+    assert plain.answer == "A. Left"
+    assert lettered.question_type == "presence_assessment"
+    assert lettered.split == "validate"
+    assert lettered.subject == plain.subject == "rexgradient:GRDN1"
+    assert remarks == {"question without an answer": 1}

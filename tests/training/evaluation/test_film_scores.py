@@ -1,0 +1,140 @@
+"""Labels, matching and intervals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.evaluation.ablation import Measured, write_ablation
+from training.evaluation.controls import Films, FilmViewer
+from training.evaluation.film_score import FilmScore, read_scores, same_answer, write_scores
+from training.evaluation.intervals import bootstrap_interval
+from training.evaluation.overlap import average_precision, box_iou, matched_overlaps
+from training.evaluation.wording import meteor, rouge_l
+from training.labels import finding_labels
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("There is a moderate left pleural effusion. No pneumothorax.", {"left pleural effusion"}),
+        ("Bilateral pleural effusions.", {"left pleural effusion", "right pleural effusion"}),
+        ("The cardiac silhouette is enlarged.", {"cardiomegaly"}),
+        ("The heart is normal in size. No effusion or mass.", set()),
+        ("Multiple masses in the right lung.", {"right mass"}),
+        ("Consolidation in the right middle lobe; without nodule.", {"right consolidation"}),
+        ("A nodule.", {"nodule"}),
+        ("", set()),
+    ],
+)
+def test_findings_are_read_off_with_side_and_negation(text: str, labels: set[str]) -> None:
+    assert finding_labels(text) == labels
+
+
+def test_boxes_are_matched_one_to_one_and_extra_ones_cost() -> None:
+    a, b = (0, 0, 10, 10), (20, 20, 40, 40)
+    assert matched_overlaps([a, b], [b, a]) == [1, 1]
+    assert matched_overlaps([a], [a, b]) == [1, 0]
+    assert matched_overlaps([a, b], [a]) == [1, 0]
+    assert matched_overlaps([], []) == []
+    assert box_iou(a, (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert box_iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0
+
+
+def test_answers_are_equal_as_sets_ignoring_case_and_stops() -> None:
+    assert same_answer("Yes.", "yes")
+    assert same_answer("Mass | nodule", "Nodule | Mass")
+    assert not same_answer("Left", "Right")
+
+
+def test_the_interval_covers_the_mean_of_many_draws() -> None:
+    values = np.random.default_rng(0).normal(5, 1, 400).tolist()
+    low, high = bootstrap_interval(values, lambda some: float(np.mean(some)))
+    assert low < 5 < high
+    assert high - low < 0.3
+
+
+def test_boxes_without_scores_have_one_step_of_precision_over_recall() -> None:
+    assert average_precision(2, 4, 2) == pytest.approx(0.5)
+    assert average_precision(0, 0, 3) == 0
+    assert np.isnan(average_precision(0, 2, 0))
+
+
+def test_words_in_common_raise_both_overlaps() -> None:
+    reference = "The heart is enlarged. No pleural effusion."
+    for overlap in (rouge_l, meteor):
+        assert overlap(reference, reference) > 0.99
+        assert overlap("The heart is enlarged.", reference) > overlap("A mass.", reference)
+        assert overlap("", reference) == 0
+
+
+def test_controls_show_a_blank_or_another_patients_film(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paths = [f"{n}.png" for n in range(8)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (30, 20), dtype=np.uint8)).save(tmp_path / path)
+
+    def seen(shown: Films) -> list[bytes]:
+        look = FilmViewer(tmp_path, paths, shown)
+        return [look(path) for path in paths]
+
+    films = seen(Films.SHOWN)
+    assert films == [(tmp_path / path).read_bytes() for path in paths]
+    shuffled = seen(Films.SHUFFLED)
+    assert sorted(shuffled) == sorted(films)
+    assert all(a != b for a, b in zip(films, shuffled, strict=True))
+    (tmp_path / "blank.png").write_bytes(seen(Films.BLANK)[3])
+    with Image.open(tmp_path / "blank.png") as blank:
+        assert blank.size == (20, 30)
+        assert len(blank.getcolors()) == 1
+
+
+def scored(films: int, found: int) -> tuple[FilmScore, ...]:
+    return tuple(
+        FilmScore(
+            id=f"film-{n}",
+            said=("left mass",) if n < found else (),
+            truth=("left mass",),
+            overlaps=(("left mass", (0.75,)),) if n < found else (),
+            detections=(("left mass", int(n < found), int(n < found), 1),),
+            heart=0.9,
+            rouge_l=0.5,
+            meteor=0.5,
+            words=20,
+            answers=(("presence", n % 2 == 0, "Yes"),),
+            unparsed=(),
+            text="",
+            view="LATERAL" if n % 4 == 0 else "PA",
+        )
+        for n in range(films)
+    )
+
+
+def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
+    scores = scored(4, 2)
+    write_scores(scores, tmp_path / "scores.jsonl")
+    assert tuple(read_scores(tmp_path / "scores.jsonl")) == scores
+
+
+def test_the_ablation_has_a_line_for_each_checkpoint_and_condition(tmp_path: Path) -> None:
+    write_ablation(
+        [
+            Measured("stage 2", Films.SHOWN, scored(20, 15)),
+            Measured("stage 2", Films.BLANK, scored(20, 0)),
+        ],
+        tmp_path,
+    )
+    tables = (tmp_path / "ablation.md").read_text().split("\n\n")
+    header, _, shown, blank = tables[0].splitlines()
+    names, _, *details = tables[1].splitlines()
+    assert names == "| | stage 2 |"
+    assert {line.split("|")[1].strip() for line in details} >= {
+        "F1, LATERAL films",
+        "box IoU, mass",
+        "VQA accuracy, presence",
+    }
+    assert "finding micro-F1" in header
+    assert shown.startswith("| stage 2 | shown | 0.857 (")
+    assert "| 0.750 (" in shown  # IoU of the boxes, and mAP of 15 found of 20
+    assert blank.startswith("| stage 2 | blank | 0.000 (")

@@ -1,0 +1,392 @@
+"""Our reward pays for what a radiologist would pay for, and for nothing else."""
+
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.reading import Mode, Task
+from training.data.example import ReasoningTarget
+from training.rewards.equivalence import answer_worth
+from training.rewards.gallery import (
+    CONVENTIONS,
+    FILM,
+    GRID,
+    NORMAL,
+    gallery_table,
+    show_gallery,
+)
+from training.rewards.geometry import iou
+from training.rewards.grounded import grounded
+from training.rewards.protocol import Rollout, load_reward
+from training.stages.text_targets import completion_text
+
+FLOOR = 0.15
+HEART, MASS, FLUID = (130, 180, 330, 330), (90, 90, 150, 150), (270, 260, 400, 380)
+QUESTION = replace(
+    FILM,
+    task=Task.VQA,
+    question="Is there a mass?",
+    answer="Yes",
+    steps=(ReasoningTarget("There is a mass in the right upper zone", ((0, MASS),)),),
+)
+
+
+def worth(completion, example=FILM, **weights):
+    (scored,) = grounded([Rollout(completion, example, CONVENTIONS, GRID)], **weights)
+    return scored
+
+
+def report(heart=HEART, mass=MASS, fluid=FLUID, answer=FILM.answer, order=(0, 1, 2)):
+    steps = [
+        f"The heart is enlarged {list(heart)}",
+        f"There is a mass in the right upper zone {list(mass)}",
+        f"There is a moderate left pleural effusion {list(fluid)}",
+    ]
+    said = "; ".join(steps[i] for i in order)
+    return f"<think> {said} </think>. The answer is: \\boxed{{{answer}}}"
+
+
+@pytest.mark.parametrize(
+    ("exhibit", "published", "ours"), show_gallery(), ids=lambda v: str(v)[:40]
+)
+def test_hacks_earn_next_to_nothing_and_honest_readings_nearly_all(exhibit, published, ours):
+    if exhibit.honest:
+        assert ours > 0.9
+    else:
+        assert ours < FLOOR
+
+
+def test_the_gallery_in_the_docs_is_what_the_rewards_pay():
+    page = Path(__file__).parents[3] / "docs" / "rewards.md"
+    assert gallery_table() in page.read_text()
+
+
+def test_a_better_box_earns_more():
+    paid = [
+        worth(report(mass=(90 + off, 90, 150 + off, 150)))["overall"] for off in range(0, 60, 6)
+    ]
+    assert paid == sorted(paid, reverse=True)
+    assert paid[0] > paid[1] > paid[5]
+
+
+def test_naming_one_more_true_finding_earns_more():
+    answers = [
+        "The heart is enlarged. No pneumothorax.",
+        "The heart is enlarged. There is a mass in the right upper zone. No pneumothorax.",
+        FILM.answer,
+    ]
+    paid = [worth(report(answer=answer))["overall"] for answer in answers]
+    assert paid[0] < paid[1] < paid[2]
+
+
+def test_a_false_finding_costs():
+    false = FILM.answer.replace("No pneumothorax", "There is a right pneumothorax")
+    assert worth(report(answer=false))["overall"] < worth(report())["overall"] - 0.1
+
+
+def test_the_wrong_side_is_a_wrong_finding():
+    mirrored = FILM.answer.replace("left", "right")
+    assert worth(report(answer=mirrored))["findings"] < worth(report())["findings"]
+
+
+def test_the_order_of_steps_does_not_matter():
+    assert len({worth(report(order=order))["overall"] for order in permutations(range(3))}) == 1
+
+
+def test_a_finding_that_no_step_supports_is_incoherent():
+    unsupported = f"<think> The heart is enlarged {list(HEART)} </think>. \\boxed{{{FILM.answer}}}"
+    assert worth(unsupported)["coherence"] < worth(report())["coherence"]
+
+
+@pytest.mark.parametrize(
+    ("said", "reference", "same"),
+    [
+        ("Yes.", "yes", 1),
+        ("Yes, a small one", "Yes", 1),
+        ("No", "yes", 0),
+        ("Yes No", "Yes", 0),
+        ("", "yes", 0),
+        ("Mass | Nodule", "nodule | mass", 1),
+        ("nodule, mass", "Mass | Nodule", 1),
+        ("masses and nodules", "Mass | Nodule", 1),
+        ("Mass", "Mass | Nodule", 1 / 2),
+        ("Mass | Effusion", "Mass | Nodule", 0),
+        ("Mass | Nodule | Effusion", "Mass | Nodule", 1 / 2),
+        ("Left | Right", "Left", 0),
+        ("Enlarged cardiac silhouette", "Cardiomegaly", 1),
+        ("left effusion", "Left pleural effusion", 1),
+        ("There is evidence of a mass.", "Mass", 1),
+        ("Yes no yes no", "Yes", 0),
+        ("Yes. No.", "Yes", 0),
+        ("Not present", "Yes", 0),
+        ("Absent", "No", 1),
+        ("Present.", "Yes", 1),
+        ("no | yes", "no", 0),
+        ("None", "None", 1),
+        ("the", "None", 0),
+        ("left side", "Left", 1),
+        ("mild", "Small", 1),
+        ("Bilateral", "Both", 1),
+        ("zone upper, the right", "Right upper zone", 0),
+        ("right upper zone.", "Right upper zone", 1),
+        ("Stable", "Unchanged", 1),
+    ],
+)
+def test_answers_that_say_the_same_are_the_same(said, reference, same):
+    assert answer_worth(said, reference) == pytest.approx(same)
+
+
+@pytest.mark.parametrize(
+    ("said", "worth"),
+    [
+        ("There is a mass in the right upper zone.", 1),
+        ("No mass is seen.", 0),
+        ("Yes, no mass is seen.", 0),
+        ("Yes, a mass, no effusion", 1),
+        ("A mass is not seen.", 0),
+        ("There is an effusion.", 0),
+    ],
+)
+def test_a_sentence_answers_yes_or_no_to_what_is_asked(said, worth):
+    asked = frozenset({"mass"})
+    assert answer_worth(said, "Yes", asked) == worth
+
+
+def test_a_wrong_answer_to_a_question_earns_nothing_however_well_it_is_boxed():
+    text = (
+        "<think> There is a mass in the right upper zone [90, 90, 150, 150] </think>. \\boxed{{{}}}"
+    )
+    assert worth(text.format("Yes"), QUESTION)["overall"] > 0.95
+    assert worth(text.format("No"), QUESTION)["overall"] == 0
+
+
+def test_yes_without_a_step_that_says_so_is_incoherent():
+    text = "<think> No mass is seen </think>. \\boxed{Yes}"
+    assert worth(text, QUESTION)["coherence"] == 0
+
+
+def test_structures_may_be_boxed_at_no_cost():
+    text = (
+        "<think> The heart is normal in size [150, 180, 300, 330]; The lungs are clear "
+        f"[40, 40, 410, 380] </think>. \\boxed{{{NORMAL.answer}}}"
+    )
+    assert worth(text, NORMAL)["overall"] == pytest.approx(1)
+
+
+def test_a_structure_boxed_far_from_where_it_is_costs():
+    text = f"<think> The heart is normal [{{}}] </think>. \\boxed{{{{{NORMAL.answer}}}}}"
+    there, elsewhere = (
+        worth(text.format(box), NORMAL)["honesty"] for box in ("150, 180, 300, 330", "0, 0, 30, 30")
+    )
+    assert (there, elsewhere) == (1, 0.5)
+
+
+def test_two_films_are_judged_each_on_its_own():
+    steps = "Image 1 shows the right mass [90, 90, 150, 150]; Image 2 shows the right mass [{}]"
+    # 448 x 300 is shown as 448 x 308.
+    right, wrong = (
+        worth(f"<think> {steps.format(box)} </think>. The answer is: \\boxed{{Yes}}", PAIR)
+        for box in ("90, 62, 140, 103", "300, 62, 350, 103")
+    )
+    assert right["places"] > 0.95
+    assert 0.45 < wrong["places"] < 0.55
+
+
+def test_a_finding_without_its_side_is_half_a_finding():
+    sideless = "The heart is enlarged. There is a mass. There is a pleural effusion."
+    scored = worth(report(answer=sideless))["findings"]
+    assert scored == pytest.approx(2 * (1 + 0.5 + 0.5) / 6)
+
+
+def test_no_side_is_asked_for_where_none_is_known():
+    lateral = replace(FILM, labels=(), regions=(), steps=(), answer="There is a pleural effusion.")
+    for said in ("A left pleural effusion.", "Bilateral effusions.", "Pleural effusion."):
+        assert worth(report(answer=said), lateral)["findings"] == 1
+
+
+def test_labels_and_regions_in_the_words_of_a_source_are_understood():
+    foreign = replace(
+        FILM,
+        labels=("Cardiomegaly", "Pleural_Effusion", "Lung Mass"),
+        regions=(("Cardiomegaly", HEART), ("Mass", MASS), ("Pleural Effusion", FLUID)),
+    )
+    assert worth(report(), foreign)["overall"] == pytest.approx(1)
+
+
+def test_a_report_is_held_against_what_its_reference_says():
+    silver = replace(NORMAL, labels=("Cardiomegaly", "Support Devices"))
+    assert worth(completion_text(silver, CONVENTIONS, GRID), silver)["findings"] == 1
+
+
+def test_a_place_that_the_labeler_has_no_word_for_is_asked_of_nobody():
+    rare = replace(FILM, regions=(*FILM.regions, ("ILD", (10, 10, 60, 60))))
+    assert worth(report(), rare)["places"] == pytest.approx(1)
+
+
+def test_a_box_of_the_other_side_does_not_stand_for_this_one():
+    both = replace(
+        FILM,
+        regions=(("left pleural effusion", FLUID), ("right pleural effusion", (40, 260, 160, 380))),
+    )
+    text = (
+        f"<think> A left effusion {list(FLUID)}; A right effusion [40, 260, 160, 380] </think>. "
+        f"\\boxed{{{FILM.answer}}}"
+    )
+    swapped = text.replace("left", "?").replace("A right", "A left").replace("?", "right")
+    assert worth(swapped, both)["places"] < worth(text, both)["places"] - 0.3
+
+
+def test_each_box_of_a_step_with_two_findings_is_taken_for_the_one_that_it_fits():
+    text = (
+        f"<think> The heart is enlarged {list(HEART)}; There is a right upper mass and a moderate "
+        f"left pleural effusion {list(FLUID)} {list(MASS)} </think>. \\boxed{{{FILM.answer}}}"
+    )
+    assert worth(text)["places"] == pytest.approx(1)
+
+
+def test_steps_that_deny_what_the_answer_affirms_are_incoherent():
+    text = report().replace("There is a mass in", "There is no mass in", 1)
+    assert worth(text)["coherence"] <= 0.5 * worth(report())["coherence"]
+
+
+def test_a_step_without_the_box_that_is_due_supports_nothing():
+    text = report().replace(" [90, 90, 150, 150]", "")
+    assert worth(text)["coherence"] < 0.8
+
+
+def test_the_answer_names_the_side_that_the_steps_show():
+    side = replace(QUESTION, question="On which side is the mass?", answer="Right")
+    text = (
+        "<think> There is a mass in the {} upper zone [90, 90, 150, 150] </think>. \\boxed{{Right}}"
+    )
+    assert worth(text.format("right"), side)["coherence"] == 1
+    assert worth(text.format("left"), side)["coherence"] == 0
+
+
+def test_a_normal_film_wants_to_be_called_normal():
+    text = "<think> The lungs are clear [40, 40, 410, 380] </think>. \\boxed{{{}}}"
+    assert worth(text.format("No acute abnormality."), NORMAL)["findings"] == 1
+    assert worth(text.format("A chest film."), NORMAL)["findings"] == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "steps"),
+    [("A mass. A mass. A mass.", 0), ("A mass.", 3)],
+)
+def test_what_is_said_again_costs(said, steps):
+    again = "; ".join(["There is a mass in the right upper zone."] * steps or ["A step"])
+    assert worth(f"<think> {again} </think>. \\boxed{{{said}}}")["honesty"] <= 0.25
+
+
+def test_every_reference_is_worth_all_to_itself():
+    for example in (FILM, NORMAL, QUESTION, PAIR):
+        text = completion_text(example, CONVENTIONS, GRID)
+        assert worth(text, example)["overall"] > 0.98
+
+
+NUMBER = st.integers(0, 447)
+
+
+@given(NUMBER, NUMBER, st.integers(1, 200), st.integers(1, 200), st.integers(-30, 30))
+def test_a_box_nearer_to_the_true_one_never_earns_less(x, y, width, height, shift):
+    box = (x, y, min(448, x + width), min(448, y + height))
+    nearer = tuple(round((a + b) / 2) for a, b in zip(box, MASS, strict=True))
+    far, near = (worth(report(mass=given_box))["places"] for given_box in (box, nearer))
+    if iou(box, MASS) < iou(nearer, MASS):
+        assert near >= far
+
+
+@given(st.permutations(range(3)), st.permutations(FILM.answer.split(". ")))
+def test_no_order_of_steps_or_sentences_changes_a_report(order, sentences):
+    answer = ". ".join(sentence.rstrip(".") for sentence in sentences) + "."
+    assert worth(report(order=order, answer=answer))["overall"] == pytest.approx(1)
+
+
+def test_answer_mode_is_judged_without_steps_or_boxes():
+    answered = replace(FILM, mode=Mode.ANSWER, steps=())
+    scored = worth(FILM.answer, answered)
+    assert scored["overall"] == pytest.approx(1)
+    assert "places" not in scored
+    assert worth(report(), answered)["overall"] == 0
+
+
+def test_findings_whose_place_nobody_knows_are_not_held_against_the_boxes():
+    unboxed = replace(FILM, regions=(), labels=(), steps=())
+    scored = worth(report(), unboxed)
+    assert scored["findings"] == 1
+    assert "places" not in scored
+
+
+def test_weights_set_what_counts():
+    far = report(mass=(300, 90, 360, 150))
+    assert worth(far, places=0.0)["overall"] == pytest.approx(1)
+    with pytest.raises(ValueError, match="weights"):
+        worth(far, places=-1.0)
+
+
+PAIR = replace(
+    QUESTION,
+    images=("film.png", "prior.png"),
+    sizes=((448, 448), (448, 300)),
+    question="Compared with image 2, is the mass larger?",
+    regions_by_image=((("Right Mass", MASS),), (("mass", (90, 60, 140, 100)),)),
+    steps=(
+        ReasoningTarget("Image 1 shows the right mass", ((0, MASS),)),
+        ReasoningTarget("Image 2 shows the right mass", ((1, (90, 60, 140, 100)),)),
+    ),
+)
+EXAMPLES = st.sampled_from([FILM, NORMAL, QUESTION, PAIR, replace(FILM, regions=(), steps=())])
+
+
+@given(st.text(), EXAMPLES)
+def test_any_text_is_scored_between_nothing_and_one(text, example):
+    assert all(0 <= value <= 1 for value in worth(text, example).values())
+
+
+MARKS = ("<think> ", " </think>", "; ", "\\boxed{", "}", " The answer is: ")
+BOXES = ("[1, 2, 30, 40]", "[9, 9, 3, 3]", "[0, nan]")
+SAID = (
+    "There is a mass",
+    "No mass.",
+    "left effusion ",
+    "The heart is enlarged ",
+    "Image 2 ",
+    "Yes",
+)
+PIECE = st.sampled_from(MARKS + BOXES + SAID)
+
+
+@given(st.lists(PIECE, max_size=14).map("".join), EXAMPLES)
+@settings(max_examples=200)
+def test_any_shuffle_of_the_grammar_is_scored_between_nothing_and_one(text, example):
+    assert all(0 <= value <= 1 for value in worth(text, example).values())
+
+
+def twice_paid(rollouts, bonus=1.0):
+    """A reward of one's own."""
+    return [{"overall": bonus} for _ in rollouts]
+
+
+def test_a_function_of_ones_own_is_named_by_its_module():
+    reward = load_reward(f"{__name__}:twice_paid", bonus=2.0)
+    assert reward([Rollout("", FILM, CONVENTIONS, GRID)]) == [{"overall": 2.0}]
+    assert load_reward("grounded") is grounded
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "told"),
+    [
+        ("papers", {}, "no reward"),
+        ("nowhere:reward", {}, "missing"),
+        ("math:nothing", {}, "no function"),
+        ("math:pi", {}, "not a function"),
+        ("grounded", {"niceness": 1.0}, "niceness"),
+    ],
+)
+def test_a_reward_that_is_not_there_is_named(name, weights, told):
+    with pytest.raises(ValueError, match=told):
+        load_reward(name, **weights)

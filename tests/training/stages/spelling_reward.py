@@ -1,0 +1,22 @@
+"""A reward of one's own, as a config may name it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def variety(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
+    """Pays for different letters."""
+    letters = [len(set(rollout.completion)) / 40 for rollout in rollouts]
+    return [{"overall": value, "letters": value} for value in letters]
+
+
+def constant(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
+    """Pays everyone the same."""
+    return [{"overall": 1.0} for _ in rollouts]
+
+
+def nothing(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
+    """Forgets what it owes."""
+    return []

@@ -1,0 +1,146 @@
+"""Stage 3 from end to end on a tiny checkpoint: what is logged, drawn, saved and left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from trl import GRPOConfig
+
+from training.stages.begin import begin
+from training.stages.config import GroupRelativeStage, OverlongSettings, read_config
+from training.stages.config.reading import build
+from training.stages.grpo import run_grpo
+from training.stages.grpo_arguments import grpo_arguments
+from training.stages.rollout_rewards import overlong_penalty
+
+
+def stage(tiny: Path, output: Path, **more: Any) -> GroupRelativeStage:
+    base = {
+        "output": str(output),
+        "data": {"folder": str(tiny / "films"), "mixture": {"findings": 1, "vqa": 1}},
+        "model": {"start": str(tiny / "model"), "manifest": "embedded"},
+        "rollouts": {"prompts": 2, "group": 3, "batch_size": 6, "max_tokens": 8},
+        "rewards": [
+            {"name": "tests.training.stages.spelling_reward:variety", "weight": 2.0},
+            {"name": "tests.training.stages.spelling_reward:constant"},
+        ],
+        "objective": {"overlong": {"penalty_tokens": 4}},
+        "optimizer": {"learning_rate": 1e-3, "schedule": "constant"},
+        "logging": {"every": 1, "save_every": 2, "samples_every": 2, "samples": 2},
+        "guards": {"cut_off": 1.0},
+        "max_steps": 2,
+    }
+    return build(GroupRelativeStage, {**base, **more}, "test")
+
+
+@pytest.fixture(scope="module")
+def done(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_grpo(stage(tiny, tmp_path_factory.mktemp("grpo")))
+
+
+def lines(output: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def test_every_figure_is_logged(done: Path) -> None:
+    mine = "rewards/tests.training.stages.spelling_reward:variety"
+    for line in lines(done):
+        assert {
+            "loss",
+            "reward",
+            "reward_std",
+            "kl",
+            "entropy",
+            "completions/mean_length",
+            "completions/clipped_ratio",
+            "clip_ratio/region_mean",
+            "frac_reward_zero_std",
+            "parse_rate",
+            "grad_norm",
+            f"{mine}/overall",
+            f"{mine}/letters",
+            "rewards/overlong/mean",
+            "sampling/sampling_logp_difference/mean",
+        } <= set(line)
+        assert line["sampling/sampling_logp_difference/mean"] < 1e-5
+        assert line["rewards/overlong/mean"] <= 0
+    assert list((done / "tensorboard").iterdir())
+
+
+def test_samples_are_drawn_with_their_text(done: Path) -> None:
+    pictures = sorted((done / "samples").glob("*.png"))
+    assert [p.name for p in pictures] == ["step-000002-0.png", "step-000002-1.png"]
+    assert Image.open(pictures[0]).width >= 640
+    assert "variety/letters" in pictures[0].with_suffix(".txt").read_text()
+
+
+def test_the_tower_stays_and_the_language_model_moves(done: Path, tiny: Path) -> None:
+    before, after = (load_file(f / "model.safetensors") for f in (tiny / "model", done))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert not any("visual" in name for name in moved)
+    record = json.loads((done / "stage.json").read_text())
+    assert record["stage"] == "grpo"
+    assert record["config"]["objective"]["kl"] == 0.01
+    assert record["metrics"]["reward"] == lines(done)[-1]["reward"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "lora"),
+    [("shared-prefix", None), ("transformers", None), ("transformers", {"rank": 2, "alpha": 4})],
+)
+def test_the_tower_or_adapters_learn(
+    tiny: Path, tmp_path: Path, engine: str, lora: dict[str, int] | None
+) -> None:
+    model = {
+        "start": str(tiny / "model"),
+        "manifest": "embedded",
+        "train_vision": lora is None,
+        "lora": lora,
+    }
+    rollouts = {
+        "engine": engine,
+        "prompts": 1,
+        "group": 2,
+        "batch_size": 2,
+        "max_tokens": 4,
+    }
+    output = run_grpo(stage(tiny, tmp_path, model=model, rollouts=rollouts, max_steps=1))
+    (line,) = lines(output)
+    assert line["grad_norm"] > 0
+    if lora:
+        saved = load_file(output / "adapter_model.safetensors")
+        assert saved
+        assert not any("visual" in name for name in saved)
+    else:
+        before, after = (load_file(f / "model.safetensors") for f in (tiny / "model", output))
+        tower = [name for name in before if "visual" in name]
+        assert any(not torch.equal(before[name], after[name]) for name in tower)
+
+
+@pytest.mark.parametrize(("recipe", "devices"), [("7b-8gpu", 7), ("7b-1gpu-lora", 1)])
+def test_the_large_recipes_are_what_trl_takes(
+    tiny: Path, recipe: str, devices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(devices))
+    config = read_config(GroupRelativeStage, f"{recipe}/grpo", [f"model.start={tiny / 'model'}"])
+    arguments = grpo_arguments(config, begin(config.model), [1.0])
+    assert set(arguments) <= {field.name for field in dataclasses.fields(GRPOConfig)}
+    generated = arguments["per_device_train_batch_size"] * arguments["steps_per_generation"]
+    assert generated * devices == config.rollouts.prompts * config.rollouts.group
+    assert set(arguments["generation_kwargs"]["logit_bias"].values()) == {-100.0}
+
+
+@pytest.mark.parametrize(
+    ("length", "reward"), [(5, 0.0), (6, 0.0), (7, -0.25), (8, -0.5), (9, -0.75), (10, -1.0)]
+)
+def test_long_completions_lose_linearly(length: int, reward: float) -> None:
+    penalty = overlong_penalty(OverlongSettings(penalty_tokens=4), 10)
+    assert penalty(completion_ids=[[0] * length]) == [reward]

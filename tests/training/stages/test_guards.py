@@ -1,0 +1,286 @@
+"""Each silent failure, provoked: the run stops and says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from training.architecture import GRID, build_image_processor
+from training.stages import shared_prefix_trainer
+from training.stages.config import GroupRelativeStage, GuardSettings
+from training.stages.config.reading import build
+from training.stages.errors import ConfigError, SilentFailureError
+from training.stages.film_grpo_trainer import SamePrompts, collapse_images
+from training.stages.grpo import run_grpo
+from training.stages.guards import Guards
+from training.stages.preflight import (
+    check_completions,
+    check_engine,
+    check_labels,
+    check_processor,
+    check_prompts,
+    vision_ids,
+)
+from training.stages.shared_prefix import completion_log_probs, sample_completions
+
+IMAGE = 7
+DRIFT = "sampling/sampling_logp_difference/mean"
+RATIO = "sampling/importance_sampling_ratio/mean"
+
+
+class Generation:
+    """A rollout engine that, like colocated vLLM, expands every image token of the prompt."""
+
+    def __init__(self, mode: str, tokens_per_image: int) -> None:
+        self.mode = mode
+        self._tokens = tokens_per_image
+
+    def _place_features(self, features: dict[str, Any] | None, prompt: list[int]) -> str:
+        return "placed"
+
+    def generate(self, prompts: list[list[int]], images: Any, num_generations: int) -> Any:
+        used = prompts
+        if self.mode == "colocate":
+            used = [
+                [t for token in p for t in ([IMAGE] * self._tokens if token == IMAGE else [token])]
+                for p in prompts
+            ]
+        return used, [[1]] * len(prompts), [[[-0.5]]] * len(prompts), None
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny: Path) -> Any:
+    return AutoTokenizer.from_pretrained(tiny / "model")
+
+
+def test_colocated_vllm_is_given_one_token_an_image() -> None:
+    prompt = [1, IMAGE, IMAGE, IMAGE, 2, IMAGE, IMAGE, IMAGE, 3]
+    assert collapse_images(prompt, IMAGE) == [1, IMAGE, 2, IMAGE, 3]
+    repaired = SamePrompts(Generation("colocate", 3), IMAGE)
+    used, completions, _, _ = repaired.generate([prompt], [["film", "film"]], 1)
+    assert (used, completions) == ([prompt], [[1]])
+    assert repaired.mode == "colocate"
+
+
+@pytest.mark.parametrize("tokens", [2, 4, 9])
+def test_rollouts_of_doubled_or_missing_image_tokens_stop_the_run(tokens: int) -> None:
+    repaired = SamePrompts(Generation("colocate", tokens), IMAGE)
+    with pytest.raises(SilentFailureError, match=rf"saw {tokens} image tokens .* has 3"):
+        repaired.generate([[1, IMAGE, IMAGE, IMAGE, 2]], [["film"]], 1)
+
+
+def test_rollouts_of_another_prompt_stop_the_run() -> None:
+    class Other(Generation):
+        def generate(self, prompts: list[list[int]], images: Any, num_generations: int) -> Any:
+            return [[9, *prompt] for prompt in prompts], [[1]], [[[0.0]]], None
+
+    with pytest.raises(SilentFailureError, match="chat template"):
+        SamePrompts(Other("server", 1), IMAGE).generate([[1, 2]], None, 1)
+
+
+@pytest.mark.parametrize(("lengths", "well"), [([3, 2], True), ([3, 3], False), ([5], False)])
+def test_a_server_that_resizes_the_films_stops_the_run(lengths: list[int], well: bool) -> None:
+    class Server(Generation):
+        def generate(self, prompts: list[list[int]], images: Any, num_generations: int) -> Any:
+            places = [{"offset": 9, "length": length} for length in lengths]
+            features = {"mm_placeholders": {"image": places}}
+            assert self._place_features(features, prompts[0]) == "placed"
+            return super().generate(prompts, images, num_generations)
+
+    prompt = [1, IMAGE, IMAGE, IMAGE, 2, IMAGE, IMAGE]
+    checked = SamePrompts(Server("server", 1), IMAGE)
+    if well:
+        assert checked.generate([prompt], [["film", "film"]], 1)[0] == [prompt]
+    else:
+        with pytest.raises(SilentFailureError, match="resizes them again"):
+            checked.generate([prompt], [["film", "film"]], 1)
+
+
+def test_a_processor_that_resizes_again_is_refused() -> None:
+    sizes = [(1000, 800), (300, 900)]
+    check_processor(build_image_processor(), GRID, sizes)
+    for bounds in ({"max_pixels": 112 * 112}, {"min_pixels": 400 * 400, "max_pixels": 10**6}):
+        other = Qwen2VLImageProcessorPil(**{"min_pixels": 784, **bounds})
+        with pytest.raises(SilentFailureError, match=r"preprocessor_config\.json"):
+            check_processor(other, GRID, sizes)
+
+
+def test_a_prompt_without_its_visual_tokens_is_refused(tokenizer: Any) -> None:
+    (image,) = tokenizer.convert_tokens_to_ids(["<|image_pad|>"])
+    check_prompts([[1] + [image] * 64], [[(500, 500)]], tokenizer, GRID)
+    with pytest.raises(SilentFailureError, match=r"63 image tokens .* 64 visual"):
+        check_prompts([[1] + [image] * 63], [[(500, 500)]], tokenizer, GRID)
+
+
+def test_sampled_vision_tokens_are_refused(tokenizer: Any) -> None:
+    vision = vision_ids(tokenizer)
+    assert len(vision) == 5
+    check_completions([[1, 2, 3]], vision)
+    for token in vision:
+        with pytest.raises(SilentFailureError, match="logit_bias -100"):
+            check_completions([[1, 2], [token]], vision)
+
+
+def batch(tokenizer: Any, learnt_from: int | None) -> dict[str, torch.Tensor]:
+    asked = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Heart?<|im_end|>\n"
+    ids = tokenizer.encode(asked + "<|im_start|>assistant\n", add_special_tokens=False)
+    prompt = len(ids)
+    ids += tokenizer.encode("Normal.<|im_end|>", add_special_tokens=False)
+    begin = prompt if learnt_from is None else learnt_from
+    labels = [-100] * begin + ids[begin:]
+    return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels])}
+
+
+def test_loss_on_the_prompt_is_refused(tokenizer: Any) -> None:
+    check_labels(batch(tokenizer, None), tokenizer)
+    whole = batch(tokenizer, 0)
+    with pytest.raises(SilentFailureError, match="image tokens"):
+        check_labels(whole, tokenizer)
+    end_of_film = tokenizer.convert_tokens_to_ids("<|vision_end|>")
+    late = batch(tokenizer, whole["input_ids"][0].tolist().index(end_of_film) + 1)
+    with pytest.raises(SilentFailureError, match="on the prompt"):
+        check_labels(late, tokenizer)
+    empty = {**whole, "labels": torch.full_like(whole["labels"], -100)}
+    with pytest.raises(SilentFailureError, match="nothing to learn"):
+        check_labels(empty, tokenizer)
+
+
+def watch(settings: GuardSettings, *logs: dict[str, float]) -> None:
+    guards = Guards(settings)
+    for step, line in enumerate(logs):
+        state = TrainerState(global_step=step)
+        guards.on_log(TrainingArguments("unused"), state, TrainerControl(), logs=line)
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        ({DRIFT: 1.9}, "processed_logprobs"),
+        ({RATIO: 0.01}, "importance ratio"),
+        ({"completions/clipped_ratio": 0.95}, r"rollouts\.max_tokens"),
+        ({"frac_reward_zero_std": 1.0}, r"rollouts\.temperature"),
+        ({"grad_norm": 5e-13}, "dead"),
+        ({"grad_norm": float("nan")}, "not finite"),
+    ],
+)
+def test_a_fault_that_lasts_stops_the_run(fault: dict[str, float], advice: str) -> None:
+    settings = GuardSettings(patience=3)
+    well = {
+        DRIFT: 0.01,
+        RATIO: 1.0,
+        "completions/clipped_ratio": 0.1,
+        "frac_reward_zero_std": 0.2,
+        "grad_norm": 0.3,
+    }
+    watch(settings, *[well] * 9)
+    watch(settings, fault, fault, well, fault, fault)
+    with pytest.raises(SilentFailureError, match=advice):
+        watch(settings, well, *[{**well, **fault}] * 3)
+
+
+def test_a_fault_told_in_one_line_of_four_lasts_too() -> None:
+    between = {"grad_norm": 0.3}
+    with pytest.raises(SilentFailureError, match="importance ratio"):
+        watch(GuardSettings(patience=3), *[{RATIO: 0.01}, between, between, between] * 3)
+
+
+def test_the_cause_is_named_before_the_dead_gradient() -> None:
+    fault = {"frac_reward_zero_std": 1.0, "grad_norm": 0.0}
+    with pytest.raises(SilentFailureError, match="equal rewards"):
+        watch(GuardSettings(patience=2), fault, fault)
+
+
+def test_vllm_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SilentFailureError, match="shared-prefix"):
+        check_engine("vllm-server")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("training.stages.preflight.version", lambda name: "0.32.0")
+    with pytest.raises(SilentFailureError, match=r"0\.22 to 0\.31"):
+        check_engine("vllm-colocate")
+    monkeypatch.setattr("training.stages.preflight.version", lambda name: "0.31.0")
+    check_engine("vllm-colocate")
+
+
+def stage(tiny: Path, output: Path, reward: str, **more: Any) -> GroupRelativeStage:
+    base = {
+        "output": str(output),
+        "data": {"folder": str(tiny / "films")},
+        "model": {"start": str(tiny / "model"), "manifest": "embedded"},
+        "rollouts": {"prompts": 2, "group": 2, "batch_size": 4, "max_tokens": 6},
+        "rewards": [{"name": f"tests.training.stages.spelling_reward:{reward}"}],
+        "logging": {"every": 1, "save_every": 8, "report_to": []},
+        "guards": {"patience": 2, "cut_off": 1.0},
+    }
+    return build(GroupRelativeStage, {**base, **more}, "test")
+
+
+def test_a_run_of_equal_rewards_is_stopped(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(SilentFailureError, match="equal rewards"):
+        run_grpo(stage(tiny, tmp_path, "constant"))
+
+
+def test_a_run_that_never_ends_its_answers_is_stopped(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(SilentFailureError, match="cut off"):
+        run_grpo(stage(tiny, tmp_path, "variety", guards={"patience": 2}))
+
+
+def test_rollouts_of_other_weights_stop_the_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drifted(*given: Any, **options: Any) -> Any:
+        said, likely = sample_completions(*given, **options)
+        return said, [[chance - 1.9 for chance in chances] for chances in likely]
+
+    monkeypatch.setattr(shared_prefix_trainer, "sample_completions", drifted)
+    with pytest.raises(SilentFailureError, match=r"differ by 1\.9 nats"):
+        run_grpo(stage(tiny, tmp_path, "variety"))
+
+
+def test_a_vision_token_in_a_rollout_stops_the_run(
+    tiny: Path, tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image,) = tokenizer.convert_tokens_to_ids(["<|image_pad|>"])
+
+    def with_an_image(*given: Any, **options: Any) -> Any:
+        assert image in options["forbidden"]
+        said, likely = sample_completions(*given, **options)
+        said[1][0] = image
+        return said, likely
+
+    monkeypatch.setattr(shared_prefix_trainer, "sample_completions", with_an_image)
+    with pytest.raises(SilentFailureError, match="vision tokens"):
+        run_grpo(stage(tiny, tmp_path, "variety"))
+
+
+def test_a_run_without_gradient_is_stopped(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frozen(*given: Any, **options: Any) -> Any:
+        log_probs, entropy = completion_log_probs(*given, **options)
+        return log_probs * 0 + log_probs.detach(), entropy
+
+    monkeypatch.setattr(shared_prefix_trainer, "completion_log_probs", frozen)
+    with pytest.raises(SilentFailureError, match="gradient is dead"):
+        run_grpo(stage(tiny, tmp_path, "variety"))
+
+
+def test_a_reward_that_answers_for_too_few_is_named(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="one mapping with `overall`"):
+        run_grpo(stage(tiny, tmp_path, "nothing"))
+
+
+def test_too_few_examples_for_a_step_are_named(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fewer than the 99 prompts"):
+        run_grpo(stage(tiny, tmp_path, "variety", rollouts={"prompts": 99, "batch_size": 792}))
+
+
+def test_completions_that_do_not_divide_are_named(tiny: Path, tmp_path: Path) -> None:
+    rollouts = {"prompts": 2, "group": 3, "batch_size": 4}
+    with pytest.raises(ConfigError, match="do not divide"):
+        run_grpo(stage(tiny, tmp_path, "variety", rollouts=rollouts))

@@ -1,0 +1,151 @@
+"""What a stage learns from: shares of a mixture, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.reading import Mode, Task
+from training.conventions import EMBEDDED_CONVENTIONS
+from training.data.example import Example, ReasoningTarget
+from training.stages.config import DataSettings
+from training.stages.errors import ConfigError
+from training.stages.stage_data import StageName, mix, stage_data
+from training.stages.text_targets import prompt_text
+
+STAGES: tuple[StageName, ...] = get_args(StageName)
+PLAIN = Example(
+    id="x",
+    images=("film.png",),
+    sizes=((32, 36),),
+    task=Task.FINDINGS,
+    mode=Mode.ANSWER,
+    answer="Clear.",
+    steps=(),
+    split="train",
+    subject="s",
+    view="PA",
+)
+
+
+def some(findings: int, questions: int) -> list[Example]:
+    asked = replace(PLAIN, task=Task.VQA, question="Nodule?", question_type="presence")
+    return [replace(PLAIN, id=f"f{n}", answer=f"Film {n}.") for n in range(findings)] + [
+        replace(asked, id=f"q{n}", answer=f"Yes | {n}") for n in range(questions)
+    ]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.1, 0.9), st.integers(0, 3))
+def test_every_stretch_of_a_mixture_holds_the_shares(
+    findings: int, questions: int, share: float, seed: int
+) -> None:
+    drawn = mix(some(findings, questions), {"findings": share, "vqa": 1 - share}, None, seed=seed)
+    assert len({example.id for example in drawn}) == len(drawn)
+    for length in range(1, len(drawn) + 1):
+        of_one = sum(example.task is Task.FINDINGS for example in drawn[:length])
+        assert abs(of_one - share * length) <= 1
+
+
+def test_a_mixture_may_name_question_types_roles_and_sources() -> None:
+    pair = {"images": ("a.png", "b.png"), "sizes": PLAIN.sizes * 2, "roles": ("current", "lateral")}
+    examples = [
+        *some(5, 5),
+        replace(PLAIN, id="o", source="open-i"),
+        replace(PLAIN, id="l", **pair),
+    ]
+    assert [example.id for example in mix(examples, {"lateral": 1}, None, seed=0)] == ["l"]
+    drawn = mix(examples, {"source:open-i": 1}, None, seed=0)
+    assert [example.id for example in drawn] == ["o"]
+    assert len(mix(examples, {"presence": 1}, 3, seed=0)) == 3
+
+
+def test_a_kind_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="impression"):
+        mix(some(1, 1), {"impression": 1, "vqa": 1}, None, seed=0)
+
+
+def test_without_a_mixture_all_examples_come_as_they_are() -> None:
+    assert [e.id for e in mix(some(3, 0), {}, None, seed=0)] == ["f0", "f1", "f2"]
+    assert len(mix(some(9, 0), {}, 4, seed=0)) == 4
+
+
+def test_a_folder_without_examples_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="deepmedix data prepare"):
+        stage_data("sft", DataSettings(folder=tmp_path), seed=0)
+
+
+def test_simulated_films_are_worded_anew_each_pass(tiny: Path) -> None:
+    data = stage_data("cold-start", DataSettings(folder=tiny / "films", passes=2), seed=0)
+    half = len(data.examples) // 2
+    once = stage_data("cold-start", DataSettings(folder=tiny / "films"), seed=0)
+    assert data.examples[:half] == once.examples
+    assert data.examples[half:] != once.examples
+    assert len(data.digest) == 64
+
+
+def test_every_pass_holds_the_same_examples_in_another_order(tiny: Path, tmp_path: Path) -> None:
+    from training.data.store import write_examples
+
+    written = [replace(example, images=("films/0.png",)) for example in some(9, 9)]
+    write_examples(tmp_path / "store", written, images_root=tiny / "films")
+    settings = DataSettings(
+        folder=tmp_path / "store", samples=6, passes=2, mixture={"findings": 1, "vqa": 2}
+    )
+    ids = [example.id for example in stage_data("sft", settings, seed=1).examples]
+    assert sorted(ids[:6]) == sorted(ids[6:])
+    assert ids[:6] != ids[6:]
+
+
+def test_a_store_is_read_with_its_films_and_hash(tiny: Path, tmp_path: Path) -> None:
+    from training.data.store import read_description, write_examples
+
+    films = tiny / "films"
+    written = [replace(PLAIN, images=("films/0.png",), indication="Cough.")]
+    write_examples(tmp_path / "store", written, images_root=films)
+    data = stage_data("sft", DataSettings(folder=tmp_path / "store", passes=2), seed=0)
+    assert data.examples == (written[0], written[0])
+    assert (data.films / "films/0.png").exists()
+    assert data.digest == read_description(tmp_path / "store").content_hash
+    with pytest.raises(ConfigError, match="no split"):
+        stage_data("sft", DataSettings(folder=tmp_path / "store", split="test"), seed=0)
+
+
+def test_every_stage_asks_a_store_in_its_own_way(tiny: Path, tmp_path: Path) -> None:
+    from training.data.store import write_examples
+
+    answered = replace(PLAIN, images=("films/0.png",))
+    reasoned = replace(
+        answered, id="y", mode=Mode.THINK, steps=(ReasoningTarget("The lungs are clear"),)
+    )
+    write_examples(tmp_path / "store", [answered, reasoned], images_root=tiny / "films")
+    settings = DataSettings(folder=tmp_path / "store")
+    asked = {
+        stage: [(e.mode, bool(e.steps)) for e in stage_data(stage, settings, seed=0).examples]
+        for stage in STAGES
+    }
+    assert asked == {
+        "sft": [(Mode.ANSWER, False)],
+        "cold-start": [(Mode.THINK, True)],
+        "grpo": [(Mode.THINK, False)],
+    }
+
+
+def test_a_cold_start_from_answers_alone_is_refused(tiny: Path, tmp_path: Path) -> None:
+    from training.data.store import write_examples
+
+    written = [replace(PLAIN, images=("films/0.png",))]
+    write_examples(tmp_path / "store", written, images_root=tiny / "films")
+    with pytest.raises(ConfigError, match="data teach"):
+        stage_data("cold-start", DataSettings(folder=tmp_path / "store"), seed=0)
+
+
+def test_what_is_known_of_the_patient_is_asked_as_the_service_asks_it() -> None:
+    known = replace(PLAIN, indication="Cough.", prior_report="Clear lungs.")
+    asked = prompt_text(known, EMBEDDED_CONVENTIONS)
+    assert asked.startswith("Indication: Cough.\nPrior report: Clear lungs.\n")
+    assert prompt_text(PLAIN, EMBEDDED_CONVENTIONS) == EMBEDDED_CONVENTIONS.prompts.findings

@@ -1,0 +1,118 @@
+"""Stages 1 and 2 from end to end on a tiny checkpoint, through the command line's own functions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training.stages.config import SupervisedStage
+from training.stages.config.reading import build
+from training.stages.errors import ConfigError
+from training.stages.supervised import run_supervised
+
+
+def stage(tiny: Path, output: Path, **more: Any) -> SupervisedStage:
+    base = {
+        "output": str(output),
+        "data": {"folder": str(tiny / "films")},
+        "model": {"start": str(tiny / "model"), "manifest": "embedded"},
+        "optimizer": {"learning_rate": 1e-2, "schedule": "constant"},
+        "logging": {"every": 1, "save_every": 1, "report_to": []},
+        "batch_size": 4,
+        "max_steps": 2,
+    }
+    return build(SupervisedStage, {**base, **more}, "test")
+
+
+def moved(tiny: Path, output: Path) -> set[str]:
+    before, after = (load_file(f / "model.safetensors") for f in (tiny / "model", output))
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_the_embedded_way_softens_coordinates_and_leaves_the_tower(
+    tiny: Path, tmp_path: Path
+) -> None:
+    run_supervised("cold-start", stage(tiny, tmp_path, soft_coordinates=2.0))
+    names = moved(tiny, tmp_path)
+    assert names
+    assert not any("visual" in name for name in names)
+    assert (tmp_path / "preprocessor_config.json").exists()
+    assert not (tmp_path / "training_args.bin").exists()
+
+
+def test_plain_fine_tuning_trains_the_tower_where_asked(tiny: Path, tmp_path: Path) -> None:
+    model = {"start": str(tiny / "model"), "manifest": "embedded", "train_vision": True}
+    data = {"folder": str(tiny / "films"), "group_lengths": False}
+    output = run_supervised(
+        "sft", stage(tiny, tmp_path, model={**model, "gradient_checkpointing": True}, data=data)
+    )
+    assert any("visual" in name for name in moved(tiny, output))
+    record = json.loads((output / "stage.json").read_text())
+    assert record["stage"] == "sft"
+    assert record["data_hash"]
+    assert record["metrics"]["loss"] > 0
+
+
+def test_adapters_resume_with_their_weights(tiny: Path, tmp_path: Path, one_thread: None) -> None:
+    model = {"start": str(tiny / "model"), "manifest": "embedded", "lora": {"rank": 2}}
+
+    def adapters(name: str, **more: Any) -> dict[str, torch.Tensor]:
+        output = tmp_path / name
+        resume = (output / "run").exists()
+        run_supervised("cold-start", stage(tiny, output, model=model, **more), resume=resume)
+        (output / "stage.json").unlink()
+        return load_file(output / "adapter_model.safetensors")
+
+    whole = adapters("whole")
+    adapters("parts", max_steps=1)
+    resumed = adapters("parts")
+    assert whole
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+    assert any(bool(value.any()) for key, value in whole.items() if "lora_B" in key)
+
+
+@pytest.mark.parametrize("name", ["{}/nowhere", "here/nowhere", "nowhere", "a/b/c"])
+def test_a_missing_checkpoint_is_named(
+    tiny: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    model = {"start": name.format(tmp_path), "manifest": "embedded"}
+    with pytest.raises(ConfigError, match=r"model\.start: there is no checkpoint folder"):
+        run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
+
+
+def test_adapters_are_no_start(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "adapters").mkdir()
+    (tmp_path / "adapters" / "adapter_config.json").write_text("{}")
+    model = {"start": str(tmp_path / "adapters"), "manifest": "embedded"}
+    with pytest.raises(ConfigError, match="checkpoint merge"):
+        run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
+
+
+def test_a_start_without_a_manifest_says_which_to_name(tiny: Path, tmp_path: Path) -> None:
+    model = {"start": str(tiny / "model")}
+    with pytest.raises(ConfigError, match=r"model\.manifest"):
+        run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
+
+
+def test_a_film_that_cannot_be_shown_is_named(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "films", tmp_path / "films")
+    for path in (tmp_path / "films" / "films").glob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match=r"films/\d\.png cannot be shown"):
+        run_supervised("sft", stage(tiny, tmp_path / "out", data={"folder": tmp_path / "films"}))
+
+
+def test_what_does_not_go_together_is_refused(tiny: Path, tmp_path: Path) -> None:
+    lora = {"start": str(tiny / "model"), "manifest": "embedded", "lora": {"rank": 2}}
+    with pytest.raises(ConfigError, match="muon"):
+        run_supervised("sft", stage(tiny, tmp_path, model=lora, optimizer={"name": "muon"}))
+    with pytest.raises(ConfigError, match="drop one"):
+        stage(tiny, tmp_path, model=lora, soft_coordinates=2.0)

@@ -1,0 +1,262 @@
+"""Services and endpoints are asked as they want to be; what they do wrong becomes a failure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.reading import Mode, Task
+from service.settings import EMBEDDED_CHECKPOINT
+from tests.training.scripted_server import ScriptedServer, completion
+from tests.training.small_store import SIZE, example
+from training.chat.address import address_of, endpoint_of, settle
+from training.chat.client import ChatServer, Patience
+from training.systems.baselines import BASELINES
+from training.systems.checkpoint import CheckpointSystem
+from training.systems.endpoint import EndpointSystem
+from training.systems.folder import FolderSystem
+from training.systems.prediction import Failure
+from training.systems.protocol import FailedError, NoSystemError
+from training.systems.section import SectionSystem
+from training.systems.service import ServiceSystem
+from training.systems.specification import Asking, open_system
+
+VERSION = {"service": "1", "model": "m", "revision": "1", "stage": "s", "manifest_sha256": "0"}
+REPLY: dict[str, Any] = {
+    "report": {"findings": "The heart is enlarged.", "impression": None},
+    "reasoning": [
+        {
+            "text": "The heart is enlarged.",
+            "boxes": [{"image": 0, "x_min": 1.5, "y_min": 2, "x_max": 30, "y_max": 40}],
+        }
+    ],
+    "warnings": [{"code": "lateral-view", "detail": "..."}],
+    "usage": {"completion_tokens": 12},
+    "raw_text": {"findings": "<think>...</think>"},
+}
+
+
+@pytest.fixture
+def film(films: Path) -> bytes:
+    return (films / "0.png").read_bytes()
+
+
+def service(server: ScriptedServer, *replies: tuple[int, dict[str, str], Any]) -> ServiceSystem:
+    waiting = list(replies)
+    server.script = lambda request: (
+        (200, {}, VERSION) if request["path"] == "/version" else waiting.pop(0)
+    )
+    return ServiceSystem(settle(address_of(server.url.removesuffix("/v1"))), timeout=5)
+
+
+async def test_a_reply_of_the_service_is_a_prediction(server, film: bytes) -> None:
+    async with service(server, (200, {}, REPLY)) as system:
+        assert system.identity["version"] == VERSION
+        said = await system.predict(example(0, indication="Cough."), [film])
+    assert said.answer == "The heart is enlarged."
+    assert said.steps[0].boxes == ((0, (1.5, 2, 30, 40)),)
+    assert (said.notices, said.tokens, said.complete) == (("lateral-view",), 12, True)
+    form = server.requests[-1]["form"]
+    for part in (
+        b'name="sections"\r\n\r\nfindings',
+        b'name="temperature"\r\n\r\n0',
+        b"Cough.",
+        film,
+    ):
+        assert part in form
+    assert server.requests[-1]["path"] == "/report"
+
+
+async def test_a_question_goes_to_vqa_and_a_text_cut_off_is_not_complete(server, film) -> None:
+    reply = REPLY | {"answer": "Yes", "raw_text": {"answer": "Yes"}}
+    reply |= {"warnings": [{"code": "cut-off", "detail": ""}]}
+    async with service(server, (200, {}, reply)) as system:
+        said = await system.predict(example(0, Task.VQA), [film])
+    assert server.requests[-1]["path"] == "/vqa"
+    assert (said.answer, said.complete) == ("Yes", False)
+
+
+async def test_a_busy_service_is_waited_for(server, film) -> None:
+    busy = (503, {"Retry-After": "0"}, {"code": "overloaded"})
+    async with service(server, busy, busy, (200, {}, REPLY)) as system:
+        assert (await system.predict(example(0), [film])).complete
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure"),
+    [
+        ((422, {}, {"code": "not-a-chest-radiograph"}), Failure.REFUSED),
+        ((500, {}, b"<html>"), Failure.REFUSED),
+        ((200, {}, b"nonsense"), Failure.BROKEN),
+        ((200, {}, {"report": {}}), Failure.BROKEN),
+        ((504, {}, {"code": "deadline"}), Failure.UNREACHABLE),
+    ],
+)
+async def test_what_a_service_does_wrong_is_named(server, film, reply, failure) -> None:
+    async with service(server, reply) as system:
+        with pytest.raises(FailedError) as error:
+            await system.predict(example(0), [film])
+    assert error.value.failure is failure
+
+
+async def test_a_service_that_is_not_there_cannot_be_asked() -> None:
+    system = ServiceSystem(settle(address_of("http://127.0.0.1:9")))
+    with pytest.raises(NoSystemError, match="make serve"):
+        async with system:
+            pass
+
+
+def endpoint(server: ScriptedServer, name: str = "qwen2.5-vl") -> EndpointSystem:
+    chat = ChatServer(endpoint_of(server.url), patience=Patience(tries=1, first_wait=0.01))
+    return EndpointSystem(chat, "m", BASELINES[name], name)
+
+
+async def test_an_endpoint_sees_the_film_and_boxes_come_back_to_its_pixels(server, film) -> None:
+    said = '[{"bbox_2d": [28, 28, 56, 56], "label": "heart"}]'
+    server.script = lambda request: (200, {}, completion(f"Large heart. {said}"))
+    async with endpoint(server) as system:
+        found = await system.predict(example(0), [film])
+    picture, text = server.requests[0]["messages"][0]["content"]
+    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+    assert text["text"] == BASELINES["qwen2.5-vl"].findings
+    assert found.answer == "Large heart."
+    # The picture has whole blocks of 28 pixels: 56 x 84 for a film of 64 x 80.
+    (box,) = found.steps[0].boxes
+    assert box == (0, (32, pytest.approx(80 / 3), 64, pytest.approx(160 / 3)))
+    assert found.tokens == 50
+
+
+async def test_an_answer_that_was_cut_off_is_not_complete(server, film) -> None:
+    server.script = lambda request: (200, {}, completion("Large", "length"))
+    async with endpoint(server) as system:
+        assert not (await system.predict(example(0), [film])).complete
+
+
+@pytest.mark.parametrize(
+    ("status", "raised", "failure"),
+    [
+        (400, FailedError, Failure.REFUSED),
+        (503, FailedError, Failure.UNREACHABLE),
+        (401, NoSystemError, None),
+        (404, NoSystemError, None),
+    ],
+)
+async def test_what_an_endpoint_refuses_is_named(server, film, status, raised, failure) -> None:
+    server.script = lambda request: (status, {}, {})
+    async with endpoint(server) as system:
+        with pytest.raises(raised) as error:
+            await system.predict(example(0), [film])
+    assert getattr(error.value, "failure", None) is failure
+
+
+async def test_a_system_turn_goes_first_where_a_model_wants_one(server, film) -> None:
+    server.script = lambda request: (200, {}, completion("No."))
+    async with endpoint(server, "medgemma") as system:
+        await system.predict(example(0, Task.VQA), [film])
+    turns = [message["role"] for message in server.requests[0]["messages"]]
+    assert turns == ["system", "user"]
+
+
+async def test_a_film_that_is_none_is_a_failure_of_its_own(server) -> None:
+    async with endpoint(server) as system:
+        with pytest.raises(FailedError) as error:
+            await system.predict(example(0), [b"no film"])
+    assert error.value.failure is Failure.FILM
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.json", '{"findings-0": "Normal."}'),
+        ("p.json", '[{"id": "findings-0", "report": "Normal."}]'),
+        ("p.jsonl", '{"study_id": "findings-0", "prediction": "Normal."}\n'),
+        ("p.csv", "image_id,output\nfindings-0,Normal.\n"),
+        ("findings-0.txt", "Normal."),
+    ],
+)
+@pytest.mark.parametrize("whole_folder", [True, False])
+async def test_predictions_are_read_in_the_usual_forms(
+    tmp_path, name, content, whole_folder
+) -> None:
+    (tmp_path / name).write_text(content)
+    async with FolderSystem(tmp_path if whole_folder else tmp_path / name, "llava-rad") as system:
+        assert (await system.predict(example(0), [])).answer == "Normal."
+        with pytest.raises(FailedError) as error:
+            await system.predict(example(1), [])
+    assert error.value.failure is Failure.MISSING
+
+
+async def test_maira_2_from_a_folder_has_its_boxes_in_the_films_pixels(tmp_path: Path) -> None:
+    text = '{"findings-0": [["A large heart.", [[0.0, 0.0, 0.5, 1.0]]]]}'
+    (tmp_path / "p.json").write_text(text)
+    async with FolderSystem(tmp_path, "maira-2") as system:
+        said = await system.predict(example(0), [])
+    assert SIZE == (64, 80)  # the central square begins eight rows down
+    assert said.steps[0].boxes == ((0, (0, 8, 32, 72)),)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "not json", '[{"text": "no identifier"}]', '[{"id": "x"}]', "[1]"]
+)
+async def test_a_folder_that_cannot_be_read_is_said_so(tmp_path: Path, content: str) -> None:
+    (tmp_path / "p.json").write_text(content)
+    with pytest.raises(NoSystemError):
+        async with FolderSystem(tmp_path, "plain"):
+            pass
+
+
+async def test_a_section_of_the_reference_can_be_copied_without_films() -> None:
+    told = example(0, Task.IMPRESSION, findings="Large heart.", regions=())
+    async with SectionSystem("findings") as system:
+        assert (await system.predict(told, [])).answer == "Large heart."
+        with pytest.raises(FailedError):
+            await system.predict(replace(told, findings=None), [])
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "kind"),
+    [
+        ("R1=service:http://127.0.0.1:8000", "R1", ServiceSystem),
+        ("service:http://127.0.0.1:8000", "127.0.0.1:8000", ServiceSystem),
+        ("q=endpoint:http://127.0.0.1:1/v1,model=m,as=medgemma", "q", EndpointSystem),
+        ("section:findings", "findings", SectionSystem),
+    ],
+)
+def test_a_line_names_a_system(line: str, name: str, kind: type) -> None:
+    found, system = open_system(line, Asking())
+    assert found == name
+    assert isinstance(system, kind)
+
+
+def test_a_mode_that_is_none_is_refused() -> None:
+    with pytest.raises(NoSystemError, match="dream"):
+        open_system("service:http://127.0.0.1:8000,mode=dream", Asking())
+    assert Mode("answer") is Mode.ANSWER
+
+
+def refuses(lines: Sequence[str]) -> None:
+    for line in lines:
+        with pytest.raises(NoSystemError):
+            open_system(line, Asking())
+
+
+def test_what_describes_no_system_is_refused() -> None:
+    refuses(["", "x", "x=", "service:", "section:history", "checkpoint:x,as=nobody"])
+
+
+async def test_a_transformers_checkpoint_answers_as_its_chat_template_asks(film: bytes) -> None:
+    system = CheckpointSystem(str(EMBEDDED_CHECKPOINT), BASELINES["plain"], "plain", max_tokens=8)
+    async with system:
+        said = await system.predict(example(0, Task.VQA), [film])
+        with pytest.raises(FailedError):
+            await system.predict(example(0), [b"no film"])
+    assert said.text
+    assert 0 < (said.tokens or 0) <= 8
+
+
+async def test_what_is_no_checkpoint_cannot_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(NoSystemError, match="cannot be loaded"):
+        async with CheckpointSystem(str(tmp_path), BASELINES["plain"], "plain"):
+            pass

@@ -1,0 +1,208 @@
+"""One question to a server, and what it answers: chat completions over HTTP, with patience."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from training.chat.address import Endpoint
+from training.chat.errors import AwayError, ChatError, RefusedError
+from training.chat.pace import Pace, retry_after
+
+_FATAL = {
+    401: "does not accept the key. Put it into {key}.",
+    403: "does not accept the key, or not for this model.",
+    404: "knows no such path or model. Check {option} (GET /v1/models lists models).",
+}
+_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long a request is tried.
+
+    Attributes
+    ----------
+    tries
+        Times that one request is sent at most.
+    first_wait, longest_wait
+        Seconds before the second try, doubled before each further one, where the server names
+        none itself; and at most.
+    longest_pause
+        Longest ``Retry-After`` that is waited for; a longer one ends the run, which resumes.
+    timeout
+        Seconds that one answer may take.
+    """
+
+    tries: int = 6
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+    longest_pause: float = 900.0
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server wrote.
+
+    Attributes
+    ----------
+    finish_reason
+        ``stop``, or ``length`` where it was cut off.
+    tokens
+        Of prompt and completion, where the server counts them.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    tokens: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class ChatServer:
+    """An OpenAI-compatible server, asked at a pace.
+
+    Attributes
+    ----------
+    key
+        Sent as a bearer token.
+    remote
+        Whether it may be reached through a proxy of the environment.
+    role, option, key_variable
+        What the server is to the caller, how its address and model were given, and where its key
+        is looked for: errors speak of them.
+
+    Raises
+    ------
+    ChatError
+        From :meth:`ask`: when no request can succeed (wrong key, unknown model); ``AwayError``
+        when the server is gone.
+    RefusedError
+        From :meth:`ask`: when the server refuses this request, or never answers it while it
+        answers others.
+    """
+
+    endpoint: Endpoint
+    pace: Pace = field(default_factory=Pace)
+    patience: Patience = field(default_factory=Patience)
+    key: str | None = None
+    remote: bool = False
+    role: str = "server"
+    option: str = "address and model"
+    key_variable: str = "the settings"
+    sent: int = 0
+    answered: int = 0
+
+    async def __aenter__(self) -> Self:
+        headers = {"Host": self.endpoint.host}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        self._jitter = random.Random(0)
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            timeout=httpx.Timeout(self.patience.timeout, connect=20),
+            limits=httpx.Limits(max_connections=None),
+            follow_redirects=False,
+            # A proxy of the environment may lie outside the network.
+            trust_env=self.remote,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+    async def ask(self, request: dict[str, Any]) -> Answer:
+        """Send a chat completion's request and return the answer.
+
+        Parameters
+        ----------
+        request
+            The body: model, messages, sampling.
+        """
+        last, before = "", self.answered
+        for number in range(self.patience.tries):
+            await self.pace.turn()
+            self.sent += 1
+            wait = self._wait(number)
+            try:
+                reply = await self._client.post(
+                    self.endpoint.url,
+                    json=request,
+                    extensions={"sni_hostname": self.endpoint.server_name},
+                )
+            except httpx.TransportError as error:
+                last = f"{type(error).__name__} {error}".strip()
+                self.pace.hold(wait)
+                continue
+            if reply.status_code == 200:
+                self.answered += 1
+                return _read(reply)
+            last = f"HTTP {reply.status_code}"
+            self._judge(reply)
+            asked = retry_after(reply.headers.get("retry-after"))
+            if asked is not None and asked > self.patience.longest_pause:
+                raise AwayError(
+                    f"The {self.role} asks to come back in {asked:.0f} seconds. Answers so far are "
+                    "kept: run the same command then."
+                )
+            self.pace.hold(wait if asked is None else asked)
+        if self.answered > before:  # the server is well: it is this request
+            raise RefusedError(f"no answer in {self.patience.tries} tries ({last})")
+        raise AwayError(
+            f"{self._who} did not answer in {self.patience.tries} tries "
+            f"({last}). Answers so far are kept: run the same command when it is well again."
+        )
+
+    @property
+    def _who(self) -> str:
+        return f"The {self.role} at {self.endpoint.host}"
+
+    def _wait(self, number: int) -> float:
+        doubled: float = self.patience.first_wait * 2**number
+        return min(doubled, self.patience.longest_wait) * self._jitter.uniform(0.75, 1.25)
+
+    def _judge(self, reply: httpx.Response) -> None:
+        status = reply.status_code
+        if status in _FATAL:
+            why = _FATAL[status].format(key=self.key_variable, option=self.option)
+            raise ChatError(f"{self._who} {why}")
+        if reply.is_redirect:
+            raise ChatError(
+                f"{self._who} redirects elsewhere, which is not followed. Name the address itself."
+            )
+        if status not in _AGAIN:
+            raise RefusedError(f"HTTP {status}: {_message(reply)}")
+
+
+def _read(reply: httpx.Response) -> Answer:
+    try:
+        content = reply.json()
+        choice = content["choices"][0]
+        usage = content.get("usage") or {}
+        return Answer(
+            str(choice["message"].get("content") or ""),
+            choice.get("finish_reason"),
+            (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise RefusedError("the reply is no chat completion") from error
+
+
+def _message(reply: httpx.Response) -> str:
+    """The server's own words, one line of them."""
+    try:
+        content = reply.json()
+        error = content.get("error") or content
+        said = error.get("message") if isinstance(error, dict) else error
+    except (ValueError, AttributeError):
+        said = reply.text
+    return " ".join(str(said).split())[:200]

@@ -1,0 +1,13 @@
+"""What goes wrong with a server, in words."""
+
+
+class ChatError(Exception):
+    """The server cannot be asked, or must not be; says why, and what would do."""
+
+
+class AwayError(ChatError):
+    """The server does not answer, or not for long; another time it may."""
+
+
+class RefusedError(Exception):
+    """The server refuses this one request; asking it again would change nothing."""

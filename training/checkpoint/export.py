@@ -1,0 +1,192 @@
+"""Write a stage's output as a checkpoint that the service, vLLM and transformers load."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from service.engine import (
+    LineageRecord,
+    Manifest,
+    ManifestError,
+    MeasuredResult,
+    Pixels,
+    load_manifest,
+    write_manifest,
+)
+from training.checkpoint.card import model_card
+from training.checkpoint.errors import CheckpointError
+from training.checkpoint.identity import Identity, embedded_identity
+from training.checkpoint.lineage import portable
+from training.checkpoint.merge import load_whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def export_checkpoint(
+    trained: Path,
+    folder: Path,
+    *,
+    lineage: Sequence[LineageRecord],
+    results: Sequence[MeasuredResult] = (),
+    identity: Identity | None = None,
+    base: str | None = None,
+    dtype: str = "bfloat16",
+) -> None:
+    """Write weights, tokenizer, processor, manifest and model card to a folder.
+
+    Nothing is left at ``folder`` unless all of it was written and verifies.
+
+    Parameters
+    ----------
+    trained
+        Folder of the last stage's output: a whole model, or LoRA adapters, which are merged.
+    folder
+        Receives the checkpoint; what it held is replaced.
+    lineage
+        The stages that the weights went through, first to last.
+    results
+        Held-out results for the manifest and the model card.
+    identity
+        Name and conventions; the embedded checkpoint's where not given.
+    base
+        For adapters: the checkpoint that they were trained on, where it lies elsewhere now.
+    dtype
+        Of the weights: ``bfloat16``, ``float16`` or ``float32``.
+
+    Raises
+    ------
+    CheckpointError
+        When there is no model or tokenizer, or what was written does not verify.
+    """
+    identity = identity or embedded_identity()
+    if not lineage:
+        raise CheckpointError(f"No stage is known that made {trained}: a manifest must name one.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _write_model(load_whole(trained, base=base, dtype=dtype), identity, partial)
+        _write_tokenizer(trained, identity, partial)
+        write_processor(identity.pixels, partial)
+        describe_checkpoint(partial, lineage=lineage, results=results, identity=identity)
+        load_manifest(str(partial))
+    except ManifestError as error:
+        raise CheckpointError(
+            f"{trained} makes no checkpoint that can be served. {error}"
+        ) from error
+    else:
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def describe_checkpoint(
+    folder: Path,
+    *,
+    lineage: Sequence[LineageRecord],
+    results: Sequence[MeasuredResult],
+    identity: Identity | None = None,
+    showcase: str = "",
+) -> None:
+    """Write model card and manifest beside weights that are already there.
+
+    Absolute paths in the stages' settings are cut to their last name.
+
+    Parameters
+    ----------
+    showcase
+        A section in Markdown for the card.
+
+    Raises
+    ------
+    ManifestError
+        When the identity contradicts the folder's configs.
+    """
+    identity = identity or embedded_identity()
+    lineage = [portable(record) for record in lineage]
+    (folder / "README.md").write_text(model_card(lineage, results, identity, showcase=showcase))
+    write_manifest(
+        folder,
+        Manifest(
+            name=identity.name,
+            revision=weights_digest(folder)[:12],
+            stage=lineage[-1].stage,
+            base=identity.base,
+            license=identity.license,
+            conventions=identity.conventions,
+            pixels=identity.pixels,
+            sampling=identity.sampling,
+            decoding=identity.decoding,
+            max_images=identity.max_images,
+            lineage=tuple(lineage),
+            results=tuple(results),
+            notes=identity.notes,
+        ),
+    )
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the folder's weights, shards in order."""
+    digest = hashlib.sha256()
+    for shard in sorted(folder.glob("*.safetensors")):
+        with shard.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def write_processor(pixels: Pixels, folder: Path) -> None:
+    """Save the image processor, its bounds on the area being those that the manifest names."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    Qwen2VLImageProcessorPil(
+        min_pixels=pixels.min_pixels,
+        max_pixels=pixels.max_pixels,
+        patch_size=pixels.patch_size,
+        merge_size=pixels.merge_size,
+    ).save_pretrained(folder)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that a folder holds.
+
+    Raises
+    ------
+    CheckpointError
+        When it holds none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"No tokenizer can be loaded from {folder} ({str(error).splitlines()[0]}). A stage "
+            "saves it with its output: restore tokenizer.json and tokenizer_config.json."
+        ) from error
+
+
+def _write_model(model: Any, identity: Identity, folder: Path) -> None:
+    sampled = identity.sampling.temperature > 0
+    settings = model.generation_config
+    settings.do_sample = sampled
+    settings.temperature = identity.sampling.temperature if sampled else None
+    settings.top_p = identity.sampling.top_p if sampled else None
+    settings.top_k = None
+    model.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)  # saved for the owner alone
+
+
+def _write_tokenizer(trained: Path, identity: Identity, folder: Path) -> None:
+    tokenizer = load_tokenizer(trained)
+    if identity.chat_template is not None:
+        tokenizer.chat_template = identity.chat_template
+    tokenizer.save_pretrained(folder)

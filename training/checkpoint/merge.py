@@ -1,0 +1,140 @@
+"""Load a stage's output as one whole model, LoRA adapters merged into their base (peft)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.checkpoint.errors import CheckpointError
+from training.checkpoint.lineage import STAGE_RECORD
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+ADAPTER_CONFIG = "adapter_config.json"
+"""peft's file that tells adapters from a whole model."""
+
+DTYPES = ("bfloat16", "float16", "float32")
+"""Precisions that weights are written in."""
+
+_COMPANIONS = (".json", ".jinja", ".txt", ".model", ".tiktoken")
+_NOT_KEPT = ("adapter_config.json", "config.json", "generation_config.json")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds LoRA adapters instead of a whole model."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def load_whole(
+    trained: Path, *, base: str | None = None, dtype: str = "bfloat16"
+) -> PreTrainedModel:
+    """Load a model on the CPU; adapters are merged in float32, then brought to ``dtype``.
+
+    Parameters
+    ----------
+    trained
+        Folder of a whole model or of adapters; adapters on adapters are merged one after another.
+    base
+        For adapters: the checkpoint that they belong to, in place of the one that they name.
+    dtype
+        One of :data:`DTYPES`.
+
+    Raises
+    ------
+    CheckpointError
+        When the folder holds no model, or adapters that do not fit their base.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise CheckpointError(f"There is no dtype {dtype}: choose {', '.join(DTYPES)}.")
+    wanted: torch.dtype = getattr(torch, dtype)
+    if not is_adapter(trained):
+        return _load(str(trained), wanted)
+    return _merged(trained, base).to(dtype=wanted)
+
+
+def merge_adapter(
+    trained: Path, folder: Path, *, base: str | None = None, dtype: str = "bfloat16"
+) -> None:
+    """Write the merged model as the output of the same stage, for the next stage to start from.
+
+    Raises
+    ------
+    CheckpointError
+        When ``trained`` holds no adapters, they do not fit, or ``folder`` is not empty.
+    """
+    if not is_adapter(trained):
+        raise CheckpointError(
+            f"{trained} holds no adapters ({ADAPTER_CONFIG}): there is nothing to merge."
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty. Name another --out, or remove it.")
+    load_whole(trained, base=base, dtype=dtype).save_pretrained(folder)
+    for file in trained.iterdir():
+        if file.suffix in _COMPANIONS and file.name not in (*_NOT_KEPT, STAGE_RECORD):
+            shutil.copyfile(file, folder / file.name)
+    if (trained / STAGE_RECORD).is_file():  # last: it says that the output is whole
+        shutil.copyfile(trained / STAGE_RECORD, folder / STAGE_RECORD)
+
+
+def _merged(trained: Path, base: str | None) -> PreTrainedModel:
+    import torch
+    from peft import PeftModel
+
+    named = base or _base_of(trained)
+    _check_start(trained, named)
+    under = Path(named).expanduser()
+    whole = _merged(under, None) if is_adapter(under) else _load(named, torch.float32)
+    try:
+        adapted = PeftModel.from_pretrained(whole, str(trained))
+        return adapted.merge_and_unload(safe_merge=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"The adapters in {trained} cannot be merged into {named} "
+            f"({str(error).splitlines()[0]}). Name the checkpoint that they were trained on with "
+            "--base."
+        ) from error
+
+
+def _base_of(trained: Path) -> str:
+    try:
+        named = json.loads((trained / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
+    except ValueError as error:
+        raise CheckpointError(f"{trained / ADAPTER_CONFIG} is not valid JSON.") from error
+    if not named:
+        raise CheckpointError(f"{trained} does not say what it was trained on: name it by --base.")
+    return str(named)
+
+
+def _check_start(trained: Path, named: str) -> None:
+    """Refuse adapters that were trained over other adapters, but name only what lies beneath."""
+    record = trained / STAGE_RECORD
+    if not record.is_file():
+        return
+    model = json.loads(record.read_text()).get("config", {}).get("model")
+    start = model.get("start") if isinstance(model, dict) else None
+    if start and is_adapter(Path(start)) and Path(start).resolve() != Path(named).resolve():
+        raise CheckpointError(
+            f"{trained} was trained over the adapters in {start}, but its own fit {named}: what "
+            "the first ones taught would be lost. Merge them (deepmedix checkpoint merge "
+            f"{start} --out FOLDER) and run the stage again with model.start: FOLDER."
+        )
+
+
+def _load(named: str, dtype: torch.dtype) -> PreTrainedModel:
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        return AutoModelForImageTextToText.from_pretrained(named, dtype=dtype)
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError(
+            f"No model can be loaded from {named} ({str(error).splitlines()[0]}). Name the output "
+            "folder of a finished stage, or an exported checkpoint."
+        ) from error

@@ -1,0 +1,115 @@
+"""Films on disk: where they are, how large, and what they are to a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.data.adapters.protocol import Remark
+
+MISSING = "image missing"
+UNREADABLE = "image's size cannot be read"
+BEYOND = "film beyond the fourth of a study: left out"
+MOST_FILMS = 4
+_DICOM = (".dcm", ".dicom")
+_FRONTAL = ("PA", "AP")
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film of a study.
+
+    Attributes
+    ----------
+    path
+        Relative to the images' folder, with forward slashes.
+    size
+        Width and height in original pixels, as the file's header says.
+    view
+        PA, AP, LATERAL, or the source's own word; UNKNOWN where it says nothing.
+    """
+
+    path: str
+    size: tuple[int, int]
+    view: str
+    role: str = "current"
+
+
+def find_film(
+    images: Path, path: str, view: str, remark: Remark, *, suffixes: Sequence[str] = ()
+) -> Film | None:
+    """The film at a path, or at that path with another suffix; None, remarked, when unusable.
+
+    Sizes come from the file itself: tables tell those of the published file, and boxes would
+    silently go astray on a smaller copy.
+    """
+    relative = Path(path)
+    choices = [relative, *(relative.with_suffix(suffix) for suffix in suffixes)]
+    there = next((choice for choice in choices if (images / choice).is_file()), None)
+    if there is None:
+        remark(MISSING)
+        return None
+    size = film_size(images / there)
+    if size is None:
+        remark(UNREADABLE)
+        return None
+    return Film(there.as_posix(), size, view_name(view))
+
+
+def film_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a stored image, read from its header alone; None when it has none."""
+    if path.suffix.lower() in _DICOM:
+        return _dicom_size(path)
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, Image.DecompressionBombError):
+        return None
+
+
+def _dicom_size(path: Path) -> tuple[int, int] | None:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        return int(header.Columns), int(header.Rows)
+    except (OSError, InvalidDicomError, AttributeError, TypeError, ValueError):
+        return None
+
+
+def view_name(view: str) -> str:
+    """PA, AP, LATERAL, or the source's own word in capitals."""
+    word = view.strip().upper().replace("_", " ")
+    if word in ("LL", "RL", "LAT") or "LATERAL" in word:
+        return "LATERAL"
+    if word in ("PA", "POSTERO ANTERIOR", "POSTEROANTERIOR"):
+        return "PA"
+    if word in ("AP", "ANTERO POSTERIOR", "ANTEROPOSTERIOR") or word.startswith("AP "):
+        return "AP"
+    return word or "UNKNOWN"
+
+
+def in_order(films: Iterable[Film], remark: Remark) -> list[Film]:
+    """Films of one study: PA, AP, others, then laterals; at most four.
+
+    The first is the one read. Laterals after it have the role lateral.
+    """
+    ranked = sorted(films, key=lambda film: _rank(film.view))
+    for _ in ranked[MOST_FILMS:]:
+        remark(BEYOND)
+    return [
+        Film(film.path, film.size, film.view, "lateral")
+        if number and film.view == "LATERAL"
+        else film
+        for number, film in enumerate(ranked[:MOST_FILMS])
+    ]
+
+
+def _rank(view: str) -> int:
+    if view in _FRONTAL:
+        return _FRONTAL.index(view)
+    return 3 if view == "LATERAL" else 2

@@ -1,0 +1,130 @@
+"""Medical-CXR-VQA: questions written from the reports of MIMIC-CXR.
+
+The published table, ``medical-cxr-vqa-questions.csv``, has 780,014 questions of six types. The
+defaults below are the column names that the authors' own code and others' loaders read; where the
+table's differ, name them:
+``--option columns=study=study_id,question=Question,answer=Answer,kind=Type``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from training.data.adapters.films import Film
+from training.data.adapters.mimic_index import (
+    ACCESS,
+    LICENCE,
+    MimicIndex,
+    study_films,
+    subject_name,
+)
+from training.data.adapters.options import column_mapping
+from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.adapters.splits import split_name
+from training.data.adapters.tables import columns_of, find_file, read_table
+from training.data.adapters.writing import NO_ANSWER, Study
+from training.data.example import Example
+
+_COLUMNS = {
+    "study": "study_id",
+    "question": "question",
+    "answer": "answer",
+    "kind": "question_type",
+    "split": "",
+    "film": "",
+}
+_WHERE_THERE = {"film": "dicom_id", "split": "split"}
+_TABLES = ("medical-cxr-vqa-questions.csv", "medical_cxr_vqa_questions.csv")
+_LISTED = "abnormality"
+"""The type of question whose answers list findings, with commas."""
+
+
+class MedicalCxrVqa:
+    """One example for each question, on the film it names, else on all of its study.
+
+    Parameters
+    ----------
+    mimic
+        Folder of MIMIC-CXR-JPG with its tables; the images' folder where not given.
+    columns
+        ``NAME=COLUMN,…`` for study, question, answer, kind, split and film. Without a column of
+        splits those of MIMIC-CXR-JPG hold.
+    """
+
+    card: ClassVar[DataSetCard] = DataSetCard(
+        "medical-cxr-vqa",
+        "Medical-CXR-VQA 1.0.0",
+        ACCESS,
+        LICENCE,
+        (
+            "medical-cxr-vqa-questions.csv (other column names: see --option columns)",
+            "images and tables of MIMIC-CXR-JPG, given as --images",
+        ),
+        {
+            "mimic": "folder of MIMIC-CXR-JPG with its tables, where it is not --images",
+            "columns": "study=…,question=…,answer=…,kind=…,split=…,film=… as the table names them",
+        },
+    )
+
+    def __init__(
+        self, root: Path, *, images: Path | None = None, mimic: str = "", columns: str = ""
+    ) -> None:
+        self.images = images or root
+        self._index = MimicIndex(Path(mimic) if mimic else self.images)
+        self._columns = column_mapping(columns, _COLUMNS)
+        self._questions: dict[str, list[dict[str, str]]] = defaultdict(list)
+        table = find_file(root, *_TABLES)
+        there = columns_of(table)
+        for name, column in _WHERE_THERE.items():
+            if not self._columns[name] and column in there:
+                self._columns[name] = column
+        named = {name: column for name, column in self._columns.items() if column}
+        for row in read_table(table, named.values()):
+            told = {name: row[column] for name, column in named.items()}
+            study = told["study"].removeprefix("s").removesuffix(".0")
+            self._questions[study].append(told)
+
+    def studies(self) -> list[str]:
+        """Study numbers in order."""
+        return sorted(self._questions)
+
+    def read(self, study: str, remark: Remark) -> Iterator[Example]:
+        """All questions on one study."""
+        listed = self._index.study(study)
+        if listed is None:
+            remark("study that MIMIC-CXR-JPG does not list")
+            return
+        films = study_films(self.images, listed, remark)
+        if not films:
+            return
+        for number, asked in enumerate(self._questions[study]):
+            split = split_name(asked["split"]) if "split" in asked else listed.split
+            if split is None:
+                remark("question without a split")
+            elif not asked["answer"]:
+                remark(NO_ANSWER)
+            else:
+                shown = _shown(films, asked.get("film", ""))
+                if not shown:
+                    remark("film that the question names is not there")
+                    continue
+                answers = asked["answer"].split(",") if asked["kind"] == _LISTED else []
+                listed_answers = [text.strip() for text in answers if text.strip()]
+                told = Study(self.card, study, subject_name(listed.subject), split, shown)
+                yield told.question(
+                    str(number),
+                    asked["question"],
+                    listed_answers or [asked["answer"]],
+                    asked["kind"],
+                )
+
+
+def _shown(films: Sequence[Film], named: str) -> list[Film]:
+    """The film that a question names; all of its study where it names none."""
+    if not named:
+        return list(films)
+    return [replace(f, role="current") for f in films if Path(f.path).stem == named]

@@ -1,0 +1,94 @@
+"""MIMIC-Ext-MIMIC-CXR-VQA: templated questions with set answers on films of MIMIC-CXR-JPG."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from training.data.adapters.films import find_film
+from training.data.adapters.mimic_index import (
+    ACCESS,
+    LICENCE,
+    SUFFIXES,
+    MimicIndex,
+    subject_name,
+)
+from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.adapters.splits import split_name
+from training.data.adapters.tables import look_for_file, read_json
+from training.data.adapters.writing import Study
+from training.data.example import Example
+from training.data.store.errors import DataError
+
+_FILES = ("train.json", "valid.json", "test.json")
+_NONE = "None"
+
+
+class MimicExtVqa:
+    """One example for each question; an empty set of answers is answered ``None``.
+
+    The published ``image_path`` is looked for below the images' folder as it stands and below
+    ``files/``.
+
+    Parameters
+    ----------
+    mimic
+        Folder of MIMIC-CXR-JPG with its tables, for view positions; UNKNOWN without.
+    """
+
+    card: ClassVar[DataSetCard] = DataSetCard(
+        "mimic-ext-mimic-cxr-vqa",
+        "MIMIC-Ext-MIMIC-CXR-VQA 1.0.0",
+        ACCESS,
+        LICENCE,
+        (
+            "MIMIC-Ext-MIMIC-CXR-VQA/dataset/train.json, valid.json, test.json",
+            "images of MIMIC-CXR-JPG, given as --images",
+        ),
+        {"mimic": "folder of MIMIC-CXR-JPG with its tables, for view positions"},
+    )
+
+    def __init__(self, root: Path, *, images: Path | None = None, mimic: str = "") -> None:
+        self.images = images or root
+        self._views: dict[str, str] = {}
+        if mimic:
+            index = MimicIndex(Path(mimic))
+            for number in index.studies():
+                listed = index.study(number)
+                self._views |= {film.dicom: film.view for film in listed.films} if listed else {}
+        self._questions: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        folders = [root, root / "dataset", root / "MIMIC-Ext-MIMIC-CXR-VQA" / "dataset"]
+        paths = [path for f in folders for name in _FILES if (path := look_for_file(f, name))]
+        if not paths:
+            raise DataError(f"{root} has no {', '.join(_FILES)}. Give the folder that has them.")
+        for path in paths:
+            for question in read_json(path):
+                self._questions[f"{question['subject_id']}/{question['image_id']}"].append(question)
+
+    def studies(self) -> list[str]:
+        """Films in order of patient and film."""
+        return sorted(self._questions)
+
+    def read(self, study: str, remark: Remark) -> Iterator[Example]:
+        """All questions on one film."""
+        asked = self._questions[study]
+        image = str(asked[0]["image_id"])
+        path = str(asked[0]["image_path"])
+        below = path if (self.images / path).exists() else f"files/{path}"
+        film = find_film(self.images, below, self._views.get(image, ""), remark, suffixes=SUFFIXES)
+        if film is None:
+            return
+        subject = subject_name(str(asked[0]["subject_id"]))
+        for question in asked:
+            split = split_name(str(question["split"]))
+            if split is None:
+                remark("question without a split")
+                continue
+            told = Study(self.card, image, subject, split, (film,))
+            answers = [str(answer) for answer in question["answer"]] or [_NONE]
+            kind = str(question["content_type"])
+            yield told.question(
+                f"{split}-{question['idx']}", str(question["question"]), answers, kind
+            )

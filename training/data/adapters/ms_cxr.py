@@ -1,0 +1,90 @@
+"""MS-CXR: phrases of reports of MIMIC-CXR with boxes drawn by radiologists."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from training.data.adapters.boxes import extent_box
+from training.data.adapters.films import find_film
+from training.data.adapters.mimic_index import ACCESS, LICENCE, SUFFIXES, subject_name
+from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.adapters.splits import split_name
+from training.data.adapters.tables import find_file, read_table
+from training.data.adapters.writing import Study
+from training.data.example import Box, Example, ReasoningTarget
+
+_BOX = ("x", "y", "w", "h")
+_SIZE = ("image_width", "image_height")
+OTHER_SIZE = "film of another size than its boxes were drawn on: left out"
+
+
+class MsCxr:
+    """For each category of finding on a film, where it is: answered by the phrases marked.
+
+    The step holds each phrase with its boxes. Boxes are ``x, y, w, h`` in pixels of the
+    published JPEG, whose size the table gives; films of another size are left out.
+    """
+
+    card: ClassVar[DataSetCard] = DataSetCard(
+        "ms-cxr",
+        "MS-CXR 1.1.0",
+        ACCESS,
+        LICENCE,
+        (
+            "MS_CXR_Local_Alignment_v1.1.0.csv",
+            "images of MIMIC-CXR-JPG (files/p10/…), given as --images",
+        ),
+    )
+
+    def __init__(self, root: Path, *, images: Path | None = None) -> None:
+        self.images = images or root
+        self._rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+        table = find_file(root, "MS_CXR_Local_Alignment_v1.1.0.csv")
+        columns = ("dicom_id", "category_name", "label_text", "path", "split", *_BOX, *_SIZE)
+        for row in read_table(table, columns):
+            self._rows[row["dicom_id"]].append(row)
+
+    def studies(self) -> list[str]:
+        """Films in order."""
+        return sorted(self._rows)
+
+    def read(self, study: str, remark: Remark) -> Iterator[Example]:
+        """One question for each category on a film."""
+        rows = self._rows[study]
+        first = rows[0]
+        film = find_film(self.images, first["path"], "", remark, suffixes=SUFFIXES)
+        if film is None:
+            return
+        if film.size != tuple(int(float(first[side])) for side in _SIZE):
+            remark(OTHER_SIZE)
+            return
+        split = split_name(first["split"])
+        if split is None:
+            remark("film without a split")
+            return
+        # files/p10/p10000032/s50414267/<dicom>.jpg
+        subject = subject_name(Path(first["path"]).parts[-3])
+        told = Study(self.card, study, subject, split, (film,))
+        categories: dict[str, dict[str, list[Box]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            box = extent_box([float(row[side]) for side in _BOX], film.size, remark)
+            if box:
+                categories[row["category_name"]][row["label_text"]].append(box)
+        for category, phrases in sorted(categories.items()):
+            steps = tuple(
+                ReasoningTarget(phrase, tuple((0, box) for box in boxes))
+                for phrase, boxes in phrases.items()
+            )
+            yield told.question(
+                category.lower().replace(" ", "-"),
+                f"Where is the {category.lower()}?",
+                list(phrases),
+                "location",
+                steps=steps,
+                grounded_sentences=steps,
+                regions=tuple((category, box) for boxes in phrases.values() for box in boxes),
+                labels=tuple(sorted(categories)),
+            )

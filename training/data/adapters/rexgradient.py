@@ -1,0 +1,97 @@
+"""ReXGradient-160K: reports in sections with their films."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from training.data.adapters.films import Film, find_film, in_order
+from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.adapters.report_sections import tidy
+from training.data.adapters.splits import split_name
+from training.data.adapters.tables import look_for_file, read_json
+from training.data.adapters.writing import Report, Study
+from training.data.example import Example
+from training.data.store.errors import DataError
+
+ACCESS = "Hugging Face, gated"
+LICENCE = "ReXGradient-160K terms (non-commercial research)"
+_SPLITS = ("train", "valid", "test")
+
+
+def read_metadata(root: Path, name: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Records of the three splits' files of one name, by key, each with its split.
+
+    Raises
+    ------
+    DataError
+        When no split has such a file, or two have a key in common.
+    """
+    records: dict[str, tuple[str, dict[str, Any]]] = {}
+    for word in _SPLITS:
+        file = name.format(split=word)
+        path = look_for_file(root / "metadata", file) or look_for_file(root, file)
+        if path is not None:
+            split = split_name(word) or word
+            found = {str(key): (split, record) for key, record in read_json(path).items()}
+            if found.keys() & records.keys():
+                raise DataError(f"{path.name} has keys of another split's file, too.")
+            records |= found
+    if not records:
+        raise DataError(f"{root} has no metadata/{name.format(split='train')}.")
+    return records
+
+
+def subject_of(study: str) -> str:
+    """The namespaced patient of a study's key, ``p<patient>_a<accession>_…``."""
+    return f"rexgradient:{study.partition('_')[0].removeprefix('p')}"
+
+
+def films_of(images: Path, record: dict[str, Any], remark: Remark) -> list[Film]:
+    """Films of a record that are on disk. Published paths begin with ``../``."""
+    paths = record.get("ImagePath") or []
+    paths = [paths] if isinstance(paths, str) else paths
+    views = list(record.get("ImageViewPosition") or [])
+    views += [""] * (len(paths) - len(views))
+    found = []
+    for path, view in zip(paths, views, strict=False):
+        below = str(path).removeprefix("../").lstrip("/")
+        choices = (below, below.removeprefix("deid_png/"))
+        there = next((choice for choice in choices if (images / choice).is_file()), below)
+        found.append(find_film(images, there, str(view or ""), remark))
+    return in_order(filter(None, found), remark)
+
+
+class ReXGradient:
+    """Findings and impression of every study."""
+
+    card: ClassVar[DataSetCard] = DataSetCard(
+        "rexgradient",
+        "ReXGradient-160K",
+        ACCESS,
+        LICENCE,
+        (
+            "metadata/train_metadata_view_position.json, valid_…, test_…",
+            "deid_png/… (unpacked), below the root or --images",
+        ),
+    )
+
+    def __init__(self, root: Path, *, images: Path | None = None) -> None:
+        self.images = images or root
+        self._records = read_metadata(root, "{split}_metadata_view_position.json")
+
+    def studies(self) -> list[str]:
+        """Keys of the studies, in order."""
+        return sorted(self._records)
+
+    def read(self, study: str, remark: Remark) -> Iterator[Example]:
+        """Findings and impression."""
+        split, record = self._records[study]
+        films = films_of(self.images, record, remark)
+        if not films:
+            return
+        names = ("findings", "impression", "indication", "comparison")
+        texts = {name: tidy(str(record.get(name.capitalize()) or "")) or None for name in names}
+        told = Study(self.card, study, subject_of(study), split, films)
+        yield from told.reports(Report(**texts), remark)

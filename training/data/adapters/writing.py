@@ -1,0 +1,91 @@
+"""From what an adapter read of a study to its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.reading import Mode, Task
+from training.data.adapters.films import Film
+from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.example import Example, ReasoningTarget
+
+NO_SECTIONS = "report with neither findings nor impression"
+NO_ANSWER = "question without an answer"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Sections of a report; None for those that it has not."""
+
+    findings: str | None = None
+    impression: str | None = None
+    indication: str | None = None
+    technique: str | None = None
+    comparison: str | None = None
+
+    def fields(self) -> dict[str, str | None]:
+        """The sections by the names that :class:`Example` has for them."""
+        return dict(vars(self))
+
+    def text(self) -> str:
+        """Findings and impression as one text."""
+        return "\n\n".join(filter(None, (self.findings, self.impression)))
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the examples of one study share."""
+
+    card: DataSetCard
+    key: str
+    subject: str
+    split: str
+    films: Sequence[Film]
+
+    def example(self, name: str, task: Task, answer: str, **fields: Any) -> Example:
+        """An example of this study, reasoning where steps are given."""
+        steps: tuple[ReasoningTarget, ...] = tuple(fields.pop("steps", ()))
+        return Example(
+            id=f"{self.card.name}/{self.key}/{name}",
+            images=tuple(film.path for film in self.films),
+            sizes=tuple(film.size for film in self.films),
+            roles=tuple(film.role for film in self.films),
+            view=self.films[0].view,
+            task=task,
+            mode=Mode.THINK if steps else Mode.ANSWER,
+            answer=answer,
+            steps=steps,
+            split=self.split,
+            subject=self.subject,
+            source=self.card.name,
+            licence=self.card.licence,
+            **fields,
+        )
+
+    def reports(self, report: Report, remark: Remark, **fields: Any) -> Iterator[Example]:
+        """One example for each of findings and impression that the report has."""
+        if not report.findings and not report.impression:
+            remark(NO_SECTIONS)
+            return
+        shared = {**report.fields(), **fields}
+        for task, section in (
+            (Task.FINDINGS, report.findings),
+            (Task.IMPRESSION, report.impression),
+        ):
+            if section:
+                yield self.example(str(task), task, section, **shared)
+
+    def question(
+        self, name: str, question: str, answers: Sequence[str], kind: str, **fields: Any
+    ) -> Example:
+        """A question with its answer; several are written with `` | `` between them."""
+        return self.example(
+            name,
+            Task.VQA,
+            " | ".join(answers),
+            question=question,
+            question_type=kind,
+            **fields,
+        )

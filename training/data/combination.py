@@ -1,0 +1,62 @@
+"""Make one store of several."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from training.data.example import SPLITS, Example
+from training.data.preparation import OVERLAPPING
+from training.data.store import DataError, Description, images_folder, read_examples, write_examples
+
+
+def combine_stores(
+    stores: Sequence[Path], folder: Path, *, overlap: Literal["refuse", "drop"] = "refuse"
+) -> Description:
+    """Write all examples of some stores as one.
+
+    Image paths are rewritten relative to the deepest folder that holds all images. Subjects
+    keep their namespace, so that a patient of two sets of one collection is one patient.
+
+    Parameters
+    ----------
+    overlap
+        ``drop`` leaves subjects with several splits out of all but the one furthest from
+        training; ``refuse`` refuses them.
+
+    Raises
+    ------
+    DataError
+        When a store cannot be read, or the examples make no sound store together.
+    """
+    if folder.resolve() in {store.resolve() for store in stores}:
+        raise DataError(f"{folder} is one of the stores to combine. Give another folder.")
+    roots = [images_folder(store).resolve() for store in stores]
+    try:
+        shared = Path(os.path.commonpath(roots))
+    except ValueError as error:
+        raise DataError("The stores' images have no folder in common.") from error
+    kept: dict[str, str] = {}
+    if overlap == "drop":
+        splits_of: dict[str, set[str]] = defaultdict(set)
+        for store in stores:
+            for example in read_examples(store):
+                splits_of[example.subject].add(example.split)
+        kept = {subject: max(found, key=SPLITS.index) for subject, found in splits_of.items()}
+    remarks: Counter[str] = Counter()
+
+    def examples() -> Iterator[Example]:
+        for store, root in zip(stores, roots, strict=True):
+            below = root.relative_to(shared)
+            for example in read_examples(store):
+                if kept.get(example.subject, example.split) != example.split:
+                    remarks[OVERLAPPING] += 1
+                    continue
+                paths = tuple((below / path).as_posix() for path in example.images)
+                yield replace(example, images=paths)
+
+    return write_examples(folder, examples(), images_root=shared, remarks=remarks)

@@ -1,0 +1,1 @@
+"""Radiographs simulated from one CT, with exact boxes."""

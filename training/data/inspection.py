@@ -1,0 +1,79 @@
+"""Look at examples: drawn by chance, told in words, images checked. Patients stay unnamed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from pathlib import Path
+
+from training.data.example import Example
+from training.data.store import DataError, StoredExamples, images_folder, read_examples
+from training.data.store.description import file_hash
+
+
+def draw_examples(examples: StoredExamples, count: int, *, seed: int = 0) -> list[Example]:
+    """Some examples drawn evenly, in the order of the store; equal seeds draw equal examples."""
+    there = len(examples)
+    return examples.at(random.Random(seed).sample(range(there), min(count, there)))
+
+
+def pseudonym(subject: str) -> str:
+    """A short name for a patient that does not tell the data set's number."""
+    return hashlib.sha256(subject.encode()).hexdigest()[:8]
+
+
+def console_text(example: Example) -> str:
+    """An example in words: what is asked, the steps, the answer, what is marked on the films."""
+    roles = example.roles or ("film",) * len(example.images)
+    films = ", ".join(
+        f"{role} {width}x{height}"
+        for role, (width, height) in zip(roles, example.sizes, strict=True)
+    )
+    lines = [
+        f"{example.content_hash()[:12]}  {example.source}, {example.split}, "
+        f"patient {pseudonym(example.subject)}",
+        f"  films: {films}; view {example.view}",
+        f"  asked: {example.question or example.task}"
+        + (f" ({example.question_type})" if example.question_type else ""),
+    ]
+    for step in example.steps:
+        places = "".join(f" {list(box)}" for _, box in step.boxes)
+        lines.append(f"  step: {step.text}{places}")
+    lines.append(f"  answer: {example.answer}")
+    for image in range(len(example.images)):
+        for label, box in example.regions_of(image):
+            lines.append(f"  marked on film {image + 1}: {label} {list(box)}")
+    return "\n".join(lines)
+
+
+def verify_images(store: Path, split: str | None = None) -> int:
+    """Look for every image of a store, and compare the hashes that were kept.
+
+    Returns
+    -------
+    int
+        How many images there are.
+
+    Raises
+    ------
+    DataError
+        Says how many are missing or changed.
+    """
+    root = images_folder(store)
+    kept: dict[str, str | None] = {}
+    for example in read_examples(store, split):
+        hashes = example.image_hashes or (None,) * len(example.images)
+        for path, kept_hash in zip(example.images, hashes, strict=True):
+            kept[path] = kept_hash or kept.get(path)
+    missing = changed = 0
+    for path, expected in kept.items():
+        if not (root / path).is_file():
+            missing += 1
+        elif expected and file_hash(root / path) != expected:
+            changed += 1
+    if missing or changed:
+        raise DataError(
+            f"Of {len(kept)} images in {root}, {missing} are missing and {changed} were changed. "
+            "Restore them, or prepare the data again."
+        )
+    return len(kept)

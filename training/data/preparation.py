@@ -1,0 +1,289 @@
+"""Prepare a data set: read it study by study into a store; an interrupted run goes on.
+
+Studies are read in parts of a fixed size. A part that is finished is kept under ``.parts`` in
+the store's folder until the store is complete, so that nothing is read twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.reading import Mode, write_grounded_text
+from training.data.adapters import Adapter, open_adapter
+from training.data.adapters.protocol import Remark
+from training.data.example import SPLITS, Example
+from training.data.store import (
+    DESCRIPTION,
+    DataError,
+    Description,
+    read_description,
+    write_examples,
+)
+from training.data.store.description import PREPARATION, file_hash
+from training.data.store.features import SCHEMA_VERSION, from_row, to_row
+from training.data.store.validation import faults_of
+
+STUDIES_PER_PART = 500
+OVERLAPPING = "subject tested on: left out of the other splits"
+_PARTS = ".parts"
+UNREADABLE_REASONING = "reasoning that would not be read back as written: kept as an answer alone"
+_TABLES = (".csv", ".json", ".jsonl", ".gz", ".zip", ".xml")
+_FILMS = frozenset(("files", "train", "test", "valid", "films", "deid_png", "scene_graph"))
+_DEPTH = 3
+"""Folders below the root in which tables are looked for."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is prepared, and how; kept beside the store as ``preparation.json``.
+
+    Attributes
+    ----------
+    name, root, images, options
+        The adapter and what it is opened with.
+    limit
+        First studies to read; all where not given.
+    split
+        Split that every example is put into, whatever the source says.
+    overlap
+        Whether subjects in several splits are refused, or left out of all but the one that is
+        furthest from training.
+    hash_images
+        Whether each image's SHA-256 is kept. Reads every image whole.
+    """
+
+    name: str
+    root: Path
+    images: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    split: str | None = None
+    overlap: Literal["refuse", "drop"] = "refuse"
+    hash_images: bool = False
+    studies_per_part: int = STUDIES_PER_PART
+
+    def plan(self, studies: Sequence[str]) -> dict[str, object]:
+        """All that decides what is written, as JSON gives it back."""
+        digest = hashlib.sha256("\n".join(studies).encode()).hexdigest()
+        told = {**asdict(self), "root": str(self.root.resolve())}
+        told["images"] = str(self.images.resolve()) if self.images else None
+        told |= {"schema_version": SCHEMA_VERSION, "studies": len(studies), "keys": digest}
+        named = (Path(value) for value in self.options.values() if value)
+        told["tables"] = [_tables(path) for path in (self.root, *named) if path.exists()]
+        plan: dict[str, object] = json.loads(json.dumps(told))
+        return plan
+
+
+def prepare(wanted: Preparation, folder: Path, *, again: bool = False) -> Description:
+    """Read a data set into a store, going on where an interrupted run stopped.
+
+    Parameters
+    ----------
+    wanted
+        What to read.
+    folder
+        Folder of the store.
+    again
+        Begin anew, whatever the folder holds.
+
+    Raises
+    ------
+    DataError
+        When the data set is not as published, the folder holds another preparation, or the
+        examples make no sound store.
+    """
+    with _as_published(wanted.name):
+        adapter = open_adapter(
+            wanted.name, wanted.root, images=wanted.images, options=wanted.options
+        )
+        studies = adapter.studies()[: wanted.limit]
+    plan = wanted.plan(studies)
+    if again:
+        shutil.rmtree(folder / _PARTS, ignore_errors=True)
+        (folder / DESCRIPTION).unlink(missing_ok=True)
+    elif _is_prepared(folder, plan):
+        return read_description(folder)
+    parts = folder / _PARTS
+    parts.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{PREPARATION}.partial"
+    unfinished.write_text(json.dumps(plan, indent=2) + "\n")
+    unfinished.replace(folder / PREPARATION)
+    _read_parts(adapter, studies, wanted, parts)
+    description = _assemble(adapter, wanted, folder, parts)
+    shutil.rmtree(parts)
+    return description
+
+
+def _tables(root: Path) -> dict[str, object]:
+    """What tells that tables were changed since: a file's hash, or sizes and times of a folder's.
+
+    Folders of films and of single reports are not gone through.
+    """
+    if root.is_file():
+        return {root.name: file_hash(root)}
+    found: dict[str, object] = {}
+    for folder, below, names in os.walk(root):
+        inside = Path(folder).relative_to(root)
+        deep = len(inside.parts)
+        below[:] = sorted(n for n in below if deep < _DEPTH and n not in _FILMS)
+        for name in sorted(names):
+            if Path(name).suffix in _TABLES:
+                told = (Path(folder) / name).stat()
+                found[str(inside / name)] = [told.st_size, told.st_mtime_ns]
+    return found
+
+
+@contextmanager
+def _as_published(name: str) -> Iterator[None]:
+    """What an adapter trips over is a record of another form than it was written for."""
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(
+            f"{name}: a record has no field {error}. Is this the release that `deepmedix data "
+            f"list {name}` describes?"
+        ) from error
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{name}: a record is not of the published form ({error}). Is this the release that "
+            f"`deepmedix data list {name}` describes?"
+        ) from error
+
+
+def _is_prepared(folder: Path, plan: Mapping[str, object]) -> bool:
+    path = folder / PREPARATION
+    if not path.exists():
+        if (folder / DESCRIPTION).exists():
+            raise DataError(
+                f"{folder} holds a store that was not prepared here. Give another folder, or "
+                "--again to replace it."
+            )
+        return False
+    try:
+        before = json.loads(path.read_text())
+    except json.JSONDecodeError:
+        before = None
+    complete = (folder / DESCRIPTION).exists()
+    if before == plan:
+        return complete
+    # What is read does not depend on how overlapping subjects are dealt with in the end.
+    if complete or not before or {**before, "overlap": plan["overlap"]} != plan:
+        raise DataError(
+            f"{folder} holds another preparation: data set, tables, options or studies differ. "
+            "Give another folder, or --again to begin anew."
+        )
+    return False
+
+
+def _read_parts(adapter: Adapter, studies: Sequence[str], wanted: Preparation, parts: Path) -> None:
+    size = wanted.studies_per_part
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("studies"),
+        TimeRemainingColumn(),
+    ) as progress:
+        task = progress.add_task(wanted.name, total=len(studies))
+        for number, first in enumerate(range(0, len(studies), size)):
+            some = studies[first : first + size]
+            part = parts / f"{number:05d}.jsonl"
+            if not part.exists():
+                with _as_published(wanted.name):
+                    _read_part(adapter, some, wanted, part)
+            progress.advance(task, len(some))
+
+
+def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, part: Path) -> None:
+    remarks: Counter[str] = Counter()
+
+    def remark(reason: str) -> None:
+        remarks[reason] += 1
+
+    partial = part.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for study in studies:
+            for example in adapter.read(study, remark):
+                finished = _finish(example, adapter.images, wanted, remark)
+                faults = faults_of(finished)
+                for fault in faults:
+                    remark(f"example left out: {fault}")
+                if not faults:
+                    file.write(json.dumps(to_row(finished)) + "\n")
+        file.write(json.dumps({"remarks": remarks}) + "\n")
+    partial.replace(part)  # a part that exists is complete
+
+
+def _finish(example: Example, images: Path, wanted: Preparation, remark: Remark) -> Example:
+    if example.steps and not _reads_back(example):
+        remark(UNREADABLE_REASONING)
+        example = replace(example, mode=Mode.ANSWER, steps=())
+    if wanted.split:
+        example = replace(example, split=wanted.split)
+    if wanted.hash_images:
+        hashes = tuple(file_hash(images / path) for path in example.images)
+        example = replace(example, image_hashes=hashes)
+    return example
+
+
+def _reads_back(example: Example) -> bool:
+    """Whether the grounded text of a sentence such as ``left; right`` would be read as written."""
+    steps = [(step.text, [box for _, box in step.boxes]) for step in example.steps]
+    try:
+        write_grounded_text(steps, example.answer)
+    except ValueError:
+        return False
+    return True
+
+
+def _assemble(adapter: Adapter, wanted: Preparation, folder: Path, parts: Path) -> Description:
+    remarks: Counter[str] = Counter()
+    kept: dict[str, str] = {}
+    if wanted.overlap == "drop":
+        splits_of: dict[str, set[str]] = defaultdict(set)
+        for example in _stored(parts, Counter()):
+            splits_of[example.subject].add(example.split)
+        kept = {
+            subject: max(splits, key=SPLITS.index)
+            for subject, splits in splits_of.items()
+            if len(splits) > 1
+        }
+
+    def examples() -> Iterator[Example]:
+        for example in _stored(parts, remarks):
+            if kept.get(example.subject, example.split) == example.split:
+                yield example
+            else:
+                remarks[OVERLAPPING] += 1
+
+    return write_examples(
+        folder, examples(), images_root=_images_root(adapter.images, folder), remarks=remarks
+    )
+
+
+def _stored(parts: Path, remarks: Counter[str]) -> Iterator[Example]:
+    for part in sorted(parts.glob("*.jsonl")):
+        with part.open(encoding="utf-8") as file:
+            for line in file:
+                row = json.loads(line)
+                if "remarks" in row:
+                    remarks.update(row["remarks"])
+                else:
+                    yield from_row(row)
+
+
+def _images_root(images: Path, folder: Path) -> str:
+    images, folder = images.resolve(), folder.resolve()
+    # What lies within the store moves with it; what lies elsewhere stays where it is.
+    return str(images.relative_to(folder)) if images.is_relative_to(folder) else str(images)

@@ -1,0 +1,78 @@
+"""What every example must satisfy before it is stored, and what a whole store must."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+from service.reading import Task
+from training.data.example import ROLES, SPLITS, Box, Example
+
+_REQUIRED = ("id", "subject", "view", "source", "licence", "answer")
+
+
+def faults_of(example: Example) -> list[str]:
+    """What is wrong with an example, in words that name no patient; empty when nothing is."""
+    return list(_faults(example))
+
+
+def _faults(example: Example) -> Iterator[str]:
+    for name in _REQUIRED:
+        if not getattr(example, name).strip():
+            yield f"no {name}"
+    if example.split not in SPLITS:
+        yield f"split is none of {', '.join(SPLITS)}"
+    if not example.images:
+        yield "no image"
+    for path in example.images:
+        if path.startswith("/") or ".." in path.split("/") or "\\" in path:
+            yield "image path is not relative to the images' folder"
+    count = len(example.images)
+    if len(example.sizes) != count:
+        yield "not one size for each image"
+        return  # boxes cannot be judged
+    if any(width < 1 or height < 1 for width, height in example.sizes):
+        yield "image without a size"
+    if example.roles and len(example.roles) != count:
+        yield "not one role for each image"
+    if set(example.roles) - set(ROLES):
+        yield f"role is none of {', '.join(ROLES)}"
+    if example.image_hashes and len(example.image_hashes) != count:
+        yield "not one hash for each image"
+    if (example.task is Task.VQA) != bool(example.question and example.question.strip()):
+        yield "question without a text, or report section with one"
+    if example.regions_by_image and len(example.regions_by_image) != count:
+        yield "not one list of regions for each image"
+    for image, box in _placed_boxes(example):
+        if not 0 <= image < count:
+            yield "box on an image that there is none of"
+        elif not _fits(box, example.sizes[image]):
+            yield "box without area or beyond its film"
+
+
+def _placed_boxes(example: Example) -> Iterator[tuple[int, Box]]:
+    for _, box in chain(example.regions, example.structures):
+        yield 0, box
+    for image, regions in enumerate(example.regions_by_image):
+        for _, box in regions:
+            yield image, box
+    for step in chain(example.steps, example.grounded_sentences):
+        yield from step.boxes
+
+
+def _fits(box: Box, size: tuple[int, int]) -> bool:
+    x_min, y_min, x_max, y_max = box
+    return 0 <= x_min < x_max <= size[0] and 0 <= y_min < y_max <= size[1]
+
+
+def subjects_in_several_splits(splits_of: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """How many subjects stand in each combination of two or more splits.
+
+    Parameters
+    ----------
+    splits_of
+        By subject, the splits that hold examples of it.
+    """
+    shared = (sorted(set(splits), key=SPLITS.index) for splits in splits_of.values())
+    return dict(Counter(" and ".join(splits) for splits in shared if len(splits) > 1))

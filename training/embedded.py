@@ -1,0 +1,402 @@
+"""The embedded checkpoint from nothing: films, warm-up, three stages, held-out results.
+
+Every step is skipped when its output is there and resumes when it was interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+from service.engine import EngineSettings, MeasuredResult, VllmEngine, load_manifest
+from service.reading import Mode, Task
+from training.architecture import GRID, build_image_processor, build_model, train_tokenizer
+from training.checkpoint import (
+    describe_checkpoint,
+    export_checkpoint,
+    is_finished,
+    read_lineage,
+    record_stage,
+)
+from training.conventions import EMBEDDED_CONVENTIONS
+from training.data.ct_radiographs.examples import question_examples, report_example
+from training.data.ct_radiographs.generate import FilmRecord, generate, read_records
+from training.data.example import Example
+from training.evaluation.ablation import Contestant
+from training.stages.config import GroupRelativeStage, SupervisedStage, read_config
+from training.stages.grpo import run_grpo
+from training.stages.record import code_revision
+from training.stages.supervised import run_supervised
+from training.stages.text_targets import completion_text, prompt_text
+from training.stages.warm_up import WarmUpConfig, load_tower, warm_up
+
+STAGES = (
+    *("warm_up", "sharpen", "polish", "refine"),
+    *("sft", "cold_start", "cold_start_again"),
+    *("widen", "settle", "two_views"),
+    "grpo",
+)
+"""In order: the tower, the text on it, both once more on more films, then rewards."""
+
+_STARTS = {
+    "sft": "start",
+    "cold_start": "sft",
+    "cold_start_again": "cold_start",
+    "settle": "widened",
+    "two_views": "settle",
+    "grpo": "two_views",
+    "grpo_paper": "two_views",
+}
+
+_STUDIES = "{lateral: 0.25, comparison: 0.1, findings: 0.35, impression: 0.1, vqa: 0.2}"
+"""Shares of the last pass of stage 2, as long as there are studies of a frontal and a lateral."""
+
+
+@dataclass(frozen=True)
+class EmbeddedConfig:
+    """Scale of the run that makes the embedded checkpoint; the defaults made the shipped one.
+
+    Attributes
+    ----------
+    work
+        Folder for everything that is not the checkpoint.
+    output
+        Folder of the checkpoint.
+    train_films, validate_films, test_films
+        Films of each split.
+    warm_up_epochs, sharpen_epochs, polish_epochs, refine_epochs
+        Passes of the tower's warm-up over the training films: in large steps, then three times in
+        small ones that weigh faint findings more.
+    all_films
+        Films to which the training split grows for the last rounds of tower and text.
+    widen_epochs
+        Passes of the tower over them, every look at another crop.
+    new_films
+        Films of stage 3, none of which an earlier stage has seen: on those it knows by heart, a
+        model hardly ever errs, and rewards have nothing to tell apart.
+    grpo_steps
+        Steps of stage 3; the recipe's where not given.
+    """
+
+    work: Path
+    output: Path
+    train_films: int = 6000
+    all_films: int = 12000
+    validate_films: int = 160
+    test_films: int = 520
+    warm_up_epochs: int = 3
+    sharpen_epochs: int = 5
+    polish_epochs: int = 3
+    refine_epochs: int = 4
+    widen_epochs: int = 1
+    new_films: int = 6000
+    grpo_steps: int | None = None
+    workers: int = 2
+    seed: int = 20261123
+
+    @property
+    def films(self) -> Path:
+        """Folder of the generated films."""
+        return self.work / "ct"
+
+    @property
+    def films_of_stage_3(self) -> Path:
+        """Folder of the films that only stage 3 sees."""
+        return self.work / "ct_new"
+
+
+def make_films(config: EmbeddedConfig) -> None:
+    """Generate all splits."""
+    for split, count in (
+        ("test", config.test_films),
+        ("validate", config.validate_films),
+        ("train", config.train_films),
+    ):
+        generate(config.films, split, count, seed=config.seed, workers=config.workers)
+
+
+def make_new_films(config: EmbeddedConfig) -> None:
+    """Generate the films of stage 3."""
+    folder, count, seed = config.films_of_stage_3, config.new_films, config.seed + 1
+    generate(folder, "train", count, seed=seed, workers=config.workers)
+
+
+def tokenizer_corpus(records: list[FilmRecord]) -> Iterator[str]:
+    """Texts that the tokenizer is trained on: prompts and completions of both modes."""
+    for record in records:
+        examples: list[Example] = [
+            report_example(record, task, Mode.THINK, seed=0)
+            for task in (Task.FINDINGS, Task.IMPRESSION)
+        ]
+        examples += question_examples(record, Mode.THINK, seed=0, count=6)
+        for example in examples:
+            yield prompt_text(example, EMBEDDED_CONVENTIONS)
+            yield completion_text(example, EMBEDDED_CONVENTIONS, GRID)
+
+
+def start_model(config: EmbeddedConfig) -> Path:
+    """Write the untrained language model with the warmed-up tower; returns its folder."""
+    folder = config.work / "start"
+    if not (folder / "model.safetensors").exists():
+        tokenizer = train_tokenizer(tokenizer_corpus(read_records(config.films, "train")[:1500]))
+        model = build_model(tokenizer, seed=config.seed)
+        load_tower(model, config.work / "refine")
+        tokenizer.save_pretrained(folder)
+        build_image_processor().save_pretrained(folder)
+        model.save_pretrained(folder)
+    return folder
+
+
+def warm_up_tower(config: EmbeddedConfig) -> None:
+    """The rounds of the tower's warm-up before there is any text."""
+    warm, sharp, polished, refined = (config.work / name for name in STAGES[:4])
+    sharpen = WarmUpConfig(
+        config.films,
+        sharp,
+        epochs=config.sharpen_epochs,
+        batch_size=8,
+        matrix_rate=5e-4,
+        other_rate=5e-4,
+        faint_weight=8.0,
+        seed=1,
+        start=warm,
+    )
+    rounds = (
+        WarmUpConfig(config.films, warm, epochs=config.warm_up_epochs),
+        sharpen,
+        replace(sharpen, output=polished, epochs=config.polish_epochs, seed=2, start=sharp),
+        replace(
+            sharpen,
+            output=refined,
+            epochs=config.refine_epochs,
+            batch_size=16,
+            seed=3,
+            start=polished,
+        ),
+    )
+    for stage in rounds:
+        _warm_up(stage, config.train_films)
+
+
+def widen_tower(config: EmbeddedConfig) -> None:
+    """More films for the tower, each look at another crop; then the text so far gets that tower."""
+    widen = WarmUpConfig(
+        config.films,
+        config.work / "widen",
+        epochs=config.widen_epochs,
+        matrix_rate=5e-4,
+        other_rate=5e-4,
+        faint_weight=8.0,
+        seed=4,
+        start=config.work / "refine",
+        vary=True,
+    )
+    folder = config.work / _STARTS["settle"]
+    if is_finished(widen.output) and (folder / "model.safetensors").exists():
+        return
+    generate(config.films, "train", config.all_films, seed=config.seed, workers=config.workers)
+    _warm_up(widen, config.all_films)
+    before = config.work / "cold_start_again"
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(before, dtype=torch.float32)
+    load_tower(model, widen.output)
+    AutoTokenizer.from_pretrained(before).save_pretrained(folder)
+    build_image_processor().save_pretrained(folder)
+    model.save_pretrained(folder)
+
+
+def _warm_up(stage: WarmUpConfig, films: int) -> None:
+    if is_finished(stage.output):
+        return
+    revision = code_revision()
+    warm_up(stage)
+    record_stage(
+        stage.output,
+        stage.output.name,
+        stage.films,
+        revision,
+        films=films,
+        epochs=stage.epochs,
+        batch_size=stage.batch_size,
+        seed=stage.seed,
+        vary=stage.vary,
+    )
+
+
+def stage_config(config: EmbeddedConfig, recipe: str, folder: str, *more: str) -> Any:
+    """A recipe of ``embedded-cpu`` with its folders in ``config.work``.
+
+    Parameters
+    ----------
+    folder
+        Name of the stage and of its output.
+    more
+        Further overrides.
+    """
+    kind = GroupRelativeStage if recipe == "grpo" else SupervisedStage
+    return read_config(
+        kind,
+        f"embedded-cpu/{recipe}",
+        [
+            f"output={config.work / folder}",
+            f"data.folder={config.films}",
+            f"model.start={config.work / _STARTS[folder]}",
+            *more,
+        ],
+    )
+
+
+def train(config: EmbeddedConfig, last: Literal["two_views", "grpo"]) -> None:
+    """Run every stage up to the last that has not finished."""
+    warm_up_tower(config)
+    start_model(config)
+    run_supervised("sft", stage_config(config, "sft", "sft"), resume=True)
+    first = f"data.films={config.train_films}"
+    _cold_start(config, "cold_start", first)
+    _cold_start(config, "cold_start_again", first, *_rate(1e-3), "seed=11")
+    widen_tower(config)
+    _cold_start(config, "settle", *_rate(1.5e-3), "seed=12")
+    _cold_start(config, "two_views", *_rate(7e-4), f"data.mixture={_STUDIES}", "seed=13")
+    if last == "grpo":
+        make_new_films(config)
+        run_grpo(stage_config(config, "grpo", "grpo", *_stage_3(config)), resume=True)
+
+
+def _cold_start(config: EmbeddedConfig, folder: str, *more: str) -> None:
+    run_supervised("cold-start", stage_config(config, "cold-start", folder, *more), resume=True)
+
+
+def _rate(rate: float) -> tuple[str, str]:
+    return f"optimizer.learning_rate={rate}", f"optimizer.matrix_rate={rate}"
+
+
+def train_with_paper_reward(config: EmbeddedConfig) -> None:
+    """Stage 3 once more, from the same start and for as long, under the published reward.
+
+    That reward knows completions as a whole only: no step has a credit of its own.
+    """
+    make_new_films(config)
+    overrides = ("rewards=[{name: paper}]", "objective.step_credit=0", *_stage_3(config))
+    run_grpo(stage_config(config, "grpo", "grpo_paper", *overrides), resume=True)
+
+
+def _stage_3(config: EmbeddedConfig) -> tuple[str, ...]:
+    films = f"data.folder={config.films_of_stage_3}"
+    return (films,) if config.grpo_steps is None else (films, f"max_steps={config.grpo_steps}")
+
+
+def export(config: EmbeddedConfig, stage: str, output: Path | None = None) -> None:
+    """Write a stage's output as a checkpoint, without results yet."""
+    before = STAGES[: STAGES.index("grpo" if stage == "grpo_paper" else stage)]
+    folders = [config.work / name for name in (*before, stage)]
+    export_checkpoint(folders[-1], output or config.output, lineage=read_lineage(folders))
+
+
+_CONTESTANTS = {
+    "stage 1, sft": "sft",
+    "stage 2, cold start": "two_views",
+    "stage 3, GRPO, `paper`": "grpo_paper",
+    "stage 3, GRPO, `grounded` with step credit": "grpo",
+}
+"""Names of the stages that are measured beside each other, and their folders."""
+
+
+def contestants(config: EmbeddedConfig, *, finished: bool = False) -> list[Contestant]:
+    """Every text stage, and stage 3 with the published reward, exported for the ablation.
+
+    Parameters
+    ----------
+    finished
+        Leave out what was not trained, rather than fail.
+    """
+    some = {
+        name: stage
+        for name, stage in _CONTESTANTS.items()
+        if not finished or is_finished(config.work / stage)
+    }
+    for stage in some.values():
+        export(config, stage, config.work / "exported" / stage)
+    return [
+        Contestant(
+            name,
+            config.work / "exported" / stage,
+            Mode.ANSWER if stage == "sft" else Mode.THINK,
+        )
+        for name, stage in some.items()
+    ]
+
+
+def evaluate_stages(
+    config: EmbeddedConfig, out: Path, *, films: int, controls: bool, timeout: float = 600.0
+) -> None:
+    """Serve the shipped checkpoint and every stage that is finished, one after the other, ask
+    each over HTTP about the test films, and write the report.
+
+    Raises
+    ------
+    training.data.store.DataError
+        When there are no test films.
+    training.systems.protocol.NoSystemError
+        When a checkpoint cannot be served.
+    """
+    from training.data.preparation import Preparation, prepare
+    from training.evaluation.controls import Films
+    from training.evaluation.folder import Selection, run, write_report
+    from training.systems.specification import Asking, open_system
+
+    store = out / "store"
+    options = {"split": "test", "mode": "think", "questions": "1"}
+    prepare(Preparation("ct-radiographs", config.films, options=options, limit=films), store)
+    lines = [f"shipped=serve:{config.output}"]
+    lines += [
+        f"{one.name.replace('`', '').replace(',', '')}=serve:{one.checkpoint},mode={one.mode}"
+        for one in contestants(config, finished=True)
+    ]
+    opened = [(*open_system(line, Asking(timeout)), line) for line in lines]
+    run(
+        Selection(store),
+        [(name, line, system) for name, system, line in opened],
+        out,
+        conditions=tuple(Films) if controls else (Films.SHOWN,),
+        concurrency=16,
+    )
+    write_report(out)
+
+
+def measure(model: Path, films: Path, scores: Path, count: int) -> list[MeasuredResult]:
+    """Held-out results of a checkpoint; its texts go to ``scores`` as JSON lines."""
+    # Stages run in their own processes without the service's walk.
+    from training.evaluation.figures import summarise
+    from training.evaluation.film_score import write_scores
+    from training.evaluation.held_out import evaluate
+
+    async def run() -> list[MeasuredResult]:
+        engine = VllmEngine(EngineSettings(str(model)))
+        await engine.start()
+        try:
+            scored = await evaluate(engine, films, films=count)
+        finally:
+            await engine.stop()
+        write_scores(scored, scores)
+        return summarise(scored)
+
+    return asyncio.run(run())
+
+
+def write_results(model: Path, results: list[MeasuredResult]) -> None:
+    """Put results into the manifest and the model card of a checkpoint, and a real film's reading.
+
+    Without ``pydicom-data`` the card shows no film.
+    """
+    # Stages run in their own processes without the service's walk.
+    from training.checkpoint.showcase import read_real_film, real_film, showcase
+
+    manifest, _ = load_manifest(str(model))
+    film = real_film()
+    shown = "" if film is None else showcase(read_real_film(model, film), model)
+    describe_checkpoint(model, lineage=manifest.lineage, results=results, showcase=shown)

@@ -1,0 +1,164 @@
+"""What each stage of training adds, on the same films, each also without looking at them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from service.engine import EngineSettings, VllmEngine, load_manifest
+from service.reading import Mode
+from training.checkpoint import data_hash
+from training.evaluation.controls import Films
+from training.evaluation.figures import HEADLINES, figures_of
+from training.evaluation.film_score import FilmScore, read_scores, write_scores
+from training.evaluation.held_out import evaluate
+from training.evaluation.intervals import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A checkpoint to be measured.
+
+    Attributes
+    ----------
+    name
+        As the table names it.
+    checkpoint
+        Exported folder, with its manifest.
+    mode
+        How it is asked: a checkpoint before the cold start knows answers only.
+    """
+
+    name: str
+    checkpoint: Path
+    mode: Mode = Mode.THINK
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A contestant's scores under one condition."""
+
+    contestant: str
+    shown: Films
+    scores: tuple[FilmScore, ...]
+
+
+def run_ablation(
+    contestants: Sequence[Contestant],
+    films: Path,
+    output: Path,
+    *,
+    count: int,
+    control_count: int | None = None,
+) -> list[Measured]:
+    """Measure every contestant on the films and on both controls.
+
+    Scores are kept in ``output``, one file for each contestant's weights, the films and the
+    condition: what an earlier run has measured is not measured again.
+
+    Parameters
+    ----------
+    count, control_count
+        Films shown as they are, and films of each control, if fewer.
+
+    Raises
+    ------
+    service.engine.ManifestError
+        When a checkpoint does not verify.
+    FileNotFoundError
+        When the test films were not generated.
+    """
+    measured = []
+    counts = dict.fromkeys(Films, control_count or count) | {Films.SHOWN: count}
+    seen = data_hash(films, "test")[:8]
+    for contestant in contestants:
+        manifest, _ = load_manifest(str(contestant.checkpoint))
+        files = {
+            shown: output
+            / f"{contestant.checkpoint.name}-{manifest.revision}-{seen}-{shown}-{some}.jsonl"
+            for shown, some in counts.items()
+        }
+        missing = [shown for shown, file in files.items() if not file.exists()]
+        if missing:
+            asyncio.run(_measure(contestant, films, {s: (files[s], counts[s]) for s in missing}))
+        measured += [
+            Measured(contestant.name, shown, tuple(read_scores(file)))
+            for shown, file in files.items()
+        ]
+    return measured
+
+
+async def _measure(
+    contestant: Contestant, films: Path, files: dict[Films, tuple[Path, int]]
+) -> None:
+    engine = VllmEngine(EngineSettings(str(contestant.checkpoint)))
+    await engine.start()
+    try:
+        for shown, (file, count) in files.items():
+            scores = await evaluate(engine, films, films=count, shown=shown, mode=contestant.mode)
+            write_scores(scores, file)
+    finally:
+        await engine.stop()
+
+
+def write_ablation(measured: Sequence[Measured], folder: Path) -> None:
+    """``ablation.json`` with every figure and interval, ``ablation.md`` with tables of them."""
+    rows = []
+    for item in measured:
+        for name, figure in figures_of(item.scores).items():
+            value, interval = figure(item.scores), bootstrap_interval(item.scores, figure)
+            if isnan(value):  # boxes of findings rightly named, where none was
+                continue
+            rows.append(
+                {
+                    "contestant": item.contestant,
+                    "shown": str(item.shown),
+                    "figure": name,
+                    "value": round(value, 4),
+                    "interval": [round(bound, 4) for bound in interval],
+                    "films": len(item.scores),
+                }
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (folder / "ablation.md").write_text(headline_table(rows) + "\n" + detail_table(rows))
+
+
+def detail_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: what is not a headline, on the films themselves; a column for each contestant."""
+    shown = [r for r in rows if r["shown"] == Films.SHOWN and r["figure"] not in HEADLINES]
+    contestants = list(dict.fromkeys(r["contestant"] for r in shown))
+    cells = {(r["figure"], r["contestant"]): _cell(r) for r in shown}
+    lines = ["| | " + " | ".join(contestants) + " |", "|---|" + "---|" * len(contestants)]
+    for figure in dict.fromkeys(r["figure"] for r in shown):
+        line = [cells.get((figure, contestant), "none") for contestant in contestants]
+        lines.append(f"| {figure} | " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def headline_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a line for each contestant and condition, a column for each headline."""
+    names = list(HEADLINES)
+    lines = [
+        "| checkpoint | films | " + " | ".join(names) + " |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    cells = {(r["contestant"], r["shown"], r["figure"]): r for r in rows}
+    for contestant, shown in dict.fromkeys((r["contestant"], r["shown"]) for r in rows):
+        line = [f"| {contestant} | {shown}"]
+        for name in names:
+            cell = cells.get((contestant, shown, name))
+            line.append("none" if cell is None else _cell(cell))
+        lines.append(" | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    digits = 0 if row["figure"] == "words" else 3
+    return f"{row['value']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

@@ -1,0 +1,271 @@
+"""Findings named in a text, affirmed or denied, read off by rule.
+
+Mention, negation and scope patterns in the manner of NegEx (Chapman et al., 2001) and the CheXpert
+labeler (Irvin et al., 2019); sides are taken from the words around each mention. What is hedged
+(*possible*, *cannot be excluded*) counts as affirmed, so that hedging costs what saying costs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from training.negation import DENYING, negations, polarity, turns
+
+_HEART = r"(?:heart|cardiac (?:silhouette|size|contours?|shadow)|cardiomediastinal silhouette)"
+_PATTERNS = {
+    "cardiomegaly": (
+        ("cardiomegaly", "heart", "cardiac", "cardiomediastinal"),
+        rf"cardiomegaly|(?:enlarged|enlargement of the) {_HEART}|cardiac enlargement"
+        rf"|{_HEART}\b(?:(?!\b(?:normal|aort|mediast|hil))[^.;]){{0,120}}?"
+        r"\b(?:enlarged|enlargement|increased in size)",
+    ),
+    "enlarged mediastinum": (
+        ("mediastin",),
+        r"(?:widen\w+|enlarged) (?:of the )?(?:upper )?mediastin\w+"
+        r"|mediastin\w+\b[^.;,]{0,120}?\b(?:widen\w+|enlarged)",
+    ),
+    "aortic enlargement": (
+        ("aort",),
+        r"aort\w+\b(?: [\w-]+){0,3} (?:enlarge\w+|dilat\w+|ectatic|aneurysm\w*)"
+        r"|(?:enlarged|dilated|ectatic) (?:thoracic )?aort\w+",
+    ),
+    "pleural effusion": (
+        ("effusion", "pleural fluid"),
+        r"(?:pleural )?(?<!pericardial )effusions?|pleural fluid",
+    ),
+    "pneumothorax": (("pneumothora",), r"(?:hydro)?pneumothora(?:x|ces)"),
+    "consolidation": (
+        ("consolidat",),
+        r"consolidat(?:ions?|ive)(?: opacit(?:y|ies))?",
+    ),
+    "nodule": (("nodul",), r"nodules?|nodular (?:opacit(?:y|ies)|densit(?:y|ies))"),
+    "opacity": (
+        ("opaci", "infiltrat", "space disease"),
+        r"opacit(?:y|ies)|opacifications?|infiltrates?|air-?space disease",
+    ),
+    "atelectasis": (("atelecta", "collapse"), r"atelecta\w+|(?:lobar|lobe|lung) collapse"),
+    "edema": (("edema", "congestion"), r"o?edema|(?:vascular|pulmonary) congestion"),
+    "pneumonia": (("pneumonia",), r"pneumonias?"),
+    "mass": (("mass",), r"mass(?:es)?(?! effect)"),
+    "lesion": (("lesion",), r"(?:lung|pulmonary|focal) lesions?"),
+    "pleural thickening": (("pleural",), r"pleural (?:thickening|plaques?|scarring)"),
+    "fibrosis": (("fibro",), r"fibrosis|fibrotic changes?"),
+    "emphysema": (("emphysema",), r"emphysema\w*"),
+    "fracture": (("fracture",), r"fractures?"),
+    "hernia": (("hernia",), r"(?:hiat(?:al|us) )?hernias?"),
+    "granuloma": (("granuloma",), r"granulomas?|granulomata"),
+}
+"""Of each finding, what one of stands in every sentence that names it, and how it is named."""
+KINDS = frozenset(_PATTERNS)
+"""Findings without their side."""
+_MENTIONS = tuple(
+    (kind, stems, re.compile(rf"\b(?:{pattern})\b", re.I))
+    for kind, (stems, pattern) in _PATTERNS.items()
+)
+_UNSIDED = frozenset(("cardiomegaly", "enlarged mediastinum", "aortic enlargement", "hernia"))
+
+_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
+_WORD = re.compile(r"[a-z]+")
+_SIDE_WORDS = "left lt lingula lingular right rt middle bilateral bilaterally both"
+_SIDING = frozenset(_SIDE_WORDS.split())
+_NORMALISING = frozenset(("normal", "clear", "unremarkable", "negative", "no"))
+"""Single words without one of which a sentence need not be searched for the patterns below."""
+_NORMAL_HEART = re.compile(
+    rf"\b{_HEART}\b[^.;]{{0,120}}?\b(?:normal|unremarkable)\b"
+    rf"|\bnormal\b[^.;]{{0,120}}?\b{_HEART}\b",
+    re.I,
+)
+_CLEAR_LUNG = re.compile(r"\b(?:(left|right) lung|lungs?)\b(?: fields?)? (?:is|are) clear\b", re.I)
+_EXCEPT = re.compile(r"\b(?:otherwise|except|apart|aside|other than)\b", re.I)
+_NOT_IN_A_CLEAR_LUNG = ("consolidation", "nodule", "mass", "opacity", "pneumonia")
+_NORMAL = re.compile(
+    r"\b(?:normal|clear|unremarkable|negative|no (?:acute |focal |evidence of )?(?:\w+ )?"
+    r"(?:abnormalit\w+|process|disease|findings?))\b",
+    re.I,
+)
+_SIDE = re.compile(
+    r"\b(?:(left|lt|lingula\w*)|(right|rt|middle lobe)|(bilateral\w*|both))\b"
+    r"(?! (?:heart|ventric|atri))",
+    re.I,
+)
+_LEFT_AND_RIGHT = re.compile(
+    r"\b(?:left(?:[ -]sided)? and (?:the )?right|right(?:[ -]sided)? and (?:the )?left)\b", re.I
+)
+_BETWEEN = re.compile(r"\b(?:and|or|with|without|but|plus)\b|[,;]", re.I)
+_SIDES = ({"left"}, {"right"}, {"left", "right"})
+
+Pair = tuple[str, str | None]
+"""Kind, and side where one is named."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a text says is there and what it says is not.
+
+    Attributes
+    ----------
+    affirmed, denied
+        Labels such as ``left pleural effusion`` or ``cardiomegaly``. A finding whose side is not
+        named stands without one; denied without a side, it is denied on both.
+    normal
+        Whether the text denies something or calls something normal.
+    """
+
+    affirmed: frozenset[str] = frozenset()
+    denied: frozenset[str] = frozenset()
+    normal: bool = False
+
+
+def finding_labels(text: str) -> frozenset[str]:
+    """Labels affirmed in a text."""
+    return read_findings(text).affirmed
+
+
+def negated_labels(text: str) -> frozenset[str]:
+    """Labels denied in a text."""
+    return read_findings(text).denied
+
+
+@lru_cache(maxsize=65_536)
+def kind_of(label: str) -> str:
+    """The finding without its side."""
+    return label.removeprefix("left ").removeprefix("right ")
+
+
+def side_of(label: str) -> str | None:
+    """``left``, ``right`` or None."""
+    side, _, rest = label.partition(" ")
+    return side if rest and side in ("left", "right") else None
+
+
+def clashes(affirmed: frozenset[str], denied: frozenset[str]) -> frozenset[str]:
+    """Labels affirmed that are denied, too: on that side or altogether."""
+    if not affirmed or not denied:
+        return frozenset()
+    return frozenset(label for label in affirmed if label in denied or kind_of(label) in denied)
+
+
+def contradictions(text: str) -> frozenset[str]:
+    """Labels that a text both affirms and denies."""
+    found = read_findings(text)
+    return clashes(found.affirmed, found.denied)
+
+
+@lru_cache(maxsize=65_536)
+def labels_of_source(label: str) -> frozenset[str]:
+    """A data set's own label in this vocabulary; empty where it has no such finding.
+
+    ``Pleural Effusion``, ``pleural_effusion`` and ``left pleural effusion`` are read alike.
+    """
+    return finding_labels(label.replace("_", " "))
+
+
+def name_findings(text: str) -> str:
+    """The text with every mention of a finding replaced by the name of its kind."""
+    parts, position = [], 0
+    for mention in _mentions(text, text.lower()):
+        parts += [text[position : mention.start], mention.kind]
+        position = mention.end
+    return "".join([*parts, text[position:]])
+
+
+@lru_cache(maxsize=65_536)  # steps and answers are made of few sentences; a reward reads thousands
+def read_findings(text: str) -> Findings:
+    """Read a text sentence by sentence."""
+    read = [_read_sentence(sentence) for sentence in _SENTENCE.split(text)]
+    if len(read) == 1:
+        return read[0]
+    return Findings(
+        frozenset().union(*(found.affirmed for found in read)),
+        frozenset().union(*(found.denied for found in read)),
+        any(found.normal for found in read),
+    )
+
+
+class _Mention(NamedTuple):
+    start: int
+    end: int
+    kind: str
+
+
+def _mentions(sentence: str, lower: str) -> list[_Mention]:
+    """Findings named, in order; where two lie over each other, the first and longest."""
+    found = [
+        _Mention(match.start(), match.end(), kind)
+        for kind, stems, pattern in _MENTIONS
+        if any(stem in lower for stem in stems)
+        for match in pattern.finditer(sentence)
+    ]
+    if len(found) < 2:
+        return found
+    found.sort(key=lambda mention: (mention.start, -mention.end))
+    apart = found[:1]
+    for mention in found[1:]:
+        if mention.start >= apart[-1].end:
+            apart.append(mention)
+    return apart
+
+
+@lru_cache(maxsize=65_536)
+def _read_sentence(sentence: str) -> Findings:
+    affirmed: set[str] = set()
+    denied: set[str] = set()
+    lower = sentence.lower()
+    words = frozenset(_WORD.findall(lower))
+    mentions = _mentions(sentence, lower)
+    denials = negations(sentence) if words & DENYING else []
+    if not denials and words & _NORMALISING:
+        denied |= _normal_parts(sentence)
+    if mentions:
+        turned = turns(sentence) if denials else []
+        sides = _sides(sentence, mentions, turned) if words & _SIDING else None
+        for number, mention in enumerate(mentions):
+            affirms = polarity(sentence, mention.start, mention.end, denials, turned)
+            if affirms is None:
+                continue
+            named = {mention.kind}
+            if sides and sides[number] and mention.kind not in _UNSIDED:
+                named = {f"{side} {mention.kind}" for side in sides[number]}
+            (affirmed if affirms else denied).update(named)
+    normal = bool(denied) or bool(words & _NORMALISING and _NORMAL.search(sentence))
+    return Findings(frozenset(affirmed), frozenset(denied), normal)
+
+
+def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[frozenset[str]]:
+    """The sides of each mention: named in its own phrase, else anywhere on its side of a turn."""
+    anywhere = _sides_in(sentence)
+    if not anywhere or (len(anywhere) == 1 and not turns):
+        return [anywhere] * len(mentions)
+    both = _LEFT_AND_RIGHT.sub(lambda m: "bilateral".ljust(len(m[0])), sentence)
+    edges = [0, *turns, len(both)]
+    found = []
+    for number, mention in enumerate(mentions):
+        first = max(edge for edge in edges if edge <= mention.start)
+        last = min(edge for edge in edges if edge >= mention.end)
+        begin = max(first, mentions[number - 1].end if number else 0)
+        end = min(last, mentions[number + 1].start if number + 1 < len(mentions) else last)
+        before = _BETWEEN.split(both[begin : mention.start])[-1]
+        after = _BETWEEN.split(both[mention.end : end])
+        own = _sides_in(before + " " + after[0])
+        found.append(own or _sides_in(" ".join(after)) or _sides_in(both[first:last]))
+    return found
+
+
+def _sides_in(text: str) -> frozenset[str]:
+    found: set[str] = set()
+    for match in _SIDE.finditer(text):
+        found |= _SIDES[int(match.lastindex or 1) - 1]
+    return frozenset(found)
+
+
+def _normal_parts(sentence: str) -> set[str]:
+    """What is denied by calling the heart normal or a lung clear."""
+    denied = {"cardiomegaly"} if _NORMAL_HEART.search(sentence) else set()
+    clear = _CLEAR_LUNG.search(sentence)
+    if clear and not _EXCEPT.search(sentence):
+        side = f"{clear.group(1).lower()} " if clear.group(1) else ""
+        denied |= {f"{side}{kind}" for kind in _NOT_IN_A_CLEAR_LUNG}
+    return denied

@@ -1,0 +1,1 @@
+"""Expert review: blinded pairs for readers, and what their answers come to."""

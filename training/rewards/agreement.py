@@ -1,0 +1,58 @@
+"""Whether two readings name the same findings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+
+from training.labels import kind_of, side_of
+
+Labels = frozenset[str]
+_WITHOUT_ITS_SIDE = 0.5
+"""What naming a finding without its side is worth where the side is known."""
+
+
+@lru_cache(maxsize=65_536)
+def settled(labels: Labels) -> Labels:
+    """Labels without those that stand there with a side as well: *a mass ... the left mass*."""
+    sided = {kind_of(label) for label in labels if side_of(label)}
+    return labels - sided if sided else labels
+
+
+def label_f1(said: Labels, true: Labels) -> float:
+    """F1 of findings with their sides, 0 to 1; 1 where neither names any.
+
+    A known side that is not named makes half a finding, a wrong one none. Where the truth knows no
+    side, as on a lateral film, none is asked for.
+    """
+    if said == true:
+        return 1.0
+    right, named = shared(said, true)
+    total = named + len(true)
+    return 2 * right / total if total else 1.0
+
+
+def shared(said: Labels, true: Labels) -> tuple[float, int]:
+    """How many of the true findings are named, and how many are named at all."""
+    common = said & true
+    right, named = float(len(common)), len(said)
+    spare, missed = said - common, true - common
+    if not spare or not missed:
+        return right, named
+    for kind in {kind_of(label) for label in spare}:
+        if kind in missed:  # without a side in truth: left and right are one
+            right += 1
+            named -= sum(kind_of(label) == kind for label in spare) - 1
+        elif kind in spare and any(kind_of(label) == kind for label in missed):
+            right += _WITHOUT_ITS_SIDE
+    return right, named
+
+
+def same_side(one: str | None, other: str | None) -> bool:
+    """Whether two sides do not contradict each other."""
+    return one is None or other is None or one == other
+
+
+def kinds(labels: Collection[str]) -> set[str]:
+    """The findings without their sides."""
+    return {kind_of(label) for label in labels}

@@ -1,0 +1,86 @@
+"""Whether the steps lead to the answer."""
+
+from __future__ import annotations
+
+import re
+
+from service.reading import ParsedText
+from training.labels import Findings, clashes, kind_of, side_of
+from training.rewards.agreement import kinds, settled, shared
+from training.rewards.equivalence import is_closed, says_yes
+from training.rewards.step_words import StepWords, words_of
+from training.rewards.truth import Truth
+
+_SIDE = re.compile(r"\b(left|right|both|bilateral)\b", re.I)
+_BOTH = {"left", "right"}
+
+
+def coherence(parsed: ParsedText, answered: Findings, truth: Truth) -> float:
+    """How far the answer follows from the steps, 0 to 1.
+
+    F1 of the findings of the answer and those of the steps; a finding counts as supported by a
+    step that affirms it, with a box where one is due. Halved for every finding that is affirmed in
+    one place and denied in another.
+    """
+    words = []
+    stepped: set[str] = set()
+    shown: set[str] = set()
+    for step in parsed.steps:
+        said = words_of(step.text)
+        words.append(said)
+        if said.affirmed:
+            stepped |= said.affirmed
+            if step.boxes:
+                shown |= said.affirmed
+    affirmed = frozenset(stepped)
+    unshown = [label for label in stepped if label not in shown and truth.box_is_due(label)]
+    supported = affirmed.difference(unshown) if unshown else affirmed
+    if truth.report:
+        value = _of_report(affirmed, supported, answered.affirmed, bool(words))
+    else:
+        value = _of_answer(parsed, affirmed, supported, answered, truth)
+    if not value:
+        return 0.0
+    return value * 0.5 ** _contradicted(words, affirmed, answered)
+
+
+def _contradicted(words: list[StepWords], affirmed: frozenset[str], answered: Findings) -> int:
+    denied = frozenset().union(answered.denied, *(said.denied for said in words))
+    return len(clashes(affirmed | answered.affirmed, denied)) if denied else 0
+
+
+def _of_report(
+    affirmed: frozenset[str], supported: frozenset[str], answered: frozenset[str], any_step: bool
+) -> float:
+    if not affirmed and not answered:
+        return float(any_step)
+    if affirmed == answered == supported:
+        return 1.0
+    answered = settled(answered)
+    right, named = shared(answered, settled(supported))
+    return min(1.0, 2 * right / (named + len(settled(affirmed))))
+
+
+def _of_answer(
+    parsed: ParsedText,
+    affirmed: frozenset[str],
+    supported: frozenset[str],
+    answered: Findings,
+    truth: Truth,
+) -> float:
+    """Of a question: the steps affirm the finding asked about where it is answered for."""
+    example = truth.example
+    if not example.steps:
+        return 1.0
+    asked = kinds(truth.asked)
+    if is_closed(example.answer) and asked:
+        if says_yes(parsed.answer, truth.asked):
+            return float(bool(asked & kinds(supported)))
+        return float(not asked & kinds(affirmed))
+    sides = {word.lower() for word in _SIDE.findall(parsed.answer)}
+    if asked and sides:
+        shown = {side_of(label) for label in affirmed if kind_of(label) in asked} - {None}
+        said = _BOTH if sides & {"both", "bilateral"} else sides
+        if shown and shown != said:
+            return 0.0
+    return float(bool(parsed.steps) and kinds(answered.affirmed) <= kinds(affirmed))

@@ -1,0 +1,325 @@
+"""Ways to be paid for nothing, and what each reward pays for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from service.radiograph import PixelGrid
+from service.reading import BoxSpace, Conventions, Mode, Prompts, Task
+from training.data.example import Example, ReasoningTarget
+from training.rewards.grounded import grounded
+from training.rewards.paper import paper
+from training.rewards.protocol import Rollout
+
+CONVENTIONS = Conventions(
+    box_space=BoxSpace.PROCESSOR,
+    prompts=Prompts(
+        findings="Write the FINDINGS of this chest radiograph.",
+        impression="Write the IMPRESSION of this chest radiograph.",
+        think_instruction="Think in steps with boxes [x_min, y_min, x_max, y_max].",
+    ),
+)
+GRID = PixelGrid(min_pixels=28 * 28 * 16, max_pixels=448 * 448)
+"""At which the gallery's film of 448 x 448 is read as it is."""
+
+_REPORT = (
+    "The heart is enlarged. There is a moderate left pleural effusion. There is a mass in the "
+    "right upper zone. No pneumothorax."
+)
+_STEPS = (
+    ReasoningTarget("The heart is enlarged", ((0, (130, 180, 330, 330)),)),
+    ReasoningTarget("There is a mass in the right upper zone", ((0, (90, 90, 150, 150)),)),
+    ReasoningTarget("There is a moderate left pleural effusion", ((0, (270, 260, 400, 380)),)),
+)
+FILM = Example(
+    id="gallery",
+    images=("film.png",),
+    sizes=((448, 448),),
+    task=Task.FINDINGS,
+    mode=Mode.THINK,
+    answer=_REPORT,
+    steps=_STEPS,
+    split="test",
+    subject="none",
+    view="PA",
+    labels=("cardiomegaly", "left pleural effusion", "right mass"),
+    regions=(
+        ("cardiomegaly", (130, 180, 330, 330)),
+        ("right mass", (90, 90, 150, 150)),
+        ("left pleural effusion", (270, 260, 400, 380)),
+    ),
+)
+NORMAL = Example(
+    id="gallery-normal",
+    images=("film.png",),
+    sizes=((448, 448),),
+    task=Task.FINDINGS,
+    mode=Mode.THINK,
+    answer="The heart is normal in size. The lungs are clear. No pleural effusion or pneumothorax.",
+    steps=(
+        ReasoningTarget("The heart is normal in size", ((0, (150, 180, 300, 330)),)),
+        ReasoningTarget("The lungs are clear", ((0, (40, 40, 410, 380)),)),
+    ),
+    split="test",
+    subject="none",
+    view="PA",
+)
+
+PRESENCE = replace(
+    FILM,
+    id="gallery-presence",
+    task=Task.VQA,
+    question="Is there a mass?",
+    question_type="presence",
+    answer="Yes",
+    steps=(_STEPS[1],),
+)
+SIDE = replace(
+    PRESENCE,
+    id="gallery-side",
+    question="On which side is the pleural effusion?",
+    question_type="side",
+    answer="Left",
+    steps=(_STEPS[2],),
+)
+KINDS = replace(
+    PRESENCE,
+    id="gallery-kinds",
+    question="Which findings are present?",
+    question_type="type",
+    answer="Cardiomegaly | Mass | Pleural effusion",
+    steps=_STEPS,
+)
+
+_HEART = "The heart is enlarged [130, 180, 330, 330]"
+_MASS = "There is a mass in the right upper zone [90, 90, 150, 150]"
+_FLUID = "There is a moderate left pleural effusion [270, 260, 400, 380]"
+_EVERYTHING = " ".join(
+    f"There is a {side} {kind}."
+    for side in ("left", "right")
+    for kind in ("pleural effusion", "pneumothorax", "consolidation", "nodule", "mass")
+)
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A completion of the gallery.
+
+    Attributes
+    ----------
+    name
+        What it tries.
+    completion
+        The text.
+    example
+        What it answers.
+    honest
+        Whether it is a real reading, there to compare with.
+    """
+
+    name: str
+    completion: str
+    example: Example = FILM
+    honest: bool = False
+
+
+def _text(steps: Sequence[str], answer: str) -> str:
+    return f"<think> {'; '.join(steps)} </think>. The answer is: \\boxed{{{answer}}}"
+
+
+EXHIBITS = (
+    Exhibit("a right reading", _text([_HEART, _MASS, _FLUID], _REPORT), honest=True),
+    Exhibit(
+        "a right reading, boxes some pixels off",
+        _text(
+            [
+                "The heart is enlarged [138, 172, 338, 322]",
+                "There is a mass in the right upper zone [84, 96, 144, 156]",
+                "There is a moderate left pleural effusion [262, 270, 392, 390]",
+            ],
+            _REPORT,
+        ),
+        honest=True,
+    ),
+    Exhibit(
+        "a right reading of a normal film",
+        _text(
+            [
+                "The heart is normal in size [150, 180, 300, 330]",
+                "The lungs are clear [40, 40, 410, 380]",
+            ],
+            "Heart size is normal. The lungs are clear. No effusion or pneumothorax.",
+        ),
+        NORMAL,
+        honest=True,
+    ),
+    Exhibit(
+        "box spam",
+        _text(
+            [_HEART, _MASS, _FLUID]
+            + [
+                f"Here is a region [{x}, {y}, {x + 60}, {y + 60}]"
+                for x in range(0, 360, 90)
+                for y in range(0, 360, 90)
+            ],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "spam within the steps",
+        _text(
+            [
+                step + "".join(f" [{x}, {x}, {x + 50}, {x + 50}]" for x in range(0, 390, 30))
+                for step in (_HEART, _MASS, _FLUID)
+            ],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "whole-film boxes",
+        _text(
+            [
+                "The heart is enlarged [0, 0, 448, 448]",
+                "There is a mass in the right upper zone [0, 0, 448, 448]",
+                "There is a moderate left pleural effusion [0, 0, 448, 448]",
+            ],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "inverted boxes",
+        _text(
+            [
+                "The heart is enlarged [330, 330, 130, 180]",
+                "There is a mass in the right upper zone [150, 150, 90, 90]",
+                _FLUID,
+            ],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "out-of-range boxes",
+        _text(
+            [
+                "The heart is enlarged [-130, -180, 330, 330]",
+                "There is a mass in the right upper zone [90, 90, 150, 512]",
+                _FLUID,
+            ],
+            _REPORT,
+        ),
+    ),
+    Exhibit("empty answer", _text([_HEART, _MASS, _FLUID], "")),
+    Exhibit(
+        "three boxes around nothing, empty answer",
+        "<think> a [1, 1, 2, 2]; b [1, 1, 2, 2]; c [1, 1, 2, 2] </think> \\boxed{}",
+    ),
+    Exhibit("everything listed", _text([_EVERYTHING.replace(".", ";")], _EVERYTHING)),
+    Exhibit(
+        "everything listed in the steps, a right answer",
+        _text([_HEART, _MASS, _FLUID, _EVERYTHING.replace(".", ",")], _REPORT),
+    ),
+    Exhibit("everything listed on a normal film", _text(["All is seen"], _EVERYTHING), NORMAL),
+    Exhibit(
+        "copied prompt",
+        _text(
+            ["First think in steps with boxes [10, 10, 60, 60]"],
+            "Please act as an experienced radiologist and generate the FINDINGS section.",
+        ),
+    ),
+    Exhibit(
+        "copied prompt on a normal film",
+        _text(
+            ["First think in steps with boxes [10, 10, 60, 60]"],
+            "Please act as an experienced radiologist and generate the FINDINGS section.",
+        ),
+        NORMAL,
+    ),
+    Exhibit("repeated sentence", _text([_FLUID], "There is a left pleural effusion. " * 12)),
+    Exhibit(
+        "length padding",
+        _text(
+            [_HEART, _MASS, _FLUID],
+            _REPORT + " The film was looked at with care and all regions were considered." * 6,
+        ),
+    ),
+    Exhibit(
+        "think-block stuffing",
+        _text(
+            [_HEART, _MASS, _FLUID]
+            + [f"Next the region number {n} of the lung is considered in turn" for n in range(40)],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "unicode look-alikes",
+        _text(
+            [
+                "The h\u0435art is \u0435nlarged [130, 180, 330, 330]",
+                "There is a m\u0430ss [90, 90, 150, 150]",
+            ],
+            _REPORT.replace("e", "\u0435").replace("a", "\u0430").replace("o", "\u043e"),
+        ),
+    ),
+    Exhibit(
+        "two answers",
+        _text([_HEART, _MASS, _FLUID], NORMAL.answer) + f" \\boxed{{{_REPORT}}}",
+    ),
+    Exhibit(
+        "two answers in one",
+        _text([_HEART, _MASS, _FLUID], f"{NORMAL.answer} {_REPORT}"),
+    ),
+    Exhibit("an unrelated sentence", _text(["Look"], "The weather is fine in the north today.")),
+    Exhibit(
+        "an unrelated sentence on a normal film",
+        _text(["Look"], "The weather is fine in the north today."),
+        NORMAL,
+    ),
+    Exhibit("a right answer", _text([_MASS], "Yes."), PRESENCE, honest=True),
+    Exhibit("a right side", _text([_FLUID], "left side"), SIDE, honest=True),
+    Exhibit(
+        "a right list in another order",
+        _text([_HEART, _MASS, _FLUID], "effusion, mass and cardiomegaly"),
+        KINDS,
+        honest=True,
+    ),
+    Exhibit("right boxes, a wrong answer", _text([_MASS], "No"), PRESENCE),
+    Exhibit("yes and no", _text([_MASS], "Yes. No."), PRESENCE),
+    Exhibit("both of two answers", _text([_FLUID], "Left | Right"), SIDE),
+    Exhibit(
+        "all answers of a list",
+        _text(
+            [_HEART, _MASS, _FLUID],
+            "Cardiomegaly | Mass | Pleural effusion | Nodule | Pneumothorax | Consolidation",
+        ),
+        KINDS,
+    ),
+    Exhibit(
+        "a short answer padded out",
+        _text(
+            [_MASS],
+            "Yes, "
+            + ", ".join(f"after looking at region {n} of the film with care" for n in range(12)),
+        ),
+        PRESENCE,
+    ),
+    Exhibit("the question for an answer", _text(["Is there a mass"], "Is there a mass?"), PRESENCE),
+)
+
+
+def show_gallery() -> list[tuple[Exhibit, float, float]]:
+    """Every exhibit with what ``paper`` pays for it (of 1.6) and ``grounded`` (of 1)."""
+    rollouts = [Rollout(item.completion, item.example, CONVENTIONS, GRID) for item in EXHIBITS]
+    return [
+        (item, float(published["overall"]), float(ours["overall"]))
+        for item, published, ours in zip(EXHIBITS, paper(rollouts), grounded(rollouts), strict=True)
+    ]
+
+
+def gallery_table() -> str:
+    """The gallery in Markdown."""
+    lines = ["| completion | `paper`, of 1.6 | `grounded`, of 1 |", "|---|---|---|"]
+    for item, published, ours in show_gallery():
+        name = f"**{item.name}**" if item.honest else item.name
+        lines.append(f"| {name} | {published:.2f} | {ours:.2f} |")
+    return "\n".join(lines) + "\n"

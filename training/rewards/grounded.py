@@ -1,0 +1,156 @@
+"""Our reward: the right findings in the right words at the right places, reasoned coherently.
+
+``overall = format x honesty x (weighted mean of the parts)``, where every part lies in 0 to 1:
+
+* ``format``: 1 for a text that parses without a flag, as its mode demands; else 0.
+* ``honesty``: halved for every trick (:mod:`training.rewards.honesty`).
+* ``findings``: of a report, F1 of the findings affirmed with their sides
+  (:mod:`training.rewards.agreement`), and where there are none, that this is said; of a question,
+  what the answer is worth (:mod:`training.rewards.equivalence`).
+* ``words``: F1 of a report's words, length-aware (:mod:`training.rewards.wording`).
+* ``places``: closeness of boxes over the findings, matched one to one
+  (:mod:`training.rewards.places`).
+* ``coherence``: whether the answer follows from the steps (:mod:`training.rewards.coherence`);
+  counts as far as the answer is right.
+
+A part that an example has no truth for is left out of the mean, and so are places where there is
+nothing to point at and nothing is pointed at. A wrong answer to a question earns
+nothing, however well it is boxed, and a report loses where hardly a word is the reference's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from service.reading import Mode, parse_text
+from training.labels import Findings, read_findings
+from training.rewards.agreement import label_f1, settled
+from training.rewards.coherence import coherence as coherence_of
+from training.rewards.equivalence import answer_worth
+from training.rewards.honesty import affirmed_in_steps
+from training.rewards.honesty import honesty as honesty_of
+from training.rewards.places import closeness_of_places, read_places
+from training.rewards.protocol import Rollout
+from training.rewards.truth import Truth
+from training.rewards.wording import word_f1
+
+Agreement = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
+"""For pairs of a report and its reference, how far their findings agree, 0 to 1."""
+
+_HARDLY_A_WORD = 0.25
+"""Word F1 below which a report is not taken for one on the film in question."""
+TOLERATED = frozenset(("box-image-assumed",))
+"""Notices that leave a text's format whole."""
+
+
+def grounded(
+    rollouts: Sequence[Rollout],
+    *,
+    findings: float = 0.4,
+    words: float = 0.15,
+    places: float = 0.35,
+    coherence: float = 0.1,
+) -> list[Mapping[str, float]]:
+    """Score rollouts; ``overall`` and every part lie in 0 to 1.
+
+    Parameters
+    ----------
+    rollouts
+        Completions with their examples; boxes of the truth are in original pixels.
+    findings, words, places, coherence
+        Weights of the parts; only their proportions matter.
+
+    Raises
+    ------
+    ValueError
+        When a weight is negative or all are zero.
+    """
+    weights = {"findings": findings, "words": words, "places": places, "coherence": coherence}
+    return score_rollouts(rollouts, weights)
+
+
+def score_rollouts(
+    rollouts: Sequence[Rollout],
+    weights: Mapping[str, float],
+    agreement: Agreement | None = None,
+) -> list[Mapping[str, float]]:
+    """:func:`grounded` with another judge of whether two reports name the same findings.
+
+    Parameters
+    ----------
+    rollouts, weights
+        As for :func:`grounded`.
+    agreement
+        In place of the rule-based labeler; asked once for all reports among the rollouts.
+
+    Raises
+    ------
+    ValueError
+        When a weight is negative or all are zero.
+    """
+    if min(weights.values()) < 0 or not any(weights.values()):
+        raise ValueError("The weights of the grounded reward must not be negative, nor all zero.")
+    truths: dict[int, Truth] = {}  # the rollouts of a group share their example
+    read = []
+    for rollout in rollouts:
+        truth = truths.get(id(rollout.example))
+        if truth is None:
+            truth = truths[id(rollout.example)] = Truth(rollout)
+        read.append(_Read(rollout.completion, truth))
+    if agreement is not None:
+        reports = [one for one in read if one.truth.report]
+        pairs = [(one.parsed.answer, one.truth.example.answer) for one in reports]
+        for one, value in zip(reports, agreement(pairs) if pairs else (), strict=True):
+            one.right = min(1.0, max(0.0, float(value)))
+    return [one.score(weights) for one in read]
+
+
+class _Read:
+    """A completion, read once."""
+
+    def __init__(self, completion: str, truth: Truth) -> None:
+        example = truth.example
+        self.truth = truth
+        self.parsed = parse_text(
+            completion, mode=example.mode, images=len(example.images), extents=truth.extents
+        )
+        self.answered: Findings = read_findings(self.parsed.answer)
+        self.right = self._right()
+
+    def _right(self) -> float:
+        truth, said = self.truth, self.parsed.answer
+        if not truth.report:
+            return answer_worth(said, truth.example.answer, truth.asked)
+        if truth.labels or self.answered.affirmed:
+            return label_f1(settled(self.answered.affirmed), truth.labels)
+        return float(self.answered.normal)
+
+    def score(self, weights: Mapping[str, float]) -> dict[str, float]:
+        parsed, truth = self.parsed, self.truth
+        flags = {notice.code for notice in parsed.notices} - TOLERATED if parsed.notices else ()
+        format_ = float(parsed.complete and not flags)
+        found = read_places(parsed, truth)
+        honesty = honesty_of(parsed, self.answered, found, truth)
+        parts = {"findings": self.right}
+        if truth.report:
+            parts["words"] = word_f1(parsed.answer, truth.words, truth.length)
+        if truth.example.mode is Mode.THINK:
+            parts["coherence"] = self.right and self.right * coherence_of(
+                parsed, self.answered, truth
+            )
+            if truth.places_known:
+                named = self.answered.affirmed | affirmed_in_steps(parsed)
+                named = named if truth.report else frozenset()
+                close = closeness_of_places(found, named, truth)
+                if close is not None:
+                    parts["places"] = close
+        mean = total = 0.0
+        for name, value in parts.items():
+            total += weights[name]
+            mean += weights[name] * value
+        mean = mean / total if total else 0.0
+        if not truth.report:
+            mean *= self.right
+        elif parts["words"] < _HARDLY_A_WORD:
+            mean *= parts["words"] / _HARDLY_A_WORD
+        return {"overall": format_ * honesty * mean, "format": format_, "honesty": honesty, **parts}

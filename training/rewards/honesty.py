@@ -1,0 +1,50 @@
+"""How many tricks a completion tries."""
+
+from __future__ import annotations
+
+from service.reading import ParsedText
+from training.labels import Findings, clashes
+from training.rewards.agreement import kinds
+from training.rewards.places import Places
+from training.rewards.step_words import words_of
+from training.rewards.truth import Truth
+from training.rewards.wording import repeated
+
+_CONTRADICTION = 3
+_STEPS_WITHOUT_REFERENCE = 8
+_WORDS_OF_A_STEP = 24
+_WORDS_OF_AN_ANSWER = 16
+"""Words that an answer to a question may have beyond twice the reference's."""
+
+
+def honesty(parsed: ParsedText, answered: Findings, found: Places, truth: Truth) -> float:
+    """1 halved for every trick; for what is a matter of degree, by that degree.
+
+    Stray boxes, sentences said twice, an answer that contradicts itself, many more steps than the
+    reference takes, steps of many words, findings that a report's steps affirm and neither its
+    answer nor the truth knows, and a short answer padded out.
+    """
+    expected = len(truth.example.steps) or _STEPS_WITHOUT_REFERENCE
+    most_steps = 2 * expected + 2
+    steps = "; ".join([step.text for step in parsed.steps])
+    tricks: float = found.stray + repeated(parsed.answer) + repeated(steps)
+    if answered.denied:
+        tricks += _CONTRADICTION * len(clashes(answered.affirmed, answered.denied))
+    if len(parsed.steps) > most_steps:
+        tricks += (len(parsed.steps) - most_steps) / 2
+    tricks += _excess(steps.count(" "), _WORDS_OF_A_STEP * most_steps)
+    if truth.report:
+        known = kinds(answered.affirmed | truth.labels)
+        tricks += len(kinds(affirmed_in_steps(parsed)) - known)
+    else:
+        tricks += _excess(len(parsed.answer.split()), _WORDS_OF_AN_ANSWER + 2 * truth.length)
+    return 0.5**tricks if tricks else 1.0
+
+
+def affirmed_in_steps(parsed: ParsedText) -> frozenset[str]:
+    """Labels that the steps affirm."""
+    return frozenset[str]().union(*(words_of(step.text).affirmed for step in parsed.steps))
+
+
+def _excess(value: int, limit: int) -> float:
+    return value / limit - 1 if value > limit else 0.0

@@ -1,0 +1,158 @@
+"""Whether what is boxed is where it is said to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+from service.reading import ParsedText
+from training.labels import kind_of
+from training.rewards.agreement import same_side
+from training.rewards.geometry import Box, closeness, iou
+from training.rewards.step_words import words_of
+
+if TYPE_CHECKING:
+    from training.rewards.truth import Place, Truth
+
+_DUPLICATE = 0.9
+"""IoU from which two boxes of one finding are one box given twice."""
+_WHOLE_FILM, _WHOLE_FILM_OF_A_FINDING = 0.85, 0.6
+"""Share of the film from which a box points at nothing."""
+_BOXES_OF_A_STRUCTURE = 2
+_ELSEWHERE = 0.1
+"""IoU below which a box does not show the structure that it is said to."""
+_BOXES_TOO_MANY = 2
+"""Boxes that a finding may have beyond the true ones; each further one is spam."""
+_FEW = 3
+"""Boxes up to which all pairings are tried out."""
+
+Sided = tuple[str | None, Box]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The boxes of a reading, in original pixels.
+
+    Attributes
+    ----------
+    of_findings
+        Boxes with their sides by image and kind of the finding that their step affirms.
+    stray
+        Boxes around nothing named, given twice, around the whole film, far from the structure
+        named, and too many around a structure or a finding.
+    """
+
+    of_findings: dict[Place, list[Sided]]
+    stray: int
+
+
+def read_places(parsed: ParsedText, truth: Truth) -> Places:
+    """Sort the boxes of a parsed text by what their steps name."""
+    found: dict[Place, list[Sided]] = {}
+    stray = 0
+    for step in parsed.steps:
+        if not step.boxes:
+            continue
+        words = words_of(step.text)
+        whole = _WHOLE_FILM_OF_A_FINDING if words.findings else _WHOLE_FILM
+        for box in step.boxes:
+            across, down, area = truth.scales[box.image]
+            x0, y0, x1, y1 = box.values
+            stray += (x1 - x0) * (y1 - y0) > whole * area
+            original = (x0 * across, y0 * down, x1 * across, y1 * down)
+            if words.findings:
+                kind, side = words.findings[0]
+                if len(words.findings) > 1:
+                    kind, side = _nearest(original, box.image, words.findings, truth)
+                given = found.setdefault((box.image, kind), [])
+                if given:
+                    stray += any(iou(original, other) > _DUPLICATE for _, other in given)
+                given.append((side, original))
+            elif words.structures and truth.structures:
+                stray += _elsewhere(original, box.image, words.structures, truth)
+        if not words.findings:
+            free = _BOXES_OF_A_STRUCTURE if words.structures or words.denied else 0
+            stray += max(0, len(step.boxes) - free)
+    for place, given in found.items():
+        most = max(len(truth.boxes.get(place, ())), 1) + _BOXES_TOO_MANY
+        stray += max(0, len(given) - most)
+    return Places(found, stray)
+
+
+def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> float | None:
+    """How well boxes fit, 0 to 1, averaged over the findings due and those named or boxed in vain.
+
+    Boxes of one finding are matched one to one, left with left; one missing and one too many both
+    count 0. None where nothing is due, named or boxed: nothing to point at earns nothing.
+
+    Parameters
+    ----------
+    said
+        What is boxed.
+    named
+        What the answer affirms, which must lie somewhere, too.
+    truth
+        What is there; findings of which nobody knows where are left out.
+    """
+    boxed = said.of_findings
+    total, count = 0.0, 0
+    for place, wanted in truth.due.items():
+        count += 1
+        if place in boxed:
+            total += matched_closeness(boxed[place], truth.boxes[place], wanted)
+    for place, given in boxed.items():
+        if place not in truth.due and place[1] not in truth.unboxed:
+            count += 1
+            if place in truth.boxes:
+                total += matched_closeness(given, truth.boxes[place], len(truth.boxes[place]))
+    if named:
+        vain = {kind_of(label) for label in named} - truth.expected
+        count += len(vain - {kind for _, kind in boxed} if vain else vain)
+    return total / count if count else None
+
+
+def matched_closeness(said: list[Sided], true: list[Sided], wanted: int) -> float:
+    """Mean closeness of boxes matched one to one; missing ones and those too many count 0."""
+    if len(said) == len(true) == 1:
+        return _fit(said[0], true[0])
+    most = max(len(said), wanted)
+    fits = [[_fit(a, b) for b in true] for a in said]
+    if len(said) > len(true):
+        fits = [list(column) for column in zip(*fits, strict=True)]
+    if len(fits) <= _FEW and len(fits[0]) <= _FEW:
+        columns = permutations(range(len(fits[0])), len(fits))
+        best = max(sum(row[j] for row, j in zip(fits, chosen, strict=True)) for chosen in columns)
+    else:
+        import numpy as np
+        from scipy.optimize import linear_sum_assignment
+
+        array = np.array(fits)
+        best = float(array[linear_sum_assignment(array, maximize=True)].sum())
+    return min(1.0, best / most)
+
+
+def _fit(said: Sided, true: Sided) -> float:
+    return closeness(said[1], true[1]) if same_side(said[0], true[0]) else 0.0
+
+
+def _nearest(
+    box: Box, image: int, findings: tuple[tuple[str, str | None], ...], truth: Truth
+) -> tuple[str, str | None]:
+    """Which of a step's findings a box shows: the one that it fits best."""
+    return max(
+        findings,
+        key=lambda finding: max(
+            (_fit((finding[1], box), true) for true in truth.boxes.get((image, finding[0]), ())),
+            default=0.0,
+        ),
+    )
+
+
+def _elsewhere(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> bool:
+    """Whether a box shows none of the structures named, all of whose places are known."""
+    for name in names:
+        known = truth.structures.get((image, name))
+        if known is None or any(iou(box, other) >= _ELSEWHERE for other in known):
+            return False
+    return True

@@ -1,0 +1,83 @@
+"""What a reward is given, what it gives back, and how a config names one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+
+from service.radiograph import PixelGrid
+from service.reading import Conventions
+from training.data.example import Example
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A completion, and what it answers.
+
+    Attributes
+    ----------
+    completion
+        The model's text.
+    example
+        What was asked, with the ground truth in original pixels.
+    conventions, grid
+        How the checkpoint's text and boxes are read.
+    """
+
+    completion: str
+    example: Example
+    conventions: Conventions
+    grid: PixelGrid
+
+
+RewardFunction = Callable[[Sequence[Rollout]], Sequence[Mapping[str, float]]]
+"""For every rollout a mapping with ``overall`` and whatever parts are to be logged."""
+
+REWARDS = {
+    "paper": "training.rewards.paper:paper",
+    "grounded": "training.rewards.grounded:grounded",
+    "grounded-chexbert": "training.rewards.chexbert:grounded_by_chexbert",
+    "grounded-radgraph": "training.rewards.radgraph_entities:grounded_by_radgraph",
+}
+"""Rewards that a config can name in a word."""
+
+
+def load_reward(name: str, **weights: float) -> RewardFunction:
+    """A reward by its word, or any function by ``module:function``.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`REWARDS`, or a function that takes rollouts as :data:`RewardFunction` says.
+    weights
+        Handed to the function as keyword arguments, such as the weights of its components.
+
+    Raises
+    ------
+    ValueError
+        When there is no such reward, or it does not take such a weight.
+    """
+    target = REWARDS.get(name, name)
+    module_name, _, function_name = target.partition(":")
+    if not function_name:
+        known = ", ".join(sorted(REWARDS))
+        raise ValueError(f"There is no reward {name!r}: name one of {known}, or module:function.")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"The reward {name!r} needs a module that is missing: {error.name}."
+        ) from error
+    except AttributeError as error:
+        raise ValueError(
+            f"The module {module_name!r} has no function {function_name!r}."
+        ) from error
+    if not callable(function):
+        raise ValueError(f"{name!r} is not a function.")
+    unknown = [weight for weight in weights if weight not in signature(function).parameters]
+    if unknown:
+        raise ValueError(f"The reward {name!r} has no weight {unknown[0]!r}.")
+    return partial(function, **weights) if weights else function

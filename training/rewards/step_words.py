@@ -1,0 +1,58 @@
+"""What a step of reasoning names: findings, denials, structures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from training.labels import kind_of, read_findings, side_of
+
+_STRUCTURES = {
+    "heart": r"hearts?|cardiac|cardiomediastin\w+",
+    "lung": r"lungs?|lobes?|zones?|hemithora(?:x|ces)|apic(?:es|al)|apex|bas(?:e|es|al)",
+    "trachea": r"trachea\w*|carina",
+    "aorta": r"aort\w+",
+    "mediastinum": r"mediastin\w+",
+    "diaphragm": r"(?:hemi)?diaphragm\w*|costophrenic",
+    "hilum": r"hil(?:um|a|ar)",
+    "bone": r"spine|vertebra\w*|ribs?|clavicles?|scapula\w*|bon(?:e|es|y)|osseous",
+    "pleura": r"pleura\w*",
+    "device": r"pacemaker|tubes?|catheters?|lines?|devices?|wires?|leads?",
+}
+_NAMED = re.compile(rf"\b(?:{'|'.join(f'(?P<{n}>{p})' for n, p in _STRUCTURES.items())})\b", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class StepWords:
+    """What a step names.
+
+    Attributes
+    ----------
+    affirmed, denied
+        Labels.
+    findings
+        Kind and side of those affirmed.
+    structures
+        Names of structures, where no finding is affirmed.
+    """
+
+    affirmed: frozenset[str]
+    denied: frozenset[str]
+    findings: tuple[tuple[str, str | None], ...]
+    structures: tuple[str, ...]
+
+
+@lru_cache(maxsize=65_536)
+def words_of(text: str) -> StepWords:
+    """Read a step's text."""
+    found = read_findings(text)
+    findings = tuple((kind_of(label), side_of(label)) for label in sorted(found.affirmed))
+    return StepWords(
+        found.affirmed, found.denied, findings, () if findings else structures_named(text)
+    )
+
+
+def structures_named(text: str) -> tuple[str, ...]:
+    """Structures of the chest that a text names, in this module's words."""
+    return tuple(dict.fromkeys(str(match.lastgroup) for match in _NAMED.finditer(text)))

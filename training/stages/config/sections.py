@@ -1,0 +1,193 @@
+"""Sections that every stage's config has: data, model, optimizer, logging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What is learnt from.
+
+    Attributes
+    ----------
+    folder
+        A store of examples that ``deepmedix data prepare`` wrote (it holds ``dataset.json``), or a
+        folder of films simulated from the CT.
+    split
+        Of the data: train, validate or test.
+    samples
+        Examples of each pass, drawn without replacement while they last; all where not given.
+    films
+        Of simulated films, how many to write examples for; all where not given.
+    mixture
+        Shares by task (``findings``, ``impression``, ``vqa``), question type (``location``), role
+        of a further film (``lateral``, ``prior``), or source (``source:open-i``); an example
+        counts under the first name that fits it, in the order given. What no name fits is left
+        out. Empty: the examples as they come.
+    passes
+        How often to go through the examples. Simulated films are worded anew each time.
+    group_lengths
+        Whether a batch holds texts of about one length, which saves padding. Every text is
+        tokenized before training starts.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    folder: Path
+    split: str = "train"
+    samples: Count | None = None
+    films: Count | None = None
+    mixture: dict[str, NotNegative] = field(default_factory=dict)
+    passes: Count = 1
+    group_lengths: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSettings:
+    """Low-rank adapters instead of all weights (peft).
+
+    Attributes
+    ----------
+    rank, alpha, dropout
+        As in LoRA's paper (arXiv 2106.09685): the update is ``alpha / rank * B A``.
+    targets
+        Names of the linear layers of the language model that get an adapter. The vision tower
+        gets none.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    rank: Count = 64
+    alpha: Positive = 128.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What is trained, and which part of it.
+
+    Attributes
+    ----------
+    start
+        Checkpoint to start from: a folder (a stage's output or an exported checkpoint), or a hub
+        id where a hub can be reached.
+    manifest
+        Whose prompts, box space and pixels to train with: ``embedded``, the name of a manifest that
+        ships with the service (``Qika/DeepMedix-R1``), or a folder with one. Where not given,
+        ``start`` holds one itself.
+    precision
+        ``float32``; ``bf16-mixed``: weights in float32, computed with in bfloat16; ``bf16``:
+        weights in bfloat16 (frozen weights under LoRA); ``auto``: bf16-mixed where there is a GPU.
+    attention
+        transformers' name of the attention kernel.
+    train_vision
+        Whether the vision tower learns too. Frozen, it sees every film once where ``keep_seen``.
+    keep_seen
+        Whether what a frozen tower saw of a film is kept in memory: for thousands of films, not
+        for hundreds of thousands.
+    gradient_checkpointing
+        Computes activations twice to hold fewer.
+    lora
+        Adapters; all weights learn where not given.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    start: str
+    manifest: str | None = None
+    precision: Literal["auto", "float32", "bf16-mixed", "bf16"] = "auto"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    train_vision: bool = False
+    keep_seen: bool = False
+    gradient_checkpointing: bool = False
+    lora: LoraSettings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """How weights move.
+
+    Attributes
+    ----------
+    name
+        ``adamw``; or ``muon``: Muon for the language model's matrices, AdamW for the rest.
+    learning_rate
+        Peak rate of AdamW.
+    matrix_rate
+        Peak rate of Muon.
+    weight_decay
+        Of AdamW.
+    schedule
+        Name of transformers' schedule; Muon's is linear to a fiftieth.
+    warm_up
+        Share of the steps in which the rate rises.
+    max_grad_norm
+        Gradients are scaled down to this norm.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: Positive = 1e-5
+    matrix_rate: Positive = 2e-3
+    weight_decay: NotNegative = 0.0
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    max_grad_norm: Positive = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingSettings:
+    """What is written down, and how often.
+
+    Attributes
+    ----------
+    every
+        Steps between two lines of ``log.jsonl`` and the console.
+    save_every
+        Steps between two checkpoints to resume from; a multiple of ``every``, so that a resumed
+        run logs the same lines.
+    keep
+        Checkpoints kept.
+    samples_every
+        Steps between pictures of sample completions (GRPO); 0 draws none.
+    samples
+        Completions drawn each time.
+    report_to
+        Further places: ``tensorboard``, ``trackio``, ``wandb``.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    every: Count = 10
+    save_every: Count = 100
+    keep: Count = 2
+    samples_every: Annotated[int, Field(ge=0)] = 0
+    samples: Count = 4
+    report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ("tensorboard",)
+
+    def __post_init__(self) -> None:
+        if self.save_every % self.every:
+            raise ValueError(
+                f"save_every ({self.save_every}) must be a multiple of every ({self.every}): a "
+                "resumed run could not log the same figures otherwise"
+            )

@@ -1,0 +1,169 @@
+"""TRL's GRPOTrainer over films: same prompts on both sides, no vision tokens, groups that teach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+from trl.data_utils import prepare_multimodal_messages
+
+from training.stages.preflight import (
+    check_completions,
+    check_same_films,
+    check_same_prompts,
+    vision_ids,
+)
+from training.stages.resume import ResumesWeights
+from training.stages.step_credit import StepCredit
+
+_ALIKE = 1e-8
+"""Rewards of a group that differ by no more than this teach nothing."""
+
+
+class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
+    """TRL's trainer with the silent failures of films closed.
+
+    Parameters
+    ----------
+    drop_alike
+        Whether groups whose rewards are all alike are taken out of the loss.
+    step_credit
+        Adds to the advantage of each token what its own step is worth.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        drop_alike: bool = True,
+        step_credit: StepCredit | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._drop_alike = drop_alike
+        self._step_credit = step_credit
+        self._weighs_every_number = False
+        self._alike: torch.Tensor | None = None
+        self._vision = vision_ids(self._tokenizer)
+        if self.use_vllm:
+            image = self._tokenizer.convert_tokens_to_ids("<|image_pad|>")
+            self.vllm_generation = SamePrompts(self.vllm_generation, image)
+
+    def prompt_ids(
+        self, prompts: Sequence[list[dict[str, Any]]], images: Sequence[list[Any]]
+    ) -> list[list[int]]:
+        """Token ids that rollouts of some conversations with films begin with."""
+        messages = [
+            prepare_multimodal_messages(prompt, images=films)
+            for prompt, films in zip(prompts, images, strict=True)
+        ]
+        ids, _, _ = self._tokenize_prompts(messages)
+        return [list(one) for one in ids]
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        generated = super()._generate(prompts)
+        check_completions(generated[1], self._vision)
+        return generated
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, *rest: Any) -> torch.Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, *rest)
+        total = (rewards * self.reward_weights.to(rewards.device)).nansum(1)
+        group = self.num_generations if self.model.training else self.num_generations_eval
+        grouped = total.view(-1, group)
+        alike = (grouped.amax(1) - grouped.amin(1) <= _ALIKE).repeat_interleave(group)
+        begin = self.accelerator.process_index * len(prompts)
+        self._alike = alike[begin : begin + len(prompts)]
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        if not self.model.training:
+            return output
+        dead = self._alike
+        if self._step_credit is not None:
+            credits = self._step_credit(output["completion_ids"], self._tokenizer)
+            credit = credits.words + credits.numbers
+            if self._weighs_every_number:
+                credit, output["stakes"] = credits.words, credits.stakes
+            output["advantages"] = output["advantages"][:, None] + credit
+            credited = (credits.words != 0).any(1) | (credits.stakes != 0).any((1, 2))
+            dead = None if dead is None else dead & ~credited
+            self._log_credit("completions", credited.float())
+            self._log_credit("size", credit.abs())
+        if self._drop_alike and dead is not None:
+            mask = output["completion_mask"]
+            output["completion_mask"] = mask * (~dead).to(mask.dtype)[:, None]
+            counted = self.accelerator.gather(output["completion_mask"].sum())
+            output["num_items_in_batch"] = counted.sum()
+        return output
+
+    def _log_credit(self, name: str, values: torch.Tensor) -> None:
+        mean = self.accelerator.gather(values.mean()).mean().item()
+        self._metrics["train"][f"step_credit/{name}"].append(mean)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: the checkpoint's own card is written when it is exported."""
+
+
+class SamePrompts:
+    """vLLM's rollouts, from exactly the prompts that the learner has.
+
+    A colocated engine expands every image token of the prompt into as many as the film has, so it
+    is given one for each film; what it generated from is then compared with the learner's prompt
+    (docs/stages.md, silent failures).
+
+    Parameters
+    ----------
+    generation
+        TRL's ``VLLMGeneration``.
+    image_token
+        Id of the image token.
+    """
+
+    def __init__(self, generation: Any, image_token: int) -> None:
+        self._generation = generation
+        self._image_token = image_token
+        if generation.mode == "server":
+            self._place = generation._place_features
+            generation._place_features = self._place_checked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generation, name)
+
+    def generate(self, prompts: list[list[int]], images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Generate, and refuse completions of other prompts.
+
+        Raises
+        ------
+        SilentFailureError
+            When the engine generated from another prompt.
+        """
+        asked: Sequence[list[int]] = prompts
+        if self._generation.mode == "colocate" and images is not None:
+            asked = [collapse_images(prompt, self._image_token) for prompt in prompts]
+        answer = self._generation.generate(asked, images, *args, **kwargs)
+        check_same_prompts(prompts, answer[0], self._image_token)
+        return answer
+
+    def _place_checked(self, features: dict[str, Any] | None, prompt: list[int]) -> Any:
+        """What the server made of the films, held against the learner's prompt."""
+        if features is not None:
+            theirs = [place["length"] for place in features["mm_placeholders"]["image"]]
+            check_same_films(image_runs(prompt, self._image_token), theirs)
+        return self._place(features, prompt)
+
+
+def image_runs(prompt: Sequence[int], image_token: int) -> list[int]:
+    """Lengths of the prompt's runs of image tokens, one for each film."""
+    return [len(list(run)) for token, run in groupby(prompt) if token == image_token]
+
+
+def collapse_images(prompt: Sequence[int], image_token: int) -> list[int]:
+    """The prompt with every run of image tokens as one."""
+    return [
+        token
+        for place, token in enumerate(prompt)
+        if token != image_token or place == 0 or prompt[place - 1] != image_token
+    ]

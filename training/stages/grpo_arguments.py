@@ -1,0 +1,114 @@
+"""From a GRPO stage's config to the fields of TRL's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trl import GRPOConfig
+
+from training.stages.begin import Beginning
+from training.stages.config import GroupRelativeStage
+from training.stages.errors import ConfigError
+from training.stages.model import precision_of, processes, trl_fields
+from training.stages.preflight import vision_ids
+from training.stages.run_log import elsewhere
+
+
+def grpo_arguments(
+    stage: GroupRelativeStage, beginning: Beginning, weights: list[float]
+) -> dict[str, Any]:
+    """Fields of ``GRPOConfig``.
+
+    Parameters
+    ----------
+    weights
+        Of the rewards, in order.
+
+    Raises
+    ------
+    ConfigError
+        When completions do not divide into whole batches or groups, step credit has nothing to be
+        weighed against, or a further field is none of TRL's.
+    """
+    rollouts, objective, optimizer = stage.rollouts, stage.objective, stage.optimizer
+    generated = rollouts.prompts * rollouts.group
+    at_once = rollouts.batch_size * processes()
+    parts, left = divmod(generated, at_once)
+    if left or parts % rollouts.minibatches:
+        raise ConfigError(
+            f"rollouts: {rollouts.prompts} prompts x {rollouts.group} completions do not divide "
+            f"into {rollouts.minibatches} minibatches of whole batches of {rollouts.batch_size} on "
+            f"{processes()} devices. Choose rollouts.batch_size so that they do."
+        )
+    if objective.step_credit and objective.scale == "none":
+        raise ConfigError(
+            "objective.step_credit is weighed against advantages of unit spread: choose "
+            "objective.scale group or batch."
+        )
+    if objective.step_credit and (generated // processes()) % rollouts.group:
+        raise ConfigError(
+            "objective.step_credit compares the completions of one group: choose rollouts.prompts "
+            f"so that {processes()} devices share whole groups."
+        )
+    vision = sorted(vision_ids(beginning.tokenizer))
+    uses_vllm = rollouts.engine.startswith("vllm")
+    barred: dict[str, Any] = (
+        {"logit_bias": dict.fromkeys(vision, -100.0)} if uses_vllm else {"suppress_tokens": vision}
+    )
+    fields = {
+        "output_dir": str(stage.output / "run"),
+        "per_device_train_batch_size": rollouts.batch_size,
+        "steps_per_generation": parts,
+        "gradient_accumulation_steps": parts // rollouts.minibatches,
+        "num_iterations": rollouts.updates,
+        "num_generations": rollouts.group,
+        "num_train_epochs": 1,
+        "max_steps": stage.max_steps or -1,
+        "max_completion_length": rollouts.max_tokens,
+        "temperature": rollouts.temperature,
+        "top_p": rollouts.top_p,
+        "top_k": rollouts.top_k,
+        "generation_kwargs": barred | stage.trl.get("generation_kwargs", {}),
+        "beta": objective.kl,
+        "epsilon": objective.clip_low,
+        "epsilon_high": objective.clip_high,
+        "loss_type": objective.loss,
+        "scale_rewards": objective.scale,
+        "mask_truncated_completions": objective.overlong.mask,
+        "reward_weights": weights,
+        "shuffle_dataset": False,
+        "learning_rate": optimizer.learning_rate,
+        "weight_decay": optimizer.weight_decay,
+        "lr_scheduler_type": optimizer.schedule,
+        "warmup_steps": optimizer.warm_up,
+        "max_grad_norm": optimizer.max_grad_norm,
+        "logging_steps": stage.logging.every,
+        "save_steps": stage.logging.save_every,
+        "save_total_limit": stage.logging.keep,
+        "report_to": elsewhere(stage.logging),
+        "disable_tqdm": True,
+        "log_completions": False,
+        "gradient_checkpointing": stage.model.gradient_checkpointing,
+        "dataloader_pin_memory": False,
+        "remove_unused_columns": False,
+        "seed": stage.seed,
+        **precision_of(stage.model),
+        **(_vllm_fields(stage) if uses_vllm else {}),
+    }
+    more = {name: value for name, value in stage.trl.items() if name != "generation_kwargs"}
+    return trl_fields(GRPOConfig, fields, more)
+
+
+def _vllm_fields(stage: GroupRelativeStage) -> dict[str, Any]:
+    vllm = stage.rollouts.vllm
+    return {
+        "use_vllm": True,
+        "vllm_mode": stage.rollouts.engine.removeprefix("vllm-"),
+        "vllm_server_host": vllm.host,
+        "vllm_server_port": vllm.port,
+        "vllm_server_timeout": vllm.timeout,
+        "vllm_gpu_memory_utilization": vllm.memory,
+        "vllm_tensor_parallel_size": vllm.tensor_parallel,
+        "vllm_max_model_length": vllm.max_length,
+        "vllm_enable_sleep_mode": vllm.sleep,
+    }

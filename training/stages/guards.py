@@ -1,0 +1,109 @@
+"""Stops a GRPO run that has silently gone wrong, and says how to mend it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from training.stages.config import GuardSettings
+from training.stages.errors import SilentFailureError
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """A fault as the log shows it: which figure, and when it is one; what to say of it."""
+
+    figure: str
+    says: str
+    above: float | None = None
+    below: float | None = None
+
+    def trips(self, logs: Mapping[str, Any]) -> bool:
+        value = logs.get(self.figure)
+        if not isinstance(value, int | float):
+            return False
+        if not math.isfinite(value):
+            return self.figure == "grad_norm"
+        too_high = self.above is not None and value > self.above
+        return too_high or (self.below is not None and value < self.below)
+
+
+class Guards(TrainerCallback):
+    """Watches the log; a fault that shows ``patience`` times in a row stops the run.
+
+    Raises
+    ------
+    SilentFailureError
+        From ``on_log``; the run's last checkpoint stays.
+    """
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self._patience = settings.patience
+        # In the order of cause and effect: the first that trips is named.
+        self._guards = (
+            _Guard(
+                "sampling/sampling_logp_difference/mean",
+                "Log-probabilities of rollout engine and learner differ by {value:.3g} nats on "
+                "average: they do not run the same weights on the same prompt and pixels. Check "
+                "that both load the same checkpoint and preprocessor_config.json, that vLLM runs "
+                "with --logprobs-mode processed_logprobs, and that vLLM is 0.22 to 0.31 beside "
+                "TRL 1.16 (docs/stages.md).",
+                above=settings.drift,
+            ),
+            _Guard(
+                "sampling/importance_sampling_ratio/mean",
+                "The mean importance ratio is {value:.3g}: rollouts are all but impossible for the "
+                "learner, so that nothing is learnt from them. Check prompts, pixels and weights "
+                "of the rollout engine; colocated vLLM must get one image token a film "
+                "(docs/stages.md).",
+                below=settings.ratio,
+            ),
+            _Guard(
+                "completions/clipped_ratio",
+                "{value:.0%} of the completions are cut off at the length limit: their rewards say "
+                "little. Raise rollouts.max_tokens, or start from a checkpoint that ends its "
+                "answers (more cold start).",
+                above=settings.cut_off,
+            ),
+            _Guard(
+                "frac_reward_zero_std",
+                "{value:.0%} of the groups have equal rewards throughout, so that there is nothing "
+                "to prefer. Raise rollouts.temperature or rollouts.group, choose examples that are "
+                "neither always right nor always wrong, or a reward with finer steps.",
+                above=settings.without_spread,
+            ),
+            _Guard(
+                "grad_norm",
+                "The gradient is dead or not finite (norm {value:.3g}). Check that the "
+                "parameters you mean to train are not frozen, that the learning rate's schedule "
+                "has not ended, and that completions are not all masked (objective.overlong.mask).",
+                below=settings.gradient,
+            ),
+        )
+        self._row = dict.fromkeys((guard.figure for guard in self._guards), 0)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Look at one line of the log."""
+        if not logs or "train_runtime" in logs:
+            return
+        for guard in self._guards:
+            if logs.get(guard.figure) is None:
+                continue  # told only where completions are generated: one step in several
+            self._row[guard.figure] = self._row[guard.figure] + 1 if guard.trips(logs) else 0
+            if self._row[guard.figure] >= self._patience:
+                said = guard.says.format(value=logs[guard.figure])
+                raise SilentFailureError(
+                    f"Stopped at step {state.global_step}: {said} "
+                    f"({guard.figure}, {self._patience} logs in a row; guards.* in the config)"
+                )

@@ -1,0 +1,125 @@
+"""The model of a stage: loaded as the settings say, saved as the next stage wants it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.utils.logging import disable_progress_bar
+
+from service.radiograph import PixelGrid
+from training.stages.begin import Beginning
+from training.stages.config import ModelSettings
+from training.stages.errors import ConfigError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+
+def load_model(settings: ModelSettings, beginning: Beginning) -> Qwen2_5_VLForConditionalGeneration:
+    """The checkpoint in the settings' precision, its vision tower frozen or not.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such checkpoint.
+    """
+    disable_progress_bar()  # the run's own bar is enough
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    try:
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            beginning.start, dtype=dtype, attn_implementation=settings.attention
+        )
+    except (OSError, ImportError) as error:
+        raise ConfigError(
+            f"model.start: {beginning.start} could not be loaded ({str(error).splitlines()[0]})."
+        ) from error
+    model.model.visual.requires_grad_(settings.train_vision)
+    return model
+
+
+def precision_of(settings: ModelSettings) -> dict[str, Any]:
+    """Fields of TRL's config for the precision and the device."""
+    cuda = torch.cuda.is_available()
+    mixed = settings.precision == "bf16-mixed" or (settings.precision == "auto" and cuda)
+    return {"use_cpu": not cuda, "bf16": mixed or (settings.precision == "bf16" and cuda)}
+
+
+def adapters(settings: ModelSettings) -> LoraConfig | None:
+    """peft's config of the adapters, on the language model alone.
+
+    Raises
+    ------
+    ConfigError
+        When peft is not installed.
+    """
+    if settings.lora is None:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ConfigError("model.lora needs peft: pip install 'deepmedix[train]'.") from error
+    return LoraConfig(
+        r=settings.lora.rank,
+        lora_alpha=settings.lora.alpha,
+        lora_dropout=settings.lora.dropout,
+        target_modules=rf".*language_model.*\.({'|'.join(settings.lora.targets)})",
+        task_type="CAUSAL_LM",
+    )
+
+
+def trl_fields(kind: type, fields: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Our fields of a TRL config with the caller's further ones.
+
+    Raises
+    ------
+    ConfigError
+        When TRL has no such field, or it is one that the config sets itself.
+    """
+    known = {field.name for field in dataclasses.fields(kind) if field.init}
+    for name in more:
+        if name in fields:
+            raise ConfigError(f"trl.{name} is set by the config itself: change it there.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it is no field of {kind.__name__}."
+            raise ConfigError(f"trl.{name}: there is no such field; {hint}")
+    return fields | more
+
+
+def image_processor(grid: PixelGrid) -> Qwen2VLImageProcessorPil:
+    """The processor that the checkpoint is saved with: pixel bounds are the manifest's."""
+    return Qwen2VLImageProcessorPil(
+        min_pixels=grid.min_pixels,
+        max_pixels=grid.max_pixels,
+        patch_size=grid.patch_size,
+        merge_size=grid.merge_size,
+    )
+
+
+def save_output(
+    trainer: Any, tokenizer: PreTrainedTokenizerBase, beginning: Beginning, folder: Path
+) -> None:
+    """Save weights (or adapters), tokenizer and processor; every process takes part."""
+    trainer.save_model(str(folder))
+    if is_first_process():
+        # Holds the paths of this machine.
+        (folder / "training_args.bin").unlink(missing_ok=True)
+        tokenizer.save_pretrained(folder)
+        image_processor(beginning.grid).save_pretrained(folder)
+
+
+def processes() -> int:
+    """Number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0

@@ -1,0 +1,67 @@
+"""``stage.json``: what made a stage's output, for the manifest's lineage."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from service.engine import LineageRecord
+from training.stages.config import describe
+
+STAGE_RECORD = "stage.json"
+
+_LINEAGE_NAMES = {"cold-start": "cold_start"}
+_TIMES = ("seconds", "step_time")
+
+
+def write_stage_record(
+    folder: Path,
+    stage: str,
+    config: Any,
+    digest: str,
+    last: Mapping[str, Any],
+    revision: str,
+) -> None:
+    """Note beside a stage's output its config, data, code revision and last logged figures.
+
+    Parameters
+    ----------
+    config
+        The stage's dataclass.
+    digest
+        Hash of the data.
+    last
+        The last line of the log.
+    revision
+        Of the code when the stage began.
+    """
+    metrics = {
+        name: float(value)
+        for name, value in last.items()
+        if isinstance(value, int | float) and value == value and name not in _TIMES
+    }
+    record = LineageRecord(
+        stage=_LINEAGE_NAMES.get(stage, stage),
+        config=describe(config),
+        data_hash=digest,
+        code_revision=revision,
+        metrics=metrics,
+    )
+    (folder / STAGE_RECORD).write_text(record.model_dump_json(indent=2) + "\n")
+
+
+def code_revision() -> str:
+    """Revision of the checkout, ``-dirty`` where files differ from it; empty outside one."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parent,
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,199 @@
+"""Which of an interrupted run's states is whole, and the log up to it.
+
+A process that is killed while it saves leaves half a checkpoint. Each is marked once it is whole;
+only a marked one is resumed from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from training.stages.config import describe
+from training.stages.errors import ConfigError, SilentFailureError
+from training.stages.record import STAGE_RECORD
+
+_WHOLE = "whole"
+_CONFIG = "config.json"
+_MAY_CHANGE = ("output", "logging", "max_steps")
+_NUMBERED = re.compile(r"^checkpoint-(\d+)$")
+
+
+class MarkWhole(TrainerCallback):
+    """Marks every checkpoint that has been saved to its end."""
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Leave the mark."""
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
+            (folder / _WHOLE).touch()
+
+
+class ResumesWeights:
+    """Base beside a ``Trainer``: a checkpoint's weights go by the names that the model knows.
+
+    transformers 5.19 writes Qwen2.5-VL's weights under their published names and, on resuming,
+    looks for them under its own: it warns, and goes on with the weights of the start.
+    """
+
+    model: Any
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        target = self.model if model is None else model
+        sharded = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        if sharded or not isinstance(target, PreTrainedModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+        target.load_state_dict(saved.state_dict())
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        if load_result.missing_keys:
+            raise SilentFailureError(
+                f"The checkpoint lacks {len(load_result.missing_keys)} of the model's weights "
+                f"({load_result.missing_keys[0]}, ...): the run would go on with those it started "
+                "from. Start the stage anew."
+            )
+
+
+def check_same_run(stage: Any) -> None:
+    """Remember what a stage's run was begun with; what goes on later must be the same run.
+
+    Output, logging and number of steps may change.
+
+    Raises
+    ------
+    ConfigError
+        When a run was begun here with another config, or from another checkpoint.
+    """
+    settings = {name: v for name, v in describe(stage).items() if name not in _MAY_CHANGE}
+    record = Path(stage.model.start) / STAGE_RECORD
+    if record.is_file():
+        settings["start"] = hashlib.sha256(record.read_bytes()).hexdigest()
+    file = stage.output / "run" / _CONFIG
+    try:
+        begun = json.loads(file.read_text())
+    except (OSError, ValueError):
+        begun = None
+    if begun is not None and begun != settings:
+        names = sorted(n for n in {*begun, *settings} if begun.get(n) != settings.get(n))
+        said = ["the checkpoint that it starts from" if n == "start" else n for n in names]
+        raise ConfigError(
+            f"{stage.output} was begun with another config ({', '.join(said)}). Go on with that "
+            "one, name another output, or remove the folder."
+        )
+    if begun is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def train_or_restore(trainer: Any, state: Path | None) -> None:
+    """Train from a state, or from the start; a state that is the run's last is only loaded."""
+    if state is not None:
+        told = json.loads((state / "trainer_state.json").read_text())
+        if told["global_step"] >= trainer.args.max_steps > 0 or (
+            trainer.args.max_steps <= 0 and told["global_step"] >= told["max_steps"]
+        ):
+            trainer._load_from_checkpoint(str(state))
+            return
+    trainer.train(resume_from_checkpoint=str(state) if state else None)
+
+
+def last_line(log: Path) -> dict[str, Any]:
+    """The last whole line of a log; empty where there is none."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    for line in reversed(lines):
+        try:
+            found: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        return found
+    return {}
+
+
+def finished(output: Path, *, resume: bool) -> bool:
+    """Whether a stage has run to its end here, so that there is nothing to resume.
+
+    Raises
+    ------
+    ConfigError
+        When it has, and the caller did not ask to resume: nothing is overwritten.
+    """
+    if not (output / STAGE_RECORD).exists():
+        return False
+    if not resume:
+        raise ConfigError(
+            f"{output} holds the output of a finished stage. Name another output, or remove it."
+        )
+    return True
+
+
+def state_to_resume(run: Path, *, resume: bool) -> Path | None:
+    """The last whole checkpoint of a run; half ones are removed.
+
+    Parameters
+    ----------
+    run
+        Folder that holds the run's checkpoints.
+    resume
+        Whether the caller asked to go on with an interrupted run.
+
+    Raises
+    ------
+    ConfigError
+        When a run was interrupted here and ``resume`` was not asked for.
+    """
+    numbered = {
+        int(found[1]): path
+        for path in (run.iterdir() if run.exists() else ())
+        if (found := _NUMBERED.match(path.name))
+    }
+    if numbered and not resume:
+        raise ConfigError(
+            f"{run} holds an interrupted run. Go on with it by --resume, or name another output."
+        )
+    whole = None
+    for _, path in sorted(numbered.items()):
+        if (path / _WHOLE).exists():
+            whole = path
+        else:
+            shutil.rmtree(path, ignore_errors=True)  # another process may, too
+    return whole
+
+
+def step_of(state: Path | None) -> int:
+    """Number of steps that a checkpoint has behind it."""
+    found = _NUMBERED.match(state.name) if state else None
+    return int(found[1]) if found else 0
+
+
+def cut_log(log: Path, step: int) -> None:
+    """Take the lines after a step out of a log, where a run goes on from that step."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            continue  # the line that was being written
+    log.write_text("".join(kept))

@@ -1,0 +1,144 @@
+"""From an :class:`Example` to what TRL reads: prompt, completion and film on the model's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from service.problem import Problem
+from service.radiograph import Affine, PixelGrid, fit_to_grid, load_radiograph
+from service.reading import (
+    ClinicalContext,
+    Conventions,
+    Mode,
+    build_prompt,
+    to_model_space,
+    write_grounded_text,
+)
+from training.data.example import Example
+from training.stages.errors import ConfigError
+
+IMAGE_TOKEN = "<|image_pad|>"
+_PLACE = "<|place|>"
+
+
+def film_pixels(path: Path, grid: PixelGrid) -> np.ndarray:
+    """The film as the service would show it to the model, uint8 (rows, columns, 3).
+
+    Raises
+    ------
+    Problem
+        When the service could not open it.
+    ValueError
+        When the film is turned or its pixels are oblong: its boxes would not lie where the
+        model's do.
+    """
+    film = load_radiograph(path.read_bytes(), allow_other_anatomy=True)
+    if film.to_original != Affine.identity() or film.display_size != (film.width, film.height):
+        raise ValueError(
+            f"{path.name} is stored turned, or with oblong pixels. Write it upright first "
+            "(`deepmedix render`) and take its boxes along."
+        )
+    return fit_to_grid(film, grid).pixels
+
+
+def shown_film(folder: Path, film: str, grid: PixelGrid) -> np.ndarray:
+    """:func:`film_pixels` of an example's film, for a stage that cannot go on without it.
+
+    Raises
+    ------
+    ConfigError
+        When the film cannot be shown.
+    """
+    try:
+        return film_pixels(folder / film, grid)
+    except (OSError, ValueError, Problem) as error:
+        said = error.title if isinstance(error, Problem) else str(error)
+        raise ConfigError(
+            f"data: the film {film} cannot be shown ({said.rstrip('.')}). Prepare the data again "
+            "(`deepmedix data prepare` counts and leaves out such films)."
+        ) from error
+
+
+def completion_text(example: Example, conventions: Conventions, grid: PixelGrid) -> str:
+    """The grounded text that the model is to write, boxes in the manifest's box space."""
+    if example.mode is Mode.ANSWER:
+        return example.answer
+    steps = []
+    for step in example.steps:
+        boxes = []
+        for image, box in step.boxes:
+            width, height = example.sizes[image]
+            columns, rows = grid.size_for(width, height)
+            scaled = (
+                box[0] * columns / width,
+                box[1] * rows / height,
+                box[2] * columns / width,
+                box[3] * rows / height,
+            )
+            written = to_model_space(scaled, columns, rows, conventions.box_space)
+            boxes.append(tuple(round(value) for value in written))
+        steps.append((step.text, boxes))
+    return write_grounded_text(steps, example.answer)
+
+
+def prompt_text(example: Example, conventions: Conventions) -> str:
+    """The user's turn, exactly as the service asks it."""
+    return build_prompt(
+        conventions,
+        example.task,
+        example.mode,
+        question=example.question,
+        context=ClinicalContext(
+            indication=example.indication,
+            technique=example.technique,
+            comparison=example.comparison,
+            prior_report=example.prior_report,
+        ),
+        images=len(example.images),
+    )
+
+
+def asked_text(
+    example: Example,
+    tokenizer: PreTrainedTokenizerBase,
+    conventions: Conventions,
+    grid: PixelGrid,
+) -> str:
+    """The prompt as the checkpoint's template writes it, an image token for each visual token."""
+    content: list[dict[str, str]] = [{"type": "image"} for _ in example.images]
+    content.append({"type": "text", "text": prompt_text(example, conventions)})
+    asked = str(
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+    )
+    for width, height in example.sizes:
+        columns, rows = grid.size_for(width, height)
+        tokens = columns * rows // (grid.patch_size * grid.merge_size) ** 2
+        asked = asked.replace(IMAGE_TOKEN, _PLACE * tokens, 1)
+    return asked.replace(_PLACE, IMAGE_TOKEN)
+
+
+def training_row(
+    example: Example,
+    tokenizer: PreTrainedTokenizerBase,
+    conventions: Conventions,
+    grid: PixelGrid,
+) -> dict[str, Any]:
+    """Token ids with one image token for each visual token, labels on the completion alone.
+
+    ``films`` holds the paths of the example's films in order.
+    """
+    asked = asked_text(example, tokenizer, conventions, grid)
+    prompt = tokenizer.encode(asked, add_special_tokens=False)
+    said = completion_text(example, conventions, grid) + "<|im_end|>"
+    completion = tokenizer.encode(said, add_special_tokens=False)
+    return {
+        "input_ids": prompt + completion,
+        "labels": [-100] * len(prompt) + completion,
+        "films": list(example.images),
+    }

@@ -1,0 +1,1 @@
+"""Systems under test: given an example, a prediction; whatever they are and wherever they run."""

@@ -1,0 +1,46 @@
+"""A film as a picture that is sent to a server."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from PIL import Image
+
+from service.problem import Problem
+from service.radiograph import Affine, PixelGrid, fit_to_grid, load_radiograph
+from training.systems.formats import Shown
+
+_LEAST = 56 * 56
+
+
+class Unshowable(Exception):  # noqa: N818 - a state of a film, not a fault of the program
+    """A film that cannot be shown; says why."""
+
+
+def picture_of(film: bytes, pixels: int) -> tuple[str, Shown]:
+    """The film as the service renders it, as base64 of a PNG, and what of it is shown.
+
+    Parameters
+    ----------
+    pixels
+        Largest area.
+
+    Raises
+    ------
+    Unshowable
+        When the service cannot open it, or boxes in the picture would not lie where the film's do.
+    """
+    try:
+        opened = load_radiograph(film, allow_other_anatomy=True)
+    except Problem as error:
+        raise Unshowable(error.code) from error
+    upright = opened.to_original == Affine.identity()
+    if not upright or opened.display_size != (opened.width, opened.height):
+        raise Unshowable("stored turned, or with oblong pixels")
+    image = fit_to_grid(opened, PixelGrid(min(_LEAST, pixels), pixels)).pixels
+    written = io.BytesIO()
+    Image.fromarray(image[:, :, 0]).save(written, "PNG")
+    rows, columns = image.shape[:2]
+    shown = Shown(opened.width, opened.height, columns, rows)
+    return base64.b64encode(written.getvalue()).decode(), shown
