@@ -173,11 +173,21 @@ def ablation(
     control_films: Annotated[
         int | None, typer.Option(help="Films of the controls, if fewer.", min=1)
     ] = None,
+    settled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint of stage 2 to go on from, such as the shipped one: two hours "
+            "instead of eight."
+        ),
+    ] = None,
+    train_films: Annotated[int, typer.Option(help="Training films.", min=40)] = 6000,
+    new_films: Annotated[int, typer.Option(help="Films of stage 3.", min=40)] = 6000,
 ) -> None:
     """What each stage adds: stage 1, 2, and 3 with either reward; also on blank, shuffled films.
 
     Runs whatever stage has not finished. What was measured before is not measured again.
     """
+    from training.checkpoint import CheckpointError
     from training.embedded import (
         EmbeddedConfig,
         contestants,
@@ -187,9 +197,21 @@ def ablation(
     from training.embedded import train as run_stages
     from training.evaluation.ablation import run_ablation, write_ablation
 
-    config = EmbeddedConfig(work=work, output=_embedded(), grpo_steps=grpo_steps)
+    config = EmbeddedConfig(
+        work=work,
+        output=_embedded(),
+        train_films=train_films,
+        test_films=max(films, EmbeddedConfig.test_films),
+        new_films=new_films,
+        grpo_steps=grpo_steps,
+        settled=settled,
+    )
     make_films(config)
-    run_stages(config, "grpo")
+    try:
+        run_stages(config, "grpo")
+    except CheckpointError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
     train_with_paper_reward(config)
     measured = run_ablation(
         contestants(config),
