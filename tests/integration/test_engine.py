@@ -20,6 +20,7 @@ from service.reading import Mode, Task, build_prompt, grounded_text_grammar, par
 GRAMMAR = (
     r"""root ::= "<think> " [a-z ]{3,12} " </think>. The answer is: \\boxed{" [a-z]{2,5} "}." """
 )
+LONG = "root ::= [a-z]{64,96}"  # a busy machine hands a text of two tokens over in one piece
 QUESTION = "Is there a pleural effusion?"
 
 
@@ -48,7 +49,7 @@ async def text(engine, **changes):
 
 
 async def test_text_streams_and_ends_with_its_usage(engine):
-    _, deltas = await read(engine, request(engine))
+    _, deltas = await read(engine, request(engine, grammar=LONG))
     assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
     assert deltas[-1].finish_reason in ("stop", "length")
     assert 1 <= deltas[-1].usage.completion_tokens <= 40
@@ -56,8 +57,8 @@ async def test_text_streams_and_ends_with_its_usage(engine):
 
 
 async def test_streamed_text_is_the_whole_text(engine):
-    streamed, deltas = await read(engine, request(engine))
-    whole = await text(engine)
+    streamed, deltas = await read(engine, request(engine, grammar=LONG))
+    whole = await text(engine, grammar=LONG)
     assert streamed == whole
     assert len(deltas) > 1
 
