@@ -109,12 +109,13 @@ def _display_values(
     if _is_grey(image):
         pixels = np.asarray(image.convert("L"))
     else:
-        pixels = np.asarray(image.convert("RGB"))
-        notices.append(COLOUR)
+        pixels = grey_if_equal(np.asarray(image.convert("RGB")))
+        if pixels.ndim == 3:
+            notices.append(COLOUR)
     if header.precision == 16:
         # Pillow keeps the upper byte of each sample where there are several.
         pixels = _from_16_bit(pixels.astype(np.uint16) * 257, notices)
-    return grey_if_equal(pixels) if pixels.ndim == 3 else pixels
+    return pixels
 
 
 def grey_if_equal(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
