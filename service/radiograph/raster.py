@@ -21,6 +21,10 @@ PNG, JPEG = "image/png", "image/jpeg"
 # Below this, a whole bit or more is unused: a detector's values, not display values.
 _FULL_RANGE_16_BIT = 1 << 15
 
+# Every scan of a progressive JPEG passes over the whole film; encoders write about ten.
+_MAX_SCANS = 50
+_SCAN = b"\xff\xda"
+
 COLOUR = Notice("colour-image", "The film is stored in colour; radiographs are greyscale.")
 ALPHA = Notice("alpha-flattened", "Transparent parts of the image were laid over black.")
 LOW_RANGE = Notice(
@@ -50,7 +54,7 @@ def load_raster(data: bytes, media_type: str, *, frame: int | None, limits: Limi
         ``image-too-large``, ``frame-out-of-range``, ``decode-failed``.
     """
     header = png_header(data) if media_type == PNG else jpeg_header(data)
-    if header is None:
+    if header is None or (media_type == JPEG and data.count(_SCAN) > _MAX_SCANS):
         raise problems.decode_failed()
     if (
         header.width * header.height > limits.max_pixels

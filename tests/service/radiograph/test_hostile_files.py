@@ -200,9 +200,9 @@ def test_a_legitimate_sequence_depth_is_read(build_dicom) -> None:
     assert not load_radiograph(data).notices
 
 
-def saved_film(form: str) -> bytes:
+def saved_film(form: str, **options: bool) -> bytes:
     out = io.BytesIO()
-    Image.new("L", (64, 64)).save(out, form)
+    Image.new("L", (64, 64)).save(out, form, **options)
     return out.getvalue()
 
 
@@ -223,6 +223,15 @@ def test_a_jpeg_of_far_too_many_segments_is_refused_undecoded(filler: bytes, mar
     assert load_radiograph(film[:start] + filler * 20 + film[start:]).width == 64
     with pytest.raises(Problem) as refusal:
         load_radiograph(film[:start] + filler * 10_000 + film[start:])
+    assert refusal.value.code == "decode-failed"
+
+
+def test_a_jpeg_of_far_too_many_scans_is_refused_undecoded() -> None:
+    film = saved_film("JPEG", progressive=True)
+    scan = film[film.rindex(b"\xff\xda") : -2]
+    assert load_radiograph(film[:-2] + scan * 5 + film[-2:]).width == 64
+    with pytest.raises(Problem) as refusal:
+        load_radiograph(film[:-2] + scan * 200 + film[-2:])
     assert refusal.value.code == "decode-failed"
 
 
