@@ -17,6 +17,8 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MAX_SEGMENTS = 4096
 _MAX_SMALL_CHUNKS = 4096
 _BYTES_PER_CHUNK = 1024
+# Every scan of a progressive JPEG passes over the whole film; encoders write about ten.
+_MAX_SCANS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,14 @@ def jpeg_header(data: bytes | memoryview) -> ImageHeader | None:
             header = ImageHeader(width, height, samples, precision)
         position += 2 + length
     return None
+
+
+def has_countless_scans(data: bytes) -> bool:
+    """Whether a JPEG or JPEG-LS stream holds more scans than any encoder writes.
+
+    Coded data never holds the marker itself (ITU-T T.81 B.1.1.5, T.87 C.1).
+    """
+    return data.count(b"\xff\xda") > _MAX_SCANS
 
 
 def jpeg2000_header(data: bytes | memoryview) -> ImageHeader | None:

@@ -12,7 +12,12 @@ from PIL import ExifTags, Image
 from service.notice import Notice
 from service.radiograph import problems
 from service.radiograph.film import RASTER_RENDERING, Radiograph
-from service.radiograph.image_headers import ImageHeader, jpeg_header, png_header
+from service.radiograph.image_headers import (
+    ImageHeader,
+    has_countless_scans,
+    jpeg_header,
+    png_header,
+)
 from service.radiograph.limits import Limits
 from service.radiograph.orientation import EXIF_TURNS, Turn
 
@@ -20,10 +25,6 @@ PNG, JPEG = "image/png", "image/jpeg"
 
 # Below this, a whole bit or more is unused: a detector's values, not display values.
 _FULL_RANGE_16_BIT = 1 << 15
-
-# Every scan of a progressive JPEG passes over the whole film; encoders write about ten.
-_MAX_SCANS = 50
-_SCAN = b"\xff\xda"
 
 COLOUR = Notice("colour-image", "The film is stored in colour; radiographs are greyscale.")
 ALPHA = Notice("alpha-flattened", "Transparent parts of the image were laid over black.")
@@ -54,7 +55,7 @@ def load_raster(data: bytes, media_type: str, *, frame: int | None, limits: Limi
         ``image-too-large``, ``frame-out-of-range``, ``decode-failed``.
     """
     header = png_header(data) if media_type == PNG else jpeg_header(data)
-    if header is None or (media_type == JPEG and data.count(_SCAN) > _MAX_SCANS):
+    if header is None or (media_type == JPEG and has_countless_scans(data)):
         raise problems.decode_failed()
     if (
         header.width * header.height > limits.max_pixels
