@@ -47,6 +47,8 @@ async def connect(
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
             raise ServiceError(f"--url is no web address: {error}.") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ServiceError("--url is no web address: write it like http://127.0.0.1:8000.")
         async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT) as client:
             yield client
         return
@@ -108,7 +110,10 @@ def _explain(response: httpx.Response) -> str:
     try:
         problem = response.json()
         lines = [f"{problem['title']} ({problem['code']})", str(problem["detail"])]
-        lines += [f"  {item['field']}: {item['kind']}" for item in problem.get("errors", [])]
+        for item in problem.get("errors", []):
+            bound = item.get("bound")
+            kept = "" if bound is None else f" {bound:.10g}"
+            lines.append(f"  {item['field']}: {item['kind']}{kept}")
     except (ValueError, KeyError, TypeError):
         return f"The service answered with status {response.status_code}."
     return "\n".join(lines)

@@ -19,7 +19,12 @@ from pydicom.uid import UID
 from service.problem import Problem
 from service.radiograph import problems
 from service.radiograph.elements import integer, text
-from service.radiograph.image_headers import ImageHeader, jpeg2000_header, jpeg_header
+from service.radiograph.image_headers import (
+    ImageHeader,
+    has_countless_scans,
+    jpeg2000_header,
+    jpeg_header,
+)
 from service.radiograph.limits import Limits
 from service.radiograph.transfer_syntaxes import JPEG_EXTENDED_UID, Coding, TransferSyntax
 
@@ -156,7 +161,7 @@ def _guard(
         _guard_rle(encoded, form)
         return None
     header = jpeg2000_header(encoded) if syntax.coding is Coding.JPEG_2000 else jpeg_header(encoded)
-    if header is None:
+    if header is None or (syntax.coding is not Coding.JPEG_2000 and has_countless_scans(encoded)):
         raise problems.decode_failed()
     if header.width * header.height > form.rows * form.columns:
         raise problems.image_too_large()

@@ -12,6 +12,14 @@ _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
+# Decoders step through chunks and segments one by one, in Python: a file of nothing else would
+# keep one busy for minutes. Encoders write image data in chunks of 4 KiB and more.
+_MAX_SEGMENTS = 4096
+_MAX_SMALL_CHUNKS = 4096
+_BYTES_PER_CHUNK = 1024
+# Every scan of a progressive JPEG passes over the whole film; encoders write about ten.
+_MAX_SCANS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
@@ -25,25 +33,42 @@ class ImageHeader:
 
 
 def png_header(data: bytes) -> ImageHeader | None:
-    """Read a PNG's IHDR; ``None`` where it is not the first chunk or is cut short."""
+    """Read a PNG's IHDR; ``None`` where it is not the first chunk or is cut short.
+
+    So too where the file is cut into more chunks than any encoder writes.
+    """
     if len(data) < 33 or data[12:16] != b"IHDR":
         return None
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
-    if samples is None or not width or not height:
+    if samples is None or not width or not height or _is_crumbled(data):
         return None
     return ImageHeader(width, height, samples, depth)
+
+
+def _is_crumbled(data: bytes) -> bool:
+    """Whether a PNG has far more chunks than its length calls for."""
+    position = len(PNG_SIGNATURE)
+    for _ in range(_MAX_SMALL_CHUNKS + len(data) // _BYTES_PER_CHUNK):
+        if position + 12 > len(data):
+            return False
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+    return True
 
 
 def jpeg_header(data: bytes | memoryview) -> ImageHeader | None:
     """Read the frame header of a JPEG or JPEG-LS stream; ``None`` where there is none.
 
-    Walks the marker segments, never the entropy-coded data.
+    Walks the marker segments up to the first scan, never the entropy-coded data; ``None`` also
+    where there are more of them than any encoder writes.
     """
+    header: ImageHeader | None = None
     position, end = 2, len(data)
     if end < 4 or data[0] != 0xFF or data[1] != 0xD8:
         return None
-    while position + 4 <= end:
+    for _ in range(_MAX_SEGMENTS):
+        if position + 4 > end:
+            return None
         if data[position] != 0xFF:
             return None
         marker = data[position + 1]
@@ -53,20 +78,30 @@ def jpeg_header(data: bytes | memoryview) -> ImageHeader | None:
         if marker in _WITHOUT_LENGTH:
             position += 2
             continue
-        if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+        if marker == _START_OF_SCAN:
+            return header
+        if marker == _END_OF_IMAGE:
             return None
         length = data[position + 2] << 8 | data[position + 3]
         if length < 2:
             return None
-        if marker in _START_OF_FRAME:
+        if marker in _START_OF_FRAME and header is None:
             if length < 8 or position + 10 > end:
                 return None
             precision, height, width, samples = struct.unpack_from(">BHHB", data, position + 4)
             if not width or not height:
                 return None
-            return ImageHeader(width, height, samples, precision)
+            header = ImageHeader(width, height, samples, precision)
         position += 2 + length
     return None
+
+
+def has_countless_scans(data: bytes) -> bool:
+    """Whether a JPEG or JPEG-LS stream holds more scans than any encoder writes.
+
+    Coded data never holds the marker itself (ITU-T T.81 B.1.1.5, T.87 C.1).
+    """
+    return data.count(b"\xff\xda") > _MAX_SCANS
 
 
 def jpeg2000_header(data: bytes | memoryview) -> ImageHeader | None:

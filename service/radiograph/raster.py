@@ -12,7 +12,12 @@ from PIL import ExifTags, Image
 from service.notice import Notice
 from service.radiograph import problems
 from service.radiograph.film import RASTER_RENDERING, Radiograph
-from service.radiograph.image_headers import ImageHeader, jpeg_header, png_header
+from service.radiograph.image_headers import (
+    ImageHeader,
+    has_countless_scans,
+    jpeg_header,
+    png_header,
+)
 from service.radiograph.limits import Limits
 from service.radiograph.orientation import EXIF_TURNS, Turn
 
@@ -50,7 +55,7 @@ def load_raster(data: bytes, media_type: str, *, frame: int | None, limits: Limi
         ``image-too-large``, ``frame-out-of-range``, ``decode-failed``.
     """
     header = png_header(data) if media_type == PNG else jpeg_header(data)
-    if header is None:
+    if header is None or (media_type == JPEG and has_countless_scans(data)):
         raise problems.decode_failed()
     if (
         header.width * header.height > limits.max_pixels
@@ -109,12 +114,13 @@ def _display_values(
     if _is_grey(image):
         pixels = np.asarray(image.convert("L"))
     else:
-        pixels = np.asarray(image.convert("RGB"))
-        notices.append(COLOUR)
+        pixels = grey_if_equal(np.asarray(image.convert("RGB")))
+        if pixels.ndim == 3:
+            notices.append(COLOUR)
     if header.precision == 16:
         # Pillow keeps the upper byte of each sample where there are several.
         pixels = _from_16_bit(pixels.astype(np.uint16) * 257, notices)
-    return grey_if_equal(pixels) if pixels.ndim == 3 else pixels
+    return pixels
 
 
 def grey_if_equal(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -124,6 +124,12 @@ def test_a_refusal_is_told_in_words_with_exit_status_1(tmp_path):
     assert "unsupported-media-type" in result.stderr
 
 
+def test_a_value_out_of_range_is_told_with_its_bound(film):
+    result = run("report", film, "--temperature", "9")
+    assert result.exit_code == 1
+    assert "temperature: less_than_equal 2" in result.stderr
+
+
 def test_a_service_that_is_not_there_is_told_in_words(film):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -297,7 +303,8 @@ def test_settings_that_cannot_be_used_end_the_program_with_2(monkeypatch, capsys
     assert "DEEPMEDIX_PORT" in capsys.readouterr().err
 
 
-def test_an_address_that_is_none_is_told_in_words(film):
-    result = run("report", film, "--url", "http://host:port")
+@pytest.mark.parametrize("url", ["http://host:port", "localhost", "127.0.0.1:8000"])
+def test_an_address_that_is_none_is_told_in_words(film, url):
+    result = run("report", film, "--url", url)
     assert result.exit_code == 1
     assert "--url is no web address" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import struct
@@ -15,7 +16,13 @@ import pytest
 from film_files import path_of, write_dicom
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from PIL import Image
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 
 from service.problem import Problem
 from service.radiograph import Limits, load_radiograph
@@ -196,6 +203,43 @@ def test_a_legitimate_sequence_depth_is_read(build_dicom) -> None:
         inner = outer
     data = build_dicom(ReferencedStudySequence=[inner], WindowCenter=2048, WindowWidth=4096)
     assert not load_radiograph(data).notices
+
+
+def saved_film(form: str, **options: bool) -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (64, 64)).save(out, form, **options)
+    return out.getvalue()
+
+
+def test_a_png_cut_into_far_too_many_chunks_is_refused_undecoded() -> None:
+    film = saved_film("PNG")
+    chunk = struct.pack(">I", 3) + b"tEXta\0b" + struct.pack(">I", zlib.crc32(b"tEXta\0b"))
+    assert load_radiograph(film[:33] + chunk * 20 + film[33:]).width == 64
+    with pytest.raises(Problem) as refusal:
+        load_radiograph(film[:33] + chunk * 10_000 + film[33:])
+    assert refusal.value.code == "decode-failed"
+
+
+@pytest.mark.parametrize("filler", [b"\xff\xfe\x00\x02", b"\xff"], ids=["comments", "fill bytes"])
+@pytest.mark.parametrize("marker", [b"\xff\xe0", b"\xff\xda"], ids=["first", "before the scan"])
+def test_a_jpeg_of_far_too_many_segments_is_refused_undecoded(filler: bytes, marker: bytes) -> None:
+    film = saved_film("JPEG")
+    start = film.index(marker)
+    assert load_radiograph(film[:start] + filler * 20 + film[start:]).width == 64
+    with pytest.raises(Problem) as refusal:
+        load_radiograph(film[:start] + filler * 10_000 + film[start:])
+    assert refusal.value.code == "decode-failed"
+
+
+def test_a_jpeg_of_far_too_many_scans_is_refused_undecoded() -> None:
+    film = saved_film("JPEG", progressive=True)
+    scan = film[film.rindex(b"\xff\xda") : -2]
+    assert load_radiograph(film[:-2] + scan * 5 + film[-2:]).width == 64
+    bomb = film[:-2] + scan * 200 + film[-2:]
+    for data in bomb, write_dicom(bomb, bits=8, syntax=JPEGBaseline8Bit, encapsulated=True):
+        with pytest.raises(Problem) as refusal:
+            load_radiograph(data)
+        assert refusal.value.code == "decode-failed"
 
 
 def test_element_limits_are_kept(build_dicom) -> None:
