@@ -67,7 +67,7 @@ $(VENV)/.torch-cpu: | $(VENV)/bin/python
 	@echo "== PyTorch, CPU build"
 	@torch=$$(sed -nE 's/.*"torch==([0-9.]+)".*/\1/p' pyproject.toml | head -1); \
 	vision=$$(sed -nE 's/.*"torchvision==([0-9.]+)".*/\1/p' pyproject.toml | head -1); \
-	if $(PIP) install --retries 1 "torch==$$torch+cpu"; then \
+	if $(PIP) install --retries 1 --timeout 20 "torch==$$torch+cpu"; then \
 	  : ; \
 	elif $(BIN)/python -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/torch/", timeout=10)' \
 	    "$(TORCH_CPU_INDEX)" 2>/dev/null; then \
