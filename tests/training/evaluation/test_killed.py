@@ -1,4 +1,4 @@
-"""Runs that are killed outright go on without repeating a call; systems that go wrong are scored."""
+"""Killed runs go on without repeating a call; systems that go wrong are scored."""
 
 import json
 import os
