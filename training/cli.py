@@ -236,7 +236,7 @@ def evaluation(
     """The shipped checkpoint and its finished stages, served, asked over HTTP, reported on."""
     from training.data.ct_radiographs.generate import generate
     from training.data.store import DataError
-    from training.embedded import EmbeddedConfig, evaluate_stages
+    from training.embedded import EmbeddedConfig, evaluate_stages, not_trained
     from training.systems.protocol import NoSystemError
 
     config = EmbeddedConfig(work=work, output=_embedded())
@@ -247,6 +247,11 @@ def evaluation(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     typer.echo((out / "report.md").read_text())
+    if missing := not_trained(config):
+        typer.echo(
+            f"Not trained in {work}, so not in the report: {', '.join(missing)}. `deepmedix train "
+            f"ablation --work {work} --settled {_embedded()}` trains them in two hours."
+        )
     typer.echo(f"wrote {out / 'report.html'}")
 
 

@@ -337,10 +337,10 @@ def _stage_3(config: EmbeddedConfig) -> tuple[str, ...]:
 def export(config: EmbeddedConfig, stage: str, output: Path | None = None) -> None:
     """Write a stage's output as a checkpoint, without results yet."""
     trained = config.work / stage
-    if config.settled is None:
-        before = STAGES[: STAGES.index("grpo" if stage == "grpo_paper" else stage)]
+    before = STAGES[: STAGES.index("grpo" if stage == "grpo_paper" else stage)]
+    if all(is_finished(config.work / name) for name in before):
         lineage = read_lineage([*(config.work / name for name in before), trained])
-    else:
+    else:  # it went on from a settled checkpoint, whose manifest knows what was before
         lineage = list(follow_lineage(trained).records)
     export_checkpoint(trained, output or config.output, lineage=lineage)
 
@@ -352,6 +352,11 @@ _CONTESTANTS = {
     "stage 3, GRPO, `grounded` with step credit": "grpo",
 }
 """Names of the stages that are measured beside each other, and their folders."""
+
+
+def not_trained(config: EmbeddedConfig) -> list[str]:
+    """Stages of which there is no finished run in the folder."""
+    return [name for name, stage in _CONTESTANTS.items() if not is_finished(config.work / stage)]
 
 
 def contestants(config: EmbeddedConfig, *, finished: bool = False) -> list[Contestant]:

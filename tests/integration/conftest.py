@@ -1,6 +1,6 @@
 """One real engine for the integration tests: embedded checkpoint, or one with random weights."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from service.engine import (
 )
 from service.engine.torchvision_schemas import register
 from service.settings import EMBEDDED_CHECKPOINT
+from tests.integration.chat_server import running_chat_server
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +55,10 @@ def random_checkpoint(folder: Path) -> Path:
     )
     write_manifest(folder, manifest)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chat_server() -> Iterator[str]:
+    """Base URL of an OpenAI-compatible server with the embedded checkpoint."""
+    with running_chat_server() as url:
+        yield url

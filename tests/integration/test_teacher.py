@@ -5,11 +5,6 @@ the whole of the checks: parsed, grounded, compared with the films' ground truth
 """
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +14,6 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from service.reading import Mode, Task
-from service.settings import EMBEDDED_CHECKPOINT
 from training.architecture import GRID
 from training.data.ct_radiographs.examples import question_examples, report_example
 from training.data.ct_radiographs.generate import simulate_patient
@@ -29,47 +23,6 @@ from training.data.teacher.cli import teach
 
 APP = Typer()
 APP.command()(teach)
-
-
-@pytest.fixture(scope="module")
-def teacher() -> Iterator[str]:
-    """Base URL of a running server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(EMBEDDED_CHECKPOINT), "--served-model-name", "teacher"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    command += ["--enforce-eager", "--max-model-len", "2048", "--max-num-seqs", "8"]
-    command += ["--max-num-batched-tokens", "2048", "--skip-mm-profiling"]
-    command += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0})]
-    quiet = {
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    server = subprocess.Popen(
-        command,
-        env=os.environ | quiet,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert server.stdout is not None
-    said = []
-    try:
-        for line in server.stdout:
-            said.append(line)
-            if "Application startup complete" in line:
-                break
-        else:
-            pytest.fail("the server did not start:\n" + "".join(said[-30:]))
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        server.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +42,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_vllm_server_teaches_and_every_reply_is_accounted_for(
-    teacher: str, store: Path, tmp_path: Path
+    chat_server: str, store: Path, tmp_path: Path
 ) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("{prompt}")
-    arguments = ["--data", str(store), "--teacher", teacher, "--model", "teacher"]
+    arguments = ["--data", str(store), "--teacher", chat_server, "--model", "embedded"]
     arguments += ["--out", str(tmp_path / "out"), "--manifest", "embedded"]
     arguments += ["--prompt", str(prompt), "--picture-pixels", str(GRID.max_pixels)]
     arguments += ["--fit", "0.5", "--temperature", "0", "--max-tokens", "320", "--attempts", "1"]

@@ -26,7 +26,10 @@ def run(
         ),
     ] = None,
     matches: Annotated[int, typer.Option(help="Matches that each judge judges.", min=1)] = 200,
-    tokens: Annotated[int | None, typer.Option(help="Most tokens of all judges.", min=1)] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(help="Most tokens of all judges, earlier runs into --out included.", min=1),
+    ] = None,
     pairing: Annotated[str, typer.Option(help="`adaptive` or `uniform`.")] = "adaptive",
     images: Annotated[bool, typer.Option(help="Whether models that judge see the films.")] = False,
     reference: Annotated[bool, typer.Option(help="Whether they are told the reference.")] = True,
@@ -82,7 +85,8 @@ def run(
         raise typer.Exit(130) from error
     told = (
         f"{tally.asked} verdicts asked for, {tally.cached} kept from before, {tally.tokens:,} "
-        f"tokens; {tally.unreadable} matches dropped because a verdict could not be read; "
+        f"tokens in all; {tally.unplayed} matches left out for the budget; {tally.unreadable} "
+        "matches dropped because a verdict could not be read; "
         f"{tally.inconsistent} ties because the two orders disagree ({tally.first} for whoever is "
         f"first, {tally.second} for whoever is second). Ended: {tally.stopped}."
     )

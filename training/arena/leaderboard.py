@@ -27,6 +27,11 @@ class Judge:
     ----------
     first, tie, both_bad
         Shares of its verdicts: for the first shown, ties, both bad.
+    consistent
+        Share of its verdicts in which both orders agree.
+    favours_first
+        Of those in which both orders gave to one side, the share for whoever was shown first; one
+        half where it has no bias, None where there are none.
     agreement
         Cohen's kappa with the other judges' verdicts on the same texts; None where there are none.
     order
@@ -39,6 +44,8 @@ class Judge:
     first: float
     tie: float
     both_bad: float
+    consistent: float
+    favours_first: float | None
     agreement: float | None
     order: float | None
 
@@ -134,17 +141,17 @@ class Leaderboard:
             lines.append(f"| {one} | " + " | ".join(cells) + " |")
         lines += [
             "",
-            "| judge | verdicts | for the first | tie | both bad | Cohen's kappa with the others "
-            "| Kendall's tau of the ranking |",
-            "|---|---|---|---|---|---|---|",
+            "| judge | matches | for the first | tie | both bad | orders agree | where not, for "
+            "whoever is first | Cohen's kappa with the others | Kendall's tau of the ranking |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         for judge in self.judges:
-            kappa, tau = (
-                "" if value is None else f"{value:.2f}" for value in (judge.agreement, judge.order)
-            )
+            known = (judge.favours_first, judge.agreement, judge.order)
+            bias, kappa, tau = ("" if value is None else f"{value:.2f}" for value in known)
             lines.append(
                 f"| {judge.name or 'unnamed'} | {judge.matches} | {judge.first:.2f} "
-                f"| {judge.tie:.2f} | {judge.both_bad:.2f} | {kappa} | {tau} |"
+                f"| {judge.tie:.2f} | {judge.both_bad:.2f} | {judge.consistent:.2f} | {bias} "
+                f"| {kappa} | {tau} |"
             )
         return "\n".join(lines)
 
@@ -199,6 +206,7 @@ def _judges(matches: Sequence[Match]) -> list[Judge]:
         own = [match for match in matches if match.judge == name]
         others = [match for match in matches if match.judge != name]
         outcomes = Counter(match.outcome for match in own)
+        sides = Counter(match.favoured for match in own if match.favoured)
         found.append(
             Judge(
                 name,
@@ -206,6 +214,8 @@ def _judges(matches: Sequence[Match]) -> list[Judge]:
                 outcomes[Outcome.FIRST] / len(own),
                 outcomes[Outcome.TIE] / len(own),
                 outcomes[Outcome.BOTH_BAD] / len(own),
+                sum(match.consistent for match in own) / len(own),
+                sides["first"] / sides.total() if sides else None,
                 _kappa(own, others),
                 _tau(own, others),
             )

@@ -42,6 +42,8 @@ class Match:
         The rubric's criterion that decided; empty where the judge did not say.
     consistent
         Whether both orders were judged alike; where not, the outcome is a tie.
+    favoured
+        ``first`` or ``second`` where both orders gave to the same side, whoever stood there.
     """
 
     study: str
@@ -53,6 +55,7 @@ class Match:
     reason: str = ""
     decided_by: str = ""
     consistent: bool = True
+    favoured: str = ""
 
 
 _READER = TypeAdapter(Match)

@@ -38,7 +38,8 @@ class Rules:
     matches
         Pairs that each judge judges at most, each in both orders.
     tokens
-        Most tokens that all judges together may use; None: no bound.
+        Most tokens that all judges together may use, earlier runs into the same folder included;
+        None: no bound.
     batch
         Matches between two looks at the ratings.
     concurrency
@@ -61,6 +62,10 @@ class Tally:
     ----------
     asked, cached
         Verdicts of this run, and of earlier ones.
+    tokens
+        Of both: what the tournament has cost so far.
+    unplayed
+        Matches left out because a verdict on them might have gone beyond the budget.
     unreadable
         Verdicts that could not be read; their matches are dropped, never ties.
     inconsistent
@@ -73,6 +78,7 @@ class Tally:
     asked: int = 0
     cached: int = 0
     tokens: int = 0
+    unplayed: int = 0
     unreadable: int = 0
     inconsistent: int = 0
     first: int = 0
@@ -189,6 +195,8 @@ class _Table:
         self._left = {pair: list(order) for pair in combinations(self._systems, 2)}
         self.matches: list[Match] = []
         self.tally = Tally()
+        self._asking = self._dearest = 0
+        self._weighing = asyncio.Lock()
 
     async def play(self) -> None:
         rules = self._rules
@@ -219,8 +227,12 @@ class _Table:
         )
 
     def _spent(self) -> str:
-        tokens = self._rules.tokens
-        return "tokens are spent" if tokens is not None and self.tally.tokens >= tokens else ""
+        return "tokens are spent" if self._too_dear(1) else ""
+
+    def _too_dear(self, more: int) -> bool:
+        """Whether so many verdicts more, each as dear as the dearest so far, break the budget."""
+        tokens, spent = self._rules.tokens, self.tally.tokens
+        return tokens is not None and spent + max(1, more * self._dearest) > tokens
 
     def _fit(self) -> Fit | None:
         return Arena(self.matches, position=False).fit if self.matches else None
@@ -247,39 +259,83 @@ class _Table:
             self._ask(judge, example, one, other), self._ask(judge, example, other, one)
         )
         if there is None or back is None:
+            self.tally.unplayed += 1
+            return None
+        if there.verdict is None or back.verdict is None:
             self.tally.unreadable += 1
             return None
+        sides = ((first, one), (second, other))
+        return self._match(judge, example, *sides, there.verdict, back.verdict)
+
+    def _match(
+        self,
+        judge: Judge,
+        example: Example,
+        first: tuple[str, Prediction],
+        second: tuple[str, Prediction],
+        there: Verdict,
+        back: Verdict,
+    ) -> Match:
         outcome, consistent = agree(there.choice, back.choice)
+        favoured = ""
+        if there.choice is back.choice and there.choice in (Choice.A, Choice.B):
+            favoured = "first" if there.choice is Choice.A else "second"
         self.tally.inconsistent += not consistent
-        self.tally.first += there.choice is back.choice is Choice.A
-        self.tally.second += there.choice is back.choice is Choice.B
+        self.tally.first += favoured == "first"
+        self.tally.second += favoured == "second"
         self.tally.by_judge[judge.name] += 1
+        (name, one), (other_name, other) = first, second
         return Match(
             example.id,
-            first,
-            second,
+            name,
+            other_name,
             outcome,
             judge.name,
             {"length": float(_words(one) - _words(other)), "boxes": _boxes(one) - _boxes(other)},
             there.reason,
             there.decided_by,
             consistent,
+            favoured,
         )
 
     async def _ask(
         self, judge: Judge, example: Example, first: Prediction, second: Prediction
-    ) -> Verdict | None:
+    ) -> Opinion | None:
+        """What the judge says; None where the budget allows no further question."""
         key = judge.key(example, first, second)
         opinion = self._verdicts.find(key)
         if opinion is None:
             async with self._gate:
-                opinion = await judge.judge(example, first, second)
+                if self._rules.tokens is None or self._dearest:
+                    opinion = await self._put(judge, example, first, second)
+                else:  # one at a time, until it is known what a verdict costs
+                    async with self._weighing:
+                        opinion = await self._put(judge, example, first, second)
+            if opinion is None:
+                return None
             self._verdicts.keep(key, judge.name, opinion)
             self.tally.asked += 1
-            self.tally.tokens += opinion.tokens
         else:
             self.tally.cached += 1
-        return opinion.verdict
+            self._count(opinion)
+        return opinion
+
+    async def _put(
+        self, judge: Judge, example: Example, first: Prediction, second: Prediction
+    ) -> Opinion | None:
+        if self._too_dear(self._asking + 1):
+            return None
+        self._asking += 1
+        try:
+            opinion = await judge.judge(example, first, second)
+        finally:
+            self._asking -= 1
+        self._count(opinion)
+        return opinion
+
+    def _count(self, opinion: Opinion) -> None:
+        self.tally.tokens += opinion.tokens
+        self._dearest = max(self._dearest, opinion.tokens)
 
 
 def agree(there: Choice, back: Choice) -> tuple[Outcome, bool]:

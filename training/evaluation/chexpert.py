@@ -31,9 +31,10 @@ _HEART = (
 _ANGLE = r"(?:costo\w+|cp|sulc\w+)(?: angles?| sulc\w+)?"
 _PHRASES = {
     "Enlarged Cardiomediastinum": (
-        r"(?:enlarged|widen(?:ed|ing)(?: of the)?|prominent|prominence of the|abnormal)"
-        r" (?:cardio)?(?:superior |upper )?mediastin\w+",
-        r"mediastin\w+(?: (?:silhouette|contours?))?(?: \w+){0,3} (?:enlarged|widened|prominent)",
+        r"(?:enlarged|widen(?:ed|ing)(?: of the)?|prominent|prominence of(?: the)?|abnormal)"
+        r" (?:superior |upper )?(?:cardio)?mediastin\w+",
+        r"mediastin\w+(?: (?:silhouette|contours?))?(?: \w+){0,5} (?:enlarged|widened|prominent)",
+        r"mediastin\w+ (?:widening|enlargement|prominence)",
     ),
     "Cardiomegaly": (
         r"cardio ?megaly",

@@ -55,11 +55,17 @@ def columns_of(example: Example, prediction: Prediction) -> Columns:
         columns |= _answer_columns(example, prediction)
     else:
         columns |= _report_columns(prediction.answer, example.answer)
-    if example.task is Task.FINDINGS and (example.regions or example.regions_by_image):
+    if example.task is Task.FINDINGS and _marked(example):
         columns |= _grounding_columns(example, prediction)
     if prediction.steps:
-        columns |= _reasoning_columns(prediction)
+        columns |= _reasoning_columns(example, prediction)
     return columns
+
+
+def _marked(example: Example) -> bool:
+    """Whether somebody marked what is there: then a film without regions has none to be found."""
+    regions = example.regions or example.regions_by_image
+    return bool(regions or example.structures or example.grounded_sentences)
 
 
 def _answer_columns(example: Example, prediction: Prediction) -> Columns:
@@ -149,11 +155,14 @@ def _grounding_columns(example: Example, prediction: Prediction) -> Columns:
     return dict(total)
 
 
-def _reasoning_columns(prediction: Prediction) -> Columns:
-    """Whether steps and answer tell the same findings."""
+def _reasoning_columns(example: Example, prediction: Prediction) -> Columns:
+    """Whether steps cover what is there, and tell the same findings as the answer."""
     claimed = kinds(step.text for step in prediction.steps)
     concluded = kinds([prediction.answer])
+    there = frozenset() if example.task is Task.VQA else kinds([example.answer])
     return {
+        "there": len(there),
+        "there and claimed": len(there & claimed),
         "reasoned": 1,
         "boxed steps": sum(bool(step.boxes) for step in prediction.steps),
         "claimed": len(claimed),

@@ -14,6 +14,8 @@ from service.radiograph import load_radiograph
 from training.data.example import Example
 from training.systems.prediction import Prediction
 
+MAJORITY = "majority answer"
+"""Name of what can be said without any system."""
 _BLANK = 128
 
 

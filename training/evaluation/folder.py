@@ -14,18 +14,24 @@ from typing import Any
 from training.data.example import Example
 from training.data.store import images_folder, read_description, read_examples
 from training.data.store.features import from_row, to_row
-from training.evaluation.controls import Films, FilmViewer, films_by_patient, majority
+from training.evaluation.controls import MAJORITY, Films, FilmViewer, films_by_patient, majority
 from training.evaluation.learned import LEARNED, columns_in, measure_all
 from training.evaluation.page import write_page
 from training.evaluation.predict import predict_all
 from training.evaluation.results import Contender, Results
-from training.evaluation.tables import comma_separated, grids_of, latex, markdown, published_grids
+from training.evaluation.tables import (
+    comma_separated,
+    grids_of,
+    latex,
+    markdown,
+    published_grids,
+    tables_as_csv,
+)
 from training.systems.prediction import Prediction, read_predictions
 from training.systems.protocol import System
 
 RUN, EXAMPLES = "run.json", "examples.jsonl"
 LEARNED_FOLDER = "learned"
-MAJORITY = "majority answer"
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,9 @@ def measure_learned(out: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def write_report(out: Path, groups: Path | None = None, *, worst: int = 6) -> Results:
-    """Write ``report.html``, ``report.md``, ``report.csv`` and ``report.tex``; models not needed.
+    """Write ``report.html``, ``report.md``, ``report.csv``, ``tables.csv`` and ``report.tex``.
+
+    No model is needed for it.
 
     Raises
     ------
@@ -196,6 +204,7 @@ def write_report(out: Path, groups: Path | None = None, *, worst: int = 6) -> Re
     (out / "report.md").write_text(markdown(grids))
     (out / "report.tex").write_text(latex(grids))
     (out / "report.csv").write_text(comma_separated(results))
+    (out / "tables.csv").write_text(tables_as_csv(grids))
     shown = {
         "films": f"{about['data']}, split {about['split']}, {about['examples']} examples",
         **{f"system {name}": line for name, line in about["systems"].items()},

@@ -84,6 +84,8 @@ async def _ask_all(
     claimed: dict[str, asyncio.Future[Prediction]] = {}
 
     async def about(example: Example) -> Prediction:
+        if system.needs_films and not example.images:
+            return Prediction(example.id, name, failure=Failure.FILM, key=f"film {example.id}")
         try:
             films = [look(image) for image in example.images] if system.needs_films else []
         except OSError as error:

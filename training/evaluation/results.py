@@ -13,7 +13,7 @@ from training.data.example import Example
 from training.evaluation.columns import Columns, columns_of
 from training.evaluation.controls import Films
 from training.evaluation.scores import Score, scores_of
-from training.evaluation.sums import Difference, Table, percentiles
+from training.evaluation.sums import Difference, Paired, Table, percentiles
 from training.systems.prediction import Prediction
 
 WEIGHTED = "all, sample-weighted"
@@ -131,6 +131,8 @@ class Results:
             ]
             for contender in contenders
         }
+        self._tables: dict[tuple[str, tuple[int, ...]], Table] = {}
+        self._pairs: dict[tuple[str, str, str], Paired] = {}
 
     @cached_property
     def strata(self) -> dict[str, list[int]]:
@@ -145,7 +147,8 @@ class Results:
         """Every figure of every contender on every stratum, and weighted over them."""
         rows = []
         for contender in self.contenders:
-            tables = {name: self._table(contender, some) for name, some in self.strata.items()}
+            label = contender.label
+            tables = {name: self.table(label, some) for name, some in self.strata.items()}
             known: dict[str, list[tuple[Score, Table, int]]] = {}
             for stratum, table in tables.items():
                 for score in scores_of(table):
@@ -161,19 +164,26 @@ class Results:
     @cached_property
     def question_types(self) -> list[Row]:
         """Answers to questions, by data set and the source's type of question."""
-        return self._split(lambda example: _named("question", example.question_type))
+        return self._split(
+            lambda example: _named("question", example.question_type),
+            lambda score: score.headline or score.group == "answer",
+        )
 
     @cached_property
     def subgroups(self) -> list[Row]:
         """Headlines by view, and by what the caller knows of patients and films."""
+        return self._split(self._subgroups_of, lambda score: score.headline)
 
-        def of(example: Example) -> Iterable[str]:
-            yield from _named("view", example.view)
-            own = {**self._groups.get(example.subject, {}), **self._groups.get(example.id, {})}
-            for name, value in own.items():
-                yield from _named(name, value)
-
-        return self._split(of)
+    def kinds_of_subgroup(self) -> list[tuple[str, str, dict[str, list[int]]]]:
+        """Stratum, kind (view, sex, ...), and the examples of each sub-group large enough."""
+        found = []
+        for stratum, some in self.strata.items():
+            kinds: dict[str, dict[str, list[int]]] = {}
+            for name, numbers in self._parts(some, self._subgroups_of).items():
+                if len({study_of(self.examples[n]) for n in numbers}) >= _LEAST:
+                    kinds.setdefault(name.partition(": ")[0], {})[name] = numbers
+            found += [(stratum, kind, parts) for kind, parts in kinds.items() if len(parts) > 1]
+        return found
 
     @cached_property
     def compared(self) -> list[Compared]:
@@ -184,16 +194,26 @@ class Results:
                 both_shown = one.shown is other.shown is Films.SHOWN
                 if not both_shown and one.system != other.system:
                     continue
-                for stratum, some in self.strata.items():
-                    mine, theirs = self._table(one, some), self._table(other, some)
-                    for score in scores_of(mine):
+                labels = (one.label, other.label)
+                for stratum in self.strata:
+                    for score in self.scores(one.label, stratum):
                         if score.headline:
-                            told = mine.difference(theirs, score.figure)
+                            told = self.difference(*labels, stratum, score)
                             if not isnan(told.value):
-                                compared.append(
-                                    Compared(one.label, other.label, stratum, score.name, told)
-                                )
+                                compared.append(Compared(*labels, stratum, score.name, told))
         return compared
+
+    def scores(self, label: str, stratum: str) -> list[Score]:
+        """Figures that a contender's examples of a stratum allow."""
+        return scores_of(self.table(label, self.strata[stratum]))
+
+    def difference(self, one: str, other: str, stratum: str, score: Score) -> Difference:
+        """What one contender has over another in a figure, by label."""
+        key = (one, other, stratum)
+        if key not in self._pairs:
+            some = self.strata[stratum]
+            self._pairs[key] = Paired(self.table(one, some), self.table(other, some))
+        return self._pairs[key].difference(score.figure)
 
     def worst(self, system: str, count: int = 8) -> list[Case]:
         """Cases with the lowest overlap of boxes, then of findings, of one system; failures first.
@@ -207,29 +227,55 @@ class Results:
                 cases.append(Case(number, system, score, value))
         return sorted(cases, key=lambda case: (case.value, case.number))[:count]
 
-    def _split(self, of: Callable[[Example], Iterable[str]]) -> list[Row]:
+    def table(self, label: str, numbers: Sequence[int]) -> Table:
+        """A contender's columns of some examples, summed by study."""
+        key = (label, tuple(numbers))
+        if key not in self._tables:
+            columns = self._columns[label]
+            studies = [study_of(self.examples[number]) for number in numbers]
+            self._tables[key] = Table(studies, [columns[number] for number in numbers])
+        return self._tables[key]
+
+    def _subgroups_of(self, example: Example) -> Iterable[str]:
+        yield from _named("view", example.view)
+        own = {**self._groups.get(example.subject, {}), **self._groups.get(example.id, {})}
+        for name, value in own.items():
+            yield from _named(name, age_band(value) if name.lower() == "age" else value)
+
+    def _parts(
+        self, some: Sequence[int], of: Callable[[Example], Iterable[str]]
+    ) -> dict[str, list[int]]:
+        parts: dict[str, list[int]] = {}
+        for number in some:
+            for name in of(self.examples[number]):
+                parts.setdefault(name, []).append(number)
+        return dict(sorted(parts.items()))
+
+    def _split(
+        self, of: Callable[[Example], Iterable[str]], wanted: Callable[[Score], bool]
+    ) -> list[Row]:
         rows = []
         for stratum, some in self.strata.items():
-            parts: dict[str, list[int]] = {}
-            for number in some:
-                for name in of(self.examples[number]):
-                    parts.setdefault(name, []).append(number)
-            for name in sorted(parts):
+            for name, numbers in self._parts(some, of).items():
                 for contender in self.contenders:
-                    table = self._table(contender, parts[name])
+                    table = self.table(contender.label, numbers)
                     if len(table.studies) < _LEAST:
                         continue
-                    for score in scores_of(table):
-                        if score.headline:
-                            told = table.estimate(score.figure)
-                            span = (told.value, told.low, told.high)
-                            rows.append(_row(contender, stratum, name, score, *span, told.studies))
+                    for score in filter(wanted, scores_of(table)):
+                        told = table.estimate(score.figure)
+                        span = (told.value, told.low, told.high)
+                        rows.append(_row(contender, stratum, name, score, *span, told.studies))
         return [row for row in rows if not isnan(row.value)]
 
-    def _table(self, contender: Contender, numbers: Sequence[int]) -> Table:
-        columns = self._columns[contender.label]
-        studies = [study_of(self.examples[number]) for number in numbers]
-        return Table(studies, [columns[number] for number in numbers])
+
+def age_band(age: str) -> str:
+    """Years as a band of twenty; what is no number of years stays as it is."""
+    try:
+        years = int(float(age.strip().upper().removesuffix("Y")))
+    except ValueError:
+        return age
+    begin = max(0, years) // 20 * 20
+    return f"{begin} to {begin + 19}" if begin < 80 else "80 and over"
 
 
 def study_of(example: Example) -> str:

@@ -98,6 +98,16 @@ def mean_average_precision(kinds: Sequence[str], threshold: float) -> Figure:
     return figure
 
 
+def mean_of_thresholds(kinds: Sequence[str]) -> Figure:
+    """Mean average precision over all thresholds of IoU."""
+    figures = [mean_average_precision(kinds, threshold) for threshold in THRESHOLDS]
+
+    def figure(sums: Sums) -> np.ndarray:
+        return np.mean([one(sums) for one in figures], axis=0)
+
+    return figure
+
+
 def calibration_error(sums: Sums) -> np.ndarray:
     """Expected calibration error over ten bins of confidence."""
     gaps = [np.abs(sums[f"bin {n} sure"] - sums[f"bin {n} right"]) for n in range(BINS)]
@@ -155,7 +165,9 @@ def _all(kinds: Sequence[str]) -> Iterable[Score]:
         yield box(f"IoU, {kind}", figure=ratio(f"iou {kind}", f"boxes {kind}"))
     for size in SIZES:
         yield box(f"box recall at 0.5, {size}", figure=ratio(f"found {size}", f"true {size}"))
+    yield box("mAP, mean of the thresholds", figure=mean_of_thresholds(kinds))
     reason = partial(Score, group="reasoning", needs="reasoned")
+    yield reason("findings that a step claims", figure=ratio("there and claimed", "there"))
     yield reason("steps", figure=ratio("steps", "n"), better=None)
     yield reason("steps with a box", figure=ratio("boxed steps", "steps"), better=None)
     yield reason(

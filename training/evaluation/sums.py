@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -54,6 +53,11 @@ class Difference:
     high: float
     p: float
 
+    @property
+    def turned(self) -> Difference:
+        """The second's over the first."""
+        return Difference(-self.value, -self.high, -self.low, self.p)
+
 
 class Table:
     """Sums of columns by study.
@@ -96,55 +100,91 @@ class Table:
 
     def drawn(self, figure: Figure) -> np.ndarray:
         """The figure on each resample."""
-        return figure(self._under(self._weights))
+        return figure(self._resampled)
 
-    def difference(self, other: Table, figure: Figure, *, rounds: int = 2000) -> Difference:
-        """This table's figure less the other's.
+    def difference(self, other: Table, figure: Figure) -> Difference:
+        """This table's figure less the other's; of several figures, ask :class:`Paired`.
 
         Raises
         ------
         ValueError
             When the two are not of the same studies.
         """
-        if set(self.studies) != set(other.studies):
-            raise ValueError("Only tables of the same studies can be compared.")
-        theirs = other._in_order_of(self.studies)
-        drawn = self.drawn(figure) - figure(theirs._under(self._weights))
-        value = self.value(figure) - theirs.value(figure)
-        rng = np.random.default_rng(1)
-        kept = rng.integers(0, 2, size=(rounds, len(self.studies))).astype(float)
-        names = dict.fromkeys((*self._names, *theirs._names))
-        one, two = (
-            {name: k @ self._column(name) + (1 - k) @ theirs._column(name) for name in names}
-            for k in (kept, 1 - kept)
-        )
-        shuffled = np.abs(figure(_Zeros(one, rounds)) - figure(_Zeros(two, rounds)))
-        extreme = int((shuffled >= abs(value) - 1e-12).sum())
-        return Difference(value, *percentiles(drawn), (extreme + 1) / (rounds + 1))
+        return Paired(self, other).difference(figure)
 
-    def _in_order_of(self, studies: Sequence[str]) -> Table:
-        ordered = copy(self)
+    def in_order_of(self, studies: Sequence[str]) -> Table:
+        """The same table, its studies in another order."""
+        if self.studies == tuple(studies):
+            return self
         number = {study: n for n, study in enumerate(self.studies)}
+        ordered = Table((), ())
         ordered.studies = tuple(studies)
+        ordered._names = self._names
         ordered._sums = self._sums[[number[study] for study in studies]]
         return ordered
 
-    def _column(self, name: str) -> np.ndarray:
-        if name in self._names:
-            return self._sums[:, self._names[name]]
-        return np.zeros(len(self.studies))
+    def matrix(self, names: Sequence[str]) -> np.ndarray:
+        """Sums by study and column; 0 of a column that there is not."""
+        zeros = np.zeros(len(self.studies))
+        found = [self._sums[:, self._names[n]] if n in self._names else zeros for n in names]
+        return np.array(found).T
 
     @cached_property
-    def _weights(self) -> np.ndarray:
-        """Of each resample, how often each study is drawn; the same for all of as many studies."""
-        rng = np.random.default_rng(0)
-        count = len(self.studies)
-        drawn = [rng.integers(count, size=count) for _ in range(_RESAMPLES)]
-        return np.array([np.bincount(each, minlength=count) for each in drawn], dtype=float)
+    def _resampled(self) -> Sums:
+        return self._under(_resamples(len(self.studies)))
 
     def _under(self, weights: np.ndarray) -> Sums:
         sums = weights @ self._sums
         return _Zeros({name: sums[:, n] for name, n in self._names.items()}, len(weights))
+
+
+class Paired:
+    """Two tables of the same studies, made ready to be compared in any number of figures.
+
+    Raises
+    ------
+    ValueError
+        When the two are not of the same studies.
+    """
+
+    def __init__(self, one: Table, other: Table, *, rounds: int = 2000) -> None:
+        if set(one.studies) != set(other.studies):
+            raise ValueError("Only tables of the same studies can be compared.")
+        self._one, self._other = one, other.in_order_of(one.studies)
+        self._rounds = rounds
+
+    @cached_property
+    def _swapped(self) -> tuple[Sums, Sums]:
+        """Of each round the sums of either side, its studies swapped at random."""
+        names = tuple(dict.fromkeys((*self._one.names, *self._other.names)))
+        mine, theirs = self._one.matrix(names), self._other.matrix(names)
+        rng = np.random.default_rng(1)
+        kept = rng.integers(0, 2, size=(self._rounds, len(mine))).astype(float)
+        # What is kept less what is taken: one product for both sides.
+        gain = kept @ (mine - theirs)
+        sides = theirs.sum(axis=0) + gain, mine.sum(axis=0) - gain
+        one, two = (
+            _Zeros({name: side[:, n] for n, name in enumerate(names)}, self._rounds)
+            for side in sides
+        )
+        return one, two
+
+    def difference(self, figure: Figure) -> Difference:
+        """The first table's figure less the second's."""
+        drawn = self._one.drawn(figure) - self._other.drawn(figure)
+        value = self._one.value(figure) - self._other.value(figure)
+        one, two = self._swapped
+        shuffled = np.abs(figure(one) - figure(two))
+        extreme = int((shuffled >= abs(value) - 1e-12).sum())
+        return Difference(value, *percentiles(drawn), (extreme + 1) / (self._rounds + 1))
+
+
+@lru_cache(maxsize=8)
+def _resamples(count: int) -> np.ndarray:
+    """Of each resample, how often each study is drawn; the same for all of as many studies."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(count, size=count) for _ in range(_RESAMPLES)]
+    return np.array([np.bincount(each, minlength=count) for each in drawn], dtype=float)
 
 
 class _Zeros(dict[str, np.ndarray]):

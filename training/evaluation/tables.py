@@ -6,10 +6,15 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from math import isnan
 
+from training.evaluation.controls import MAJORITY, Films
+from training.evaluation.fairness import gaps_of
 from training.evaluation.published import QUESTIONS, REPORT_FIGURES, REPORTS
 from training.evaluation.results import Results, Row
+from training.evaluation.sight import Sight, sight_of
+from training.evaluation.sums import Difference
 
 _SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#"}
 
@@ -23,13 +28,15 @@ class Grid:
     lines: tuple[tuple[str, ...], ...]
 
 
-def grids_of(results: Results) -> list[Grid]:
+@lru_cache(maxsize=1)  # page, files and terminal ask for the same
+def grids_of(results: Results) -> tuple[Grid, ...]:
     """Headlines by stratum, then everything by stratum and group, then sub-groups, then tests."""
     grids = []
     strata = list(dict.fromkeys(row.stratum for row in results.rows))
     for stratum in strata:
         some = [row for row in results.rows if row.stratum == stratum]
         grids.append(_grid(stratum, [row for row in some if row.headline]))
+    grids += _sight(results)
     for stratum in results.strata:
         some = [row for row in results.rows if row.stratum == stratum and not row.headline]
         for group in dict.fromkeys(row.group for row in some):
@@ -42,9 +49,10 @@ def grids_of(results: Results) -> list[Grid]:
                 _grid(f"{stratum}, {title}: {score}", [r for r in own if r.score == score], "part")
                 for score in dict.fromkeys(row.score for row in own)
             ]
+    grids += _fairness(results)
     if results.compared:
         grids.append(_comparisons(results))
-    return grids
+    return tuple(grids)
 
 
 def published_grids() -> list[Grid]:
@@ -90,6 +98,15 @@ def comma_separated(results: Results) -> str:
     return written.getvalue()
 
 
+def tables_as_csv(grids: Sequence[Grid]) -> str:
+    """The tables as they stand: under each title its columns, then its lines."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    for grid in grids:
+        writer.writerows([(grid.title,), grid.columns, *grid.lines, ()])
+    return written.getvalue()
+
+
 def cell(row: Row) -> str:
     """Value and interval."""
     digits = 1 if row.score in ("words", "seconds", "steps") else 3
@@ -119,13 +136,59 @@ def _grid(title: str, rows: Sequence[Row], first: str = "system") -> Grid:
     return Grid(title, (first, *scores), tuple(lines))
 
 
+def _sight(results: Results) -> list[Grid]:
+    """What a system has over itself shown blank films; what of a gain over another is sight."""
+    known = {(row.contender, row.stratum, row.score): row for row in results.rows}
+
+    def value(contender: str, item: Sight) -> str:
+        row = known.get((contender, item.stratum, item.score))
+        return f"{row.value:.3f}" if row else ""
+
+    own, gains = [], []
+    for item in sight_of(results):
+        if item.blank is None:
+            controls = (f"{item.one}, {shown} films" for shown in (Films.BLANK, Films.SHUFFLED))
+            cells = [value(name, item) for name in (item.one, *controls, MAJORITY)]
+            line = (item.one, item.stratum, item.score, *cells, _span(item.films), item.verdict)
+            own.append(line)
+        else:
+            spans = (_span(item.films), _span(item.blank))
+            names = (f"{item.one} over {item.other}", item.stratum, item.score)
+            gains.append((*names, *spans, item.verdict))
+    head = ("films and task", "figure")
+    columns = ("system", *head, "films", "blank", "shuffled", MAJORITY, "films less blank", "sight")
+    both = ("systems", *head, "gain", "gain on blank films", "sight")
+    grids = [
+        Grid("What sight adds: each system beside its controls", columns, tuple(own)),
+        Grid("What of a gain blank films share", both, tuple(gains)),
+    ]
+    return [grid for grid in grids if grid.lines]
+
+
+def _fairness(results: Results) -> list[Grid]:
+    lines = [
+        (
+            *(gap.system, gap.stratum, gap.kind, gap.score),
+            *(f"{name} {value:.3f}" for name, value in (gap.best, gap.worst)),
+            f"{gap.value:.3f} ({gap.low:+.3f} to {gap.high:+.3f})",
+            gap.verdict,
+        )
+        for gap in gaps_of(results)
+    ]
+    columns = ("system", "films and task", "by", "figure", "best", "worst", "gap", "")
+    return [Grid("Fairness: the best and the worst sub-group", columns, tuple(lines))][: len(lines)]
+
+
+def _span(told: Difference) -> str:
+    return f"{told.value:+.3f} ({told.low:+.3f} to {told.high:+.3f})"
+
+
 def _comparisons(results: Results) -> Grid:
     lines = []
     for item in results.compared:
         told = item.difference
-        span = f"{told.value:+.3f} ({told.low:+.3f} to {told.high:+.3f})"
         names = (f"{item.one} less {item.other}", item.stratum, item.score)
-        lines.append((*names, span, f"{told.p:.4f}"))
+        lines.append((*names, _span(told), f"{told.p:.4f}"))
     columns = ("systems", "films and task", "figure", "difference", "p")
     title = "Differences on the same studies (paired bootstrap; paired randomisation test)"
     return Grid(title, columns, tuple(lines))

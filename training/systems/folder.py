@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,16 @@ from training.systems.protocol import FailedError, NoSystemError
 
 _IDS = ("example", "id", "study_id", "image_id", "query_id", "question_id")
 _TEXTS = ("prediction", "model_prediction", "text", "output", "generated_text", "report", "answer")
+_CONFIDENCES = ("confidence", "probability", "score")
 _OURS = "deepmedix"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A text, and how sure its system was where it says so."""
+
+    text: str
+    confidence: float | None = None
 
 
 class FolderSystem:
@@ -28,7 +37,8 @@ class FolderSystem:
     ----------
     path
         A file, or a folder of files: ``.jsonl`` and ``.json`` (a list, or an object by identifier)
-        with an identifier and a text each, ``.csv`` likewise, ``.txt`` named after the identifier.
+        with an identifier, a text and maybe a confidence (0 to 1) each, ``.csv`` likewise,
+        ``.txt`` named after the identifier.
     form
         Name of the baseline whose form the texts have; ``deepmedix`` for this program's own
         predictions.
@@ -92,15 +102,16 @@ class FolderSystem:
                 raise FailedError(found.failure)
             return replace(found, example="", system="", key="")
         shown = [Shown(width, height, width, height) for width, height in example.sizes]
-        said = BASELINES[self._form].read(found, example, shown)
+        said = BASELINES[self._form].read(found.text, example, shown)
         return Prediction(
             "",
             "",
-            text=found,
+            text=found.text,
             answer=said.answer,
             steps=said.steps,
             notices=said.notices,
             complete=said.complete,
+            confidence=found.confidence,
         )
 
     def _read(self, file: Path) -> Iterator[tuple[str, Any]]:
@@ -108,13 +119,13 @@ class FolderSystem:
             if file.suffix == ".jsonl":
                 yield from ((p.example, p) for p in read_predictions(file))
         elif file.suffix == ".txt":
-            yield file.stem, file.read_text()
+            yield file.stem, _Told(file.read_text())
         elif file.suffix == ".jsonl":
             yield from (_row(json.loads(line)) for line in file.read_text().splitlines() if line)
         elif file.suffix == ".json":
             content = json.loads(file.read_text())
             if isinstance(content, dict):
-                yield from ((str(key), _text(value)) for key, value in content.items())
+                yield from ((str(key), _told(value)) for key, value in content.items())
             else:
                 yield from (_row(item) for item in content)
         elif file.suffix == ".csv":
@@ -122,19 +133,24 @@ class FolderSystem:
                 yield from (_row(row) for row in csv.DictReader(lines))
 
 
-def _row(row: Any) -> tuple[str, str]:
+def _row(row: Any) -> tuple[str, _Told]:
     if not isinstance(row, Mapping):
         raise ValueError("a row is no object")
     key = next((str(row[name]) for name in _IDS if row.get(name)), None)
     if key is None:
         raise ValueError(f"a row has no identifier (one of {', '.join(_IDS)})")
-    return key, _text(row)
+    return key, _told(row)
 
 
-def _text(row: Any) -> str:
+def _told(row: Any) -> _Told:
+    sure = None
     if isinstance(row, Mapping):
         found = next((row[name] for name in _TEXTS if row.get(name) is not None), None)
         if found is None:
             raise ValueError(f"a row has no text (one of {', '.join(_TEXTS)})")
+        given = next((row[name] for name in _CONFIDENCES if row.get(name) not in (None, "")), None)
+        sure = None if given is None else float(given)
+        if sure is not None and not 0 <= sure <= 1:
+            raise ValueError(f"a confidence is not within 0 and 1: {sure}")
         row = found
-    return row if isinstance(row, str) else json.dumps(row)
+    return _Told(row if isinstance(row, str) else json.dumps(row), sure)

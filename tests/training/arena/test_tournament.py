@@ -14,6 +14,7 @@ from tests.training.small_store import Scripted, example, right
 from training.arena.cli import arena
 from training.arena.digest import digest
 from training.arena.judge import ModelJudge, Opinion, RuleJudge
+from training.arena.leaderboard import Leaderboard
 from training.arena.match import Outcome, read_matches
 from training.arena.rubric import CRITERIA, SCHEMA, Choice, Verdict, read_verdict
 from training.arena.tournament import MATCHES, VERDICTS, Rules, agree, play
@@ -40,6 +41,9 @@ class Fixed(RuleJudge):
         self.name = name
         self.say = say
         self.asked = 0
+
+    def key(self, asked, first: Prediction, second: Prediction) -> str:
+        return self.name + super().key(asked, first, second)
 
     async def judge(self, asked, first: Prediction, second: Prediction) -> Opinion:
         self.asked += 1
@@ -129,13 +133,37 @@ def _prefers_longer(one: Prediction, other: Prediction) -> Opinion:
     return always(Choice.A if len(one.answer) > len(other.answer) else Choice.B)
 
 
-def test_the_budget_of_tokens_ends_it(tmp_path: Path) -> None:
+def test_the_budget_of_tokens_is_kept_and_counts_what_earlier_runs_spent(tmp_path: Path) -> None:
     judge = Fixed(_prefers_longer)
-    matches, tally = played([judge], tmp_path, matches=30, batch=2, tokens=100)
+    budget = {"matches": 30, "batch": 2, "tokens": 105}
+    matches, tally = played([judge], tmp_path, **budget)
     assert tally.stopped == "tokens are spent"
-    # Ten tokens a verdict, two verdicts a match, two matches a batch.
-    assert tally.tokens == 120
-    assert len(matches) == 6
+    # Ten tokens a verdict, two verdicts a match.
+    assert tally.tokens == 100
+    assert len(matches) == 5
+    again = Fixed(_prefers_longer)
+    assert played([again], tmp_path, **budget)[0] == matches
+    assert again.asked == 0
+    more, tally = played([again], tmp_path, **(budget | {"tokens": 205}))
+    assert again.asked == 10
+    assert tally.tokens == 200
+    assert len(more) == 10
+
+
+def test_a_budget_below_the_first_verdicts_ends_at_once(tmp_path: Path) -> None:
+    judge = Fixed(_prefers_longer)
+    matches, tally = played([judge], tmp_path, matches=30, batch=20, concurrency=8, tokens=5)
+    assert matches == []
+    assert judge.asked == 1
+    assert tally.unplayed == 20
+
+
+def test_a_judges_bias_for_a_side_is_told_beside_its_steadiness(tmp_path: Path) -> None:
+    first = Fixed(lambda one, other: always(Choice.A), "first")
+    matches, _ = played([RuleJudge(), first], tmp_path, matches=12)
+    board = {judge.name: judge for judge in Leaderboard.of(matches, resamples=2).judges}
+    assert (board["first"].consistent, board["first"].favours_first) == (0, 1)
+    assert (board["rules"].consistent, board["rules"].favours_first) == (1, None)
 
 
 def test_several_judges_see_the_same_matches(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Services and endpoints are asked as they want to be; what they do wrong becomes a failure."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,24 @@ async def test_predictions_are_read_in_the_usual_forms(
         with pytest.raises(FailedError) as error:
             await system.predict(example(1), [])
     assert error.value.failure is Failure.MISSING
+
+
+@pytest.mark.parametrize(
+    ("row", "sure"),
+    [({"confidence": 0.7}, 0.7), ({"probability": "0.25"}, 0.25), ({"confidence": None}, None)],
+)
+async def test_confidence_comes_with_the_text(tmp_path: Path, row, sure) -> None:
+    told = [{"id": "vqa-0", "answer": "Yes"} | row]
+    (tmp_path / "p.json").write_text(json.dumps(told))
+    async with FolderSystem(tmp_path, "plain") as system:
+        assert (await system.predict(example(0, Task.VQA), [])).confidence == sure
+
+
+async def test_a_confidence_beyond_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('[{"id": "vqa-0", "answer": "Yes", "confidence": 87}]')
+    with pytest.raises(NoSystemError, match="not within 0 and 1"):
+        async with FolderSystem(tmp_path, "plain"):
+            pass
 
 
 async def test_maira_2_from_a_folder_has_its_boxes_in_the_films_pixels(tmp_path: Path) -> None:

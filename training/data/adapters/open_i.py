@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from training.data.adapters.films import find_film, in_order
+from training.data.adapters.films import Film, find_film, in_order
 from training.data.adapters.options import choice
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.report_sections import drop_gaps, tidy
@@ -93,6 +93,8 @@ class OpenI:
         ``nlmcxr_dicom_metadata.csv.gz`` (imageid, View Position).
     gaps
         ``drop`` leaves out sentences that de-identification left gaps in (``XXXX``).
+    films
+        ``none``: the reports alone, all of them for testing; their films are not looked for.
     """
 
     card: ClassVar[DataSetCard] = DataSetCard(
@@ -108,16 +110,24 @@ class OpenI:
         {
             "views": "CSV of view positions: indiana_projections.csv or the DICOM metadata",
             "gaps": "drop: leave out sentences with XXXX (default keep)",
+            "films": "none: the reports alone, to test on (default required)",
         },
     )
 
     def __init__(
-        self, root: Path, *, images: Path | None = None, views: str = "", gaps: str = "keep"
+        self,
+        root: Path,
+        *,
+        images: Path | None = None,
+        views: str = "",
+        gaps: str = "keep",
+        films: str = "required",
     ) -> None:
         folder = root / "ecgen-radiology"
         self._reports = folder if folder.is_dir() else root
         self.images = images or root
         self._gaps = choice("gaps", gaps, "keep", "drop")
+        self._text_only = choice("films", films, "required", "none") == "none"
         table = Path(views) if views else look_for_file(root, _PROJECTIONS)
         self._views = _view_table(table) if table else {}
 
@@ -137,6 +147,9 @@ class OpenI:
     def read(self, study: str, remark: Remark) -> Iterator[Example]:
         """Findings and impression."""
         told = parse_open_i(self._reports / f"{study}.xml")
+        if self._text_only:
+            yield from self._examples(study, told, (), "test", remark)
+            return
         if not told.films:
             remark("report without films")
             return
@@ -153,11 +166,15 @@ class OpenI:
             )
             found.append(find_film(self.images, path, self._views.get(short, ""), remark))
         films = in_order(filter(None, found), remark)
-        if not films:
-            return
+        if films:
+            split = split_by_subject(f"open-i:{study}")
+            yield from self._examples(study, told, films, split, remark)
+
+    def _examples(
+        self, study: str, told: OpenIReport, films: Sequence[Film], split: str, remark: Remark
+    ) -> Iterator[Example]:
         report = drop_gaps(told.report) if self._gaps == "drop" else told.report
-        subject = f"open-i:{study}"
-        study_told = Study(self.card, study, subject, split_by_subject(subject), films)
+        study_told = Study(self.card, study, f"open-i:{study}", split, films)
         yield from study_told.reports(report, remark, labels=told.labels)
 
 

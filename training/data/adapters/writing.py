@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.reading import Mode, Task
-from training.data.adapters.films import Film
+from training.data.adapters.films import Film, view_name
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.example import Example, ReasoningTarget
 
@@ -52,7 +52,7 @@ class Study:
             images=tuple(film.path for film in self.films),
             sizes=tuple(film.size for film in self.films),
             roles=tuple(film.role for film in self.films),
-            view=self.films[0].view,
+            view=self.films[0].view if self.films else view_name(""),
             task=task,
             mode=Mode.THINK if steps else Mode.ANSWER,
             answer=answer,
