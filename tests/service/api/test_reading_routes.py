@@ -73,8 +73,11 @@ async def test_fields_reach_the_engine(client, film, engine):
 
 async def test_trace_context_reaches_the_engine(client, film, engine):
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    await client.post("/report", files={"image": film}, headers={"traceparent": parent})
-    assert engine.requests[-1].trace_headers == {"traceparent": parent}
+    reply = await client.post("/report", files={"image": film}, headers={"traceparent": parent})
+    handed_on = engine.requests[-1].trace_headers
+    assert handed_on == {"traceparent": reply.headers["traceresponse"]}
+    assert handed_on["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
+    assert handed_on["traceparent"] != parent
 
 
 async def test_raw_text_and_timings_come_when_asked_for(client, film):
