@@ -23,6 +23,8 @@ LEFT_OUT = "…"
 START_FAILURES = frozenset({"EngineCore failed to start.", "WorkerProc failed to start."})
 """vLLM's messages before the first request: their exceptions can hold the operator's data only."""
 
+_STANDARD = frozenset({*logging.makeLogRecord({}).__dict__, "vllm_process_name"})
+
 _CHAIN = 8
 _FRAMES = 6
 
@@ -30,10 +32,17 @@ _FRAMES = 6
 def reticent(record: logging.LogRecord) -> logging.LogRecord:
     """Return a copy of a record that holds nothing of a caller.
 
-    An exception goes out as ``error``: classes and places, without its text.
+    Of a library, extras go too. An exception goes out as ``error``: classes and places, no text.
     """
-    safe = logging.makeLogRecord(record.__dict__)
-    if not _is_ours(record.name):
+    ours = _is_ours(record.name)
+    # Other handlers leave the whole message behind; a library's extras may hold anything.
+    kept = {
+        name: value
+        for name, value in record.__dict__.items()
+        if name in _STANDARD or (ours and name not in ("message", "asctime"))
+    }
+    safe = logging.makeLogRecord(kept)
+    if not ours:
         safe.msg, safe.args = _literal_message(record), ()
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
