@@ -115,8 +115,12 @@ class ObservedService:
 
 
 @contextmanager
-def observed_service(folder: Path, **environment: str) -> Iterator[ObservedService]:
-    """Run the service with spans exported, its temporary files in ``folder`` and a loud log."""
+def observed_service(folder: Path, *program: str, **environment: str) -> Iterator[ObservedService]:
+    """Run the service with spans exported, its temporary files in ``folder`` and a loud log.
+
+    ``program`` are Python's arguments before ``serve``.
+    """
+    program = program or ("-c", "from service.cli import main; main()")
     (folder / "tmp").mkdir()
     audit = {
         "DEEPMEDIX_AUDIT_FILE": str(folder / "audit.jsonl"),
@@ -125,7 +129,7 @@ def observed_service(folder: Path, **environment: str) -> Iterator[ObservedServi
     known = {f"DEEPMEDIX_{name.upper()}" for name in Settings.model_fields}
     with receiving() as receiver:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0"],
+            [sys.executable, *program, "serve", "--port", "0"],
             cwd=folder,
             env={name: value for name, value in os.environ.items() if "DEEPMEDIX" not in name}
             | {name: value for name, value in audit.items() if name in known}

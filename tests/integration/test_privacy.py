@@ -22,6 +22,8 @@ from tests.integration.sentinels import SENTINELS, ask_everything, dicom, found_
 from tests.service.telemetry.otlp_receiver import ReceivedSpan
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+pytestmark = pytest.mark.timeout(900)  # a whole service is started
+
 STAGES = {"queue", "decode", "generate", "parse", "render"}
 
 
@@ -44,9 +46,14 @@ class Evidence:
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("observed")
+    """What the service with its real engine leaves."""
+    return gather(tmp_path_factory.mktemp("observed"))
+
+
+def gather(folder: Path, *program: str) -> Evidence:
+    """Ask a service everything, and keep what it leaves."""
     environment = {"DEEPMEDIX_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
-    with observed_service(folder, **environment) as service:
+    with observed_service(folder, *program, **environment) as service:
         with httpx.Client(base_url=service.url, timeout=300) as client:
             replies = ask_everything(client, MAX_BODY_BYTES)
             page = client.get("/metrics").text
@@ -67,7 +74,7 @@ def evidence(tmp_path_factory):
         if service.audit_file.exists():
             places["audit"] = service.audit_file.read_bytes()
         places |= service.files
-        yield Evidence(
+        return Evidence(
             places, service.log, service.receiver.spans, replies, page, [*filter(None, limits)]
         )
 
@@ -124,6 +131,24 @@ def test_no_identity_is_left_anywhere(evidence):
 def test_an_identity_that_is_left_would_be_found(place, disguise):
     data = b"before " + disguise(SENTINELS[place]) + b" after"
     assert Evidence({"log": data, "metrics": b"before"}).leaks() == {"log": {place}}
+
+
+def test_an_engine_that_quotes_what_it_was_asked_in_a_librarys_ways_is_not_heard(tmp_path):
+    evidence = gather(tmp_path, "-m", "tests.integration.quoting_engine", "quietly")
+    assert evidence.leaks() == {}
+    assert [reply for _, reply in evidence.replies if reply.status_code == 500]
+    assert "RuntimeError at" in "".join(evidence.log)
+
+
+def test_an_engine_that_leaks_what_it_was_asked_is_caught(tmp_path):
+    leaks = gather(tmp_path, "-m", "tests.integration.quoting_engine", "openly").leaks()
+    asked = {"question", "indication", "comparison", "priorreport", "query"}
+    assert leaks["log"] == asked
+    files = {place: left for place, left in leaks.items() if place != "log"}
+    in_temporary_files = [left for place, left in files.items() if str(tmp_path) in place]
+    in_unlinked_files = [left for place, left in files.items() if place.startswith("/proc/")]
+    assert set().union(*in_temporary_files) == set().union(*in_unlinked_files) == asked
+    assert len(files) == len(in_temporary_files) + len(in_unlinked_files)
 
 
 def test_every_line_of_the_log_is_json_and_a_requests_names_it(evidence):
