@@ -1,20 +1,20 @@
 """``deepmedix serve`` on an engine that fails and quotes what it was asked, loudly.
 
-``python -m tests.integration.quoting_engine quietly|openly serve …``: with ``quietly`` it says so in
-the ways of libraries, of which the service must let nothing out; with ``openly`` past all of them,
-and into files, which a search for leaks must find.
+``python -m tests.integration.quoting_engine quietly|openly serve …``: with ``quietly`` it says
+so in the ways of libraries, of which the service must let nothing out; with ``openly`` past all of
+them, and into files, which a search for leaks must find.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import AsyncGenerator
-from typing import IO
 
 import service.app
 from service.cli import main
@@ -29,7 +29,6 @@ class QuotingEngine(ScriptedEngine):
         super().__init__()
         self._way = way
         self._warm_ups = 2
-        self._unlinked: list[IO[bytes]] = []
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         if self._warm_ups:
@@ -40,8 +39,11 @@ class QuotingEngine(ScriptedEngine):
         error = RuntimeError(f"cannot read {request.prompt}")
         if self._way == "openly":
             print(request.prompt, file=sys.stderr)
-            _write(tempfile.NamedTemporaryFile(delete=False), request)
-            self._unlinked.append(_write(tempfile.TemporaryFile(), request))
+            for remains in (True, False):
+                descriptor, path = tempfile.mkstemp()
+                os.write(descriptor, request.prompt.encode())
+                if not remains:
+                    os.unlink(path)
         log = logging.getLogger("vllm.v1.engine")
         log.error(f"Dumping {request.prompt}")
         log.error("Dumping input: %s", request)
@@ -53,12 +55,6 @@ class QuotingEngine(ScriptedEngine):
         thread.join()
         asyncio.ensure_future(_fail_unseen(error))  # noqa: RUF006 - lost on purpose
         raise error
-
-
-def _write(file: IO[bytes], request: GenerationRequest) -> IO[bytes]:
-    file.write(request.prompt.encode())
-    file.flush()
-    return file
 
 
 def _fail(error: Exception) -> None:
