@@ -151,8 +151,9 @@ def test_an_engine_that_leaks_what_it_was_asked_is_caught(tmp_path):
     assert len(files) == len(in_temporary_files) + len(in_unlinked_files)
 
 
-def test_every_line_of_the_log_is_json_and_a_requests_names_it(evidence):
-    lines = [json.loads(line) for line in evidence.log]
+def test_every_request_has_a_line_of_json_that_names_it(evidence):
+    # Native code, and vLLM's processes before they configure their loggers, write as they like.
+    lines = [json.loads(line) for line in evidence.log if line.startswith("{")]
     access = [line for line in lines if line["logger"] == "deepmedix.access"]
     assert len(access) >= len(evidence.replies)
     for line in access:
