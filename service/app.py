@@ -20,6 +20,7 @@ from service.api.version import program_version
 from service.engine import Engine, EngineSettings, VllmEngine
 from service.radiograph import RadiographDecoder
 from service.settings import Settings, load_settings
+from service.telemetry import start_tracing, stop_tracing
 
 _DESCRIPTION = (
     "A chest radiograph in, a grounded reading out: report sections or an answer, and reasoning "
@@ -53,9 +54,13 @@ def create_app(
         When the settings cannot be used.
     ManifestError
         When the checkpoint's manifest is missing or contradicts the checkpoint.
+    TracingNotInstalledError
+        When spans are to be exported and the extra ``otel`` is not installed.
     """
     settings = settings or load_settings()
-    app = _routes(max_body_bytes=settings.max_body_bytes)
+    if settings.otlp_endpoint is not None:
+        start_tracing(settings.otlp_endpoint, program_version())
+    app = _routes(max_body_bytes=settings.max_body_bytes, trace_state=settings.trace_state)
     app.state.service = Service(
         settings, decoder or _decoder(settings), engine or VllmEngine(_engine_settings(settings))
     )
@@ -69,7 +74,7 @@ def openapi_yaml() -> str:
     return text
 
 
-def _routes(*, max_body_bytes: int) -> FastAPI:
+def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
     app = FastAPIOffline(
         title="DeepMedix-R1",
         summary="Grounded reading of chest radiographs.",
@@ -86,7 +91,7 @@ def _routes(*, max_body_bytes: int) -> FastAPI:
         app.include_router(resource.router)
     add_handlers(app)
     app.add_middleware(BodyCap, limit=max_body_bytes)
-    app.add_middleware(RequestRecord)  # added last, so outermost
+    app.add_middleware(RequestRecord, trace_state=trace_state)  # added last, so outermost
     app.openapi = partial(document_api, app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 
@@ -101,6 +106,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await service.stop()
+        await asyncio.to_thread(stop_tracing)
 
 
 def _decoder(settings: Settings) -> RadiographDecoder:
@@ -120,4 +126,5 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         tensor_parallel_size=settings.tensor_parallel_size,
         max_model_len=settings.max_model_len,
         limit_images=settings.limit_images,
+        otlp_endpoint=settings.otlp_endpoint,
     )

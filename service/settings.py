@@ -16,6 +16,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+from service.telemetry import LogFormat
+
 EMBEDDED_CHECKPOINT = Path(__file__).parent / "checkpoints" / "embedded"
 """The small checkpoint that ships with the program."""
 
@@ -46,6 +48,21 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What the log shows. Prompts, answers and identifiers never."
+    )
+    log_format: LogFormat = Field(
+        LogFormat.AUTO,
+        description="How a line looks: json, console, or auto: console on a terminal, else json.",
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="URL that spans are sent to as OTLP/HTTP, as http://collector:4318/v1/traces; "
+        "unset: none are kept.",
+    )
+    trace_state: bool = Field(
+        False,
+        description="Whether a caller's tracestate goes on into spans; it is free text of the "
+        "caller.",
     )
 
     model: str = Field(

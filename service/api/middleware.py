@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-import traceback
 import uuid
 from typing import Any
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +21,7 @@ from service.api.problems import (
     problem_response,
 )
 from service.problem import Problem
+from service.telemetry import Span, places_of, request_span
 
 ACCESS = logging.getLogger("deepmedix.access")
 ERRORS = logging.getLogger("deepmedix.errors")
@@ -30,15 +31,22 @@ _REQUEST_ID = re.compile(r"[0-9a-fA-F-]{16,64}")
 
 
 class RequestRecord:
-    """Give every request an id, safe headers, a metric, a log line and an answer.
+    """Give every request an id, a place in a trace, safe headers, a metric, a log line, an answer.
 
-    The log line holds method, route and status, never the query, which may hold what a
+    Every line that is logged meanwhile bears the request's id and its trace's. The request's own
+    line holds method, route and status, never the query, which may hold what a
     patient was examined for. An unforeseen exception is logged by its class and place, without
     its text, and answered as ``internal-error``.
+
+    Parameters
+    ----------
+    trace_state
+        Whether a caller's ``tracestate`` goes on.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, trace_state: bool = False) -> None:
         self._app = app
+        self._trace_state = trace_state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one request."""
@@ -47,6 +55,16 @@ class RequestRecord:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        with request_span(_trace_headers(scope), with_state=self._trace_state) as span:
+            assert span.context is not None  # a request's always has one
+            with structlog.contextvars.bound_contextvars(
+                request_id=request_id, trace_id=span.context.trace_id
+            ):
+                await self._run(scope, receive, send, request_id, span)
+
+    async def _run(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, span: Span
+    ) -> None:
         started = time.perf_counter()
         status: int | None = None
 
@@ -56,12 +74,15 @@ class RequestRecord:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                if span.context is not None:
+                    headers["traceresponse"] = span.context.traceparent
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         async def answer(problem: Problem) -> None:
             metrics.PROBLEMS.labels(code=problem.code).inc()
+            scope["state"]["problem"] = problem.code
             if status is None:
                 await problem_response(problem, request_id)(scope, receive, send_with_headers)
 
@@ -79,7 +100,7 @@ class RequestRecord:
         finally:
             # No status at all: the server cancelled the task before an answer was begun.
             code = outcome or status or 499
-            _record(scope, code, time.perf_counter() - started, request_id)
+            _record(scope, code, time.perf_counter() - started, span)
 
 
 class BodyCap:
@@ -125,14 +146,7 @@ class BodyCap:
 
 def log_failure(error: BaseException, request_id: str) -> None:
     """Log an unforeseen exception's class and place; its text may hold the caller's."""
-    chain: list[str] = []
-    current: BaseException | None = error
-    while current is not None and len(chain) < 8:
-        frames = traceback.extract_tb(current.__traceback__)[-6:]
-        places = " < ".join(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames))
-        chain.append(f"{type(current).__qualname__} at {places}")
-        current = current.__cause__ or current.__context__
-    ERRORS.error("request %s failed: %s", request_id, "; from ".join(chain))
+    ERRORS.error("request %s failed: %s", request_id, places_of(error))
 
 
 def route_of(scope: Scope) -> str:
@@ -147,10 +161,31 @@ def _request_id(scope: Scope) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _record(scope: Scope, code: int, seconds: float, request_id: str) -> None:
+def _trace_headers(scope: Scope) -> dict[str, str]:
+    """W3C trace context, where it was sent; the list may come in several headers."""
+    headers = Headers(scope=scope)
+    parents, states = headers.getlist("traceparent"), headers.getlist("tracestate")
+    return {"traceparent": parents[0], "tracestate": ",".join(states)} if len(parents) == 1 else {}
+
+
+def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     route = route_of(scope)
     metrics.REQUESTS.labels(route=route, code=str(code)).inc()
     metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
     method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
+    facts = {"method": method, "route": route, "status": code, "seconds": round(seconds, 4)}
+    span.tell(
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": code,
+        },
+        name=f"{method} {route}",
+    )
+    if (problem := scope["state"].get("problem")) is not None:
+        facts["code"] = problem
+        span.tell({"error.type": problem})
+    if (caller := getattr(scope["state"].get("principal"), "name", None)) is not None:
+        facts["caller"] = caller
     level = logging.DEBUG if route in ("/livez", "/readyz", "/metrics") else logging.INFO
-    ACCESS.log(level, "%s %s %d %.3fs %s", method, route, code, seconds, request_id)
+    ACCESS.log(level, "%s %s %d", method, route, code, extra=facts)

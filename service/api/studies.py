@@ -14,7 +14,7 @@ from service.api import metrics
 from service.api.disconnect import until_disconnect
 from service.api.events import Event, EventStream
 from service.api.fields import ReportFields, StudyFields, VqaFields
-from service.api.negotiation import EVENTS, JSON, MARKDOWN, PNG, accept_of, choose_format
+from service.api.negotiation import EVENTS, MARKDOWN, PNG, accept_of, choose_format
 from service.api.service import Service
 from service.api.submission import Submission, read_submission
 from service.interpretation import (
@@ -26,9 +26,7 @@ from service.interpretation import (
 )
 from service.reading import Task
 from service.results import overlay_png, to_event, to_markdown, to_reply
-
-_TRACE_HEADERS = ("traceparent", "tracestate")
-_MAX_TRACE_HEADER = 512
+from service.telemetry import stage, trace_headers
 
 
 async def answer_study(
@@ -55,7 +53,7 @@ async def answer_study(
             max_images=service.max_images,
             timeout=service.settings.body_timeout,
         )
-        study = _study(submission, _trace_headers(request.headers))
+        study = _study(submission, trace_headers())
         events = _walk(service, study)
         held.push_async_callback(events.aclose)
         if media_type == EVENTS:
@@ -98,7 +96,9 @@ def _study(
 async def _walk(service: Service, study: StudyRequest) -> AsyncGenerator[StudyEvent, None]:
     """The walk itself, once it is this request's turn."""
     waiting = perf_counter()
-    async with service.admission.turn():
+    async with AsyncExitStack() as held:
+        with stage("queue"):
+            await held.enter_async_context(service.admission.turn())
         metrics.STAGE_SECONDS.labels(stage="queue").observe(perf_counter() - waiting)
         walk = stream(study, decoder=service.decoder, engine=service.engine)
         async with aclosing(walk) as events:
@@ -117,14 +117,18 @@ async def _represent(
             interpretation = event.interpretation
     if interpretation is None:
         raise RuntimeError("the walk ended without its last event")
-    headers = {"Vary": "Accept"}
+    with stage("render"), metrics.STAGE_SECONDS.labels(stage="render").time():
+        content = await _content(interpretation, fields, media_type)
+    return Response(content, media_type=media_type, headers={"Vary": "Accept"})
+
+
+async def _content(
+    interpretation: Interpretation, fields: StudyFields, media_type: str
+) -> str | bytes:
     if media_type == PNG:
-        png = await asyncio.to_thread(overlay_png, interpretation)
-        return Response(png, media_type=PNG, headers=headers)
+        return await asyncio.to_thread(overlay_png, interpretation)
     reply = to_reply(interpretation, raw_text=fields.raw_text, timings=fields.timings)
-    if media_type == MARKDOWN:
-        return Response(to_markdown(reply), media_type=MARKDOWN, headers=headers)
-    return Response(reply.model_dump_json(), media_type=JSON, headers=headers)
+    return to_markdown(reply) if media_type == MARKDOWN else reply.model_dump_json()
 
 
 async def _encode(
@@ -141,25 +145,15 @@ def _event(happened: StudyEvent, fields: StudyFields) -> Event:
 
 
 def _observe(interpretation: Interpretation) -> None:
-    stage = metrics.STAGE_SECONDS
-    stage.labels(stage="decode").observe(interpretation.timing.decode)
+    seconds = metrics.STAGE_SECONDS
+    seconds.labels(stage="decode").observe(interpretation.timing.decode)
     for section in interpretation.sections:
-        stage.labels(stage="first_token").observe(section.timing.first_token)
-        stage.labels(stage="generate").observe(section.timing.generate)
-        stage.labels(stage="parse").observe(section.timing.parse)
-    stage.labels(stage="total").observe(interpretation.timing.total)
+        seconds.labels(stage="first_token").observe(section.timing.first_token)
+        seconds.labels(stage="generate").observe(section.timing.generate)
+        seconds.labels(stage="parse").observe(section.timing.parse)
+    seconds.labels(stage="total").observe(interpretation.timing.total)
     for notice in interpretation.notices:
         metrics.NOTICES.labels(code=notice.code).inc()
     usage = interpretation.usage
     metrics.TOKENS.labels(kind="prompt").inc(usage.prompt_tokens)
     metrics.TOKENS.labels(kind="completion").inc(usage.completion_tokens)
-
-
-def _trace_headers(headers: Mapping[str, str]) -> dict[str, str] | None:
-    """W3C trace context, if the caller sent one."""
-    found = {
-        name: headers[name]
-        for name in _TRACE_HEADERS
-        if name in headers and len(headers[name]) <= _MAX_TRACE_HEADER
-    }
-    return found or None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from types import FrameType
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import uvicorn
 
+from service.core_dumps import forbid_core_dumps
 from service.settings import Settings, load_settings, unknown_environment
+from service.telemetry import LogFormat, TracingNotInstalledError, configure_logging
 
 if TYPE_CHECKING:
     from service.api.service import Service
@@ -26,10 +27,14 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks one.")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint folder or hub id.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[LogFormat | None, typer.Option(help="How a line looks.")] = None,
 ) -> None:
     """Serve readings over HTTP. Every setting: docs/settings.md."""
-    settings = load_settings(host=host, port=port, model=model, log_level=log_level)
-    configure_logging(settings.log_level)
+    settings = load_settings(
+        host=host, port=port, model=model, log_level=log_level, log_format=log_format
+    )
+    forbid_core_dumps()
+    configure_logging(settings.log_level, settings.log_format)
     for name in unknown_environment():
         LOG.warning("%s is set, but there is no such setting", name)
     listener = _listen(settings)
@@ -42,14 +47,6 @@ def serve(
 
 def _handled_already(sig: int, frame: FrameType | None) -> None:
     pass
-
-
-def configure_logging(level: str) -> None:
-    """Send our log and uvicorn's to standard error; vLLM's joins in for debugging only."""
-    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", level=logging.WARNING)
-    logging.getLogger("deepmedix").setLevel(level.upper())
-    if level == "debug":
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "DEBUG")
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -88,7 +85,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     LOG.info("listening on %s; not ready yet", url)
     try:
         app = create_app(settings)
-    except ManifestError as error:
+    except (ManifestError, TracingNotInstalledError) as error:
         LOG.error("the service could not start: %s", error)
         return 1
     service: Service = app.state.service

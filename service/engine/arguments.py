@@ -108,6 +108,8 @@ def engine_arguments(
     arguments = _defaults(manifest, machine)
     given = {name: getattr(settings, name) for name in _NAMED}
     arguments |= {name: value for name, value in given.items() if value is not None}
+    if settings.otlp_endpoint is not None:
+        arguments["otlp_traces_endpoint"] = settings.otlp_endpoint
     arguments |= settings.engine_args
     return arguments | _owned(settings, manifest)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 
+from service.telemetry import ENGINE_LOGGING
+
 PLUGINS = "vllm.platform_plugins"
 """Group of entry points that vLLM loads in each of its processes, before all else."""
 
@@ -20,6 +22,11 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONWARNINGS": "ignore::FutureWarning",  # vLLM's own, of torch
     "TORCH_CPP_LOG_LEVEL": "ERROR",
+    # What vLLM logs passes our handler, which keeps callers' data out of it.
+    "VLLM_LOGGING_CONFIG_PATH": str(ENGINE_LOGGING),
+    # Of vLLM's spans, where they are wanted: the protocol and name of the service's own.
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+    "OTEL_SERVICE_NAME": "deepmedix-engine",
     # Below that, vLLM reports its own defaults; failures come as exceptions all the same.
     "VLLM_LOGGING_LEVEL": "ERROR",
 }

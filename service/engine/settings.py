@@ -30,6 +30,8 @@ class EngineSettings:
         As vLLM names them.
     limit_images
         Most images of one request; the manifest may allow fewer.
+    otlp_endpoint
+        URL that vLLM's own spans are sent to as OTLP/HTTP.
     """
 
     model: str
@@ -39,3 +41,4 @@ class EngineSettings:
     tensor_parallel_size: int | None = None
     max_model_len: int | None = None
     limit_images: int = 4
+    otlp_endpoint: str | None = None

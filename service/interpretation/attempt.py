@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from service.engine import Delta, Engine, Usage
@@ -13,6 +13,7 @@ from service.interpretation.interpretation import SectionTiming
 from service.interpretation.plan import SectionPlan
 from service.reading import AnswerDelta, Decoding, Reading, StreamParser
 from service.reading import StepRead as StepParsed
+from service.telemetry import stage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +76,12 @@ class Attempt:
         first_text: float | None = None
         parsing = 0.0
         started = perf_counter()
-        deltas = engine.generate(self._plan.generation(self._decoding))
         async with AsyncExitStack() as held:
+            asked = self._plan.generation(self._decoding)
+            span = held.enter_context(stage("generate", self._attributes))
+            deltas = engine.generate(
+                replace(asked, trace_headers=span.headers or asked.trace_headers)
+            )
             if isinstance(deltas, AsyncGenerator):
                 await held.enter_async_context(aclosing(deltas))
             async for last in deltas:
@@ -90,11 +95,19 @@ class Attempt:
                 parsing += perf_counter() - arrived
                 for event in events:
                     yield event
+            span.tell(
+                {
+                    "gen_ai.usage.input_tokens": usage.prompt_tokens,
+                    "gen_ai.usage.output_tokens": usage.completion_tokens,
+                }
+            )
         ended = perf_counter()
         first_text = first_text or ended
-        parsed = self._parser.finish(last.finish_reason)
+        with stage("parse", self._attributes):
+            parsed = self._parser.finish(last.finish_reason)
+            reading = self._plan.ground(parsed, "".join(text))
         self._outcome = Outcome(
-            reading=self._plan.ground(parsed, "".join(text)),
+            reading=reading,
             decoding=self._decoding,
             finish_reason=last.finish_reason,
             usage=usage,
@@ -104,6 +117,13 @@ class Attempt:
                 parse=parsing + perf_counter() - ended,
             ),
         )
+
+    @property
+    def _attributes(self) -> dict[str, str]:
+        return {
+            "deepmedix.task": self._plan.task.value,
+            "deepmedix.decoding": self._decoding.value,
+        }
 
     def _event(self, said: StepParsed | AnswerDelta) -> StepRead | AnswerRead:
         if isinstance(said, AnswerDelta):

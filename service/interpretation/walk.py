@@ -16,6 +16,7 @@ from service.interpretation.request import StudyRequest, check_films, sampling_f
 from service.interpretation.section import read_section
 from service.notice import Notice
 from service.reading import Task
+from service.telemetry import stage
 
 
 async def interpret(
@@ -66,7 +67,8 @@ async def stream(
     check_films(request, manifest)
     sampling, notices = sampling_for(request, manifest)
     prompts = {task: section_prompt(task, request, manifest) for task in request.tasks}
-    films = await load_films(request, decoder, manifest)
+    with stage("decode", {"deepmedix.films": len(request.films)}):
+        films = await load_films(request, decoder, manifest)
     decoded = perf_counter()
     yield FilmsRead(films.radiographs, films.model_images)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from service.core_dumps import forbid_core_dumps
 from service.problem import Problem
 from service.radiograph import problems
 from service.radiograph.load import load_radiograph
@@ -39,7 +40,7 @@ def confine(memory_limit: int) -> None:
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_core_dumps()
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -5,6 +5,7 @@ import logging
 import re
 import signal
 import socket
+import sys
 import threading
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -244,6 +245,14 @@ def test_serve_ends_with_1_when_the_engine_does_not_start(monkeypatch, caplog):
     assert status == 1
     assert "no weights" in caplog.text
     assert "deepmedix doctor" in caplog.text
+
+
+def test_serve_ends_with_1_when_traces_are_wanted_and_cannot_be_sent(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    settings = Settings(port=0, otlp_endpoint="http://127.0.0.1:1/v1/traces")
+    status = asyncio.run(serve_command._run(settings, serve_command._listen(settings)))
+    assert status == 1
+    assert "deepmedix[otel]" in caplog.text
 
 
 def test_serve_tells_at_once_that_the_port_is_taken():

@@ -16,6 +16,7 @@ from service.api.negotiation import PNG, accept_of, choose_format
 from service.api.service import Service
 from service.api.submission import Submission, read_submission
 from service.radiograph import PixelGrid, fit_to_grid, render_png
+from service.telemetry import stage
 
 router = APIRouter(tags=["reading"])
 
@@ -46,7 +47,7 @@ async def _render(service: Service, submission: Submission[RenderFields]) -> byt
     pixels = service.engine.manifest.pixels
     grid = PixelGrid(pixels.min_pixels, pixels.max_pixels, pixels.patch_size, pixels.merge_size)
     async with service.admission.turn():
-        with metrics.STAGE_SECONDS.labels(stage="decode").time():
+        with stage("decode"), metrics.STAGE_SECONDS.labels(stage="decode").time():
             radiograph = await service.decoder.load(
                 submission.films[0],
                 frame=fields.frame,
@@ -54,4 +55,5 @@ async def _render(service: Service, submission: Submission[RenderFields]) -> byt
             )
         for notice in radiograph.notices:
             metrics.NOTICES.labels(code=notice.code).inc()
-        return await asyncio.to_thread(lambda: render_png(fit_to_grid(radiograph, grid)))
+        with stage("render"), metrics.STAGE_SECONDS.labels(stage="render").time():
+            return await asyncio.to_thread(lambda: render_png(fit_to_grid(radiograph, grid)))

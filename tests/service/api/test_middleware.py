@@ -1,4 +1,7 @@
+import io
+import json
 import logging
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -8,6 +11,8 @@ from prometheus_client import REGISTRY
 from service.api.handlers import add_handlers
 from service.api.middleware import RequestRecord
 from service.api.problems import ClientDisconnectedError, too_many_requests
+from service.telemetry import LogFormat
+from service.telemetry.logs import LogHandler
 
 SECRET = "Mrs Smith born 1950"
 
@@ -23,6 +28,11 @@ def client():
     @app.get("/broken")
     async def broken():
         raise RuntimeError(SECRET)
+
+    @app.get("/known")
+    async def known(request: Request):
+        request.state.principal = SimpleNamespace(name="ris")
+        logging.getLogger("deepmedix").warning("at work")
 
     @app.get("/full")
     async def full():
@@ -112,3 +122,44 @@ async def test_the_access_log_leaves_out_the_query(client, caplog):
         await client.get(f"/fine?indication={SECRET}")
     assert "GET /fine 200" in caplog.text
     assert "Smith" not in "".join(r.getMessage() for r in caplog.records if "access" in r.name)
+
+
+@pytest.fixture
+def lines():
+    """A function that gives what has been logged, as the service writes it."""
+    out = io.StringIO()
+    handler = LogHandler(LogFormat.JSON, stream=out)
+    logger = logging.getLogger("deepmedix")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+async def test_the_access_line_holds_the_facts_of_a_request(client, lines):
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    reply = await client.get("/known", headers={"traceparent": parent})
+    at_work, access = lines()
+    ids = {
+        "request_id": reply.headers["X-Request-Id"],
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    }
+    assert at_work.items() >= {"event": "at work", **ids}.items()
+    facts = {"method": "GET", "route": "/known", "status": 200, "caller": "ris", **ids}
+    assert access.items() >= facts.items()
+    assert access["seconds"] >= 0
+    assert reply.headers["traceresponse"].startswith(f"00-{ids['trace_id']}-")
+
+
+async def test_the_access_line_names_the_problem(client, lines):
+    await client.get("/full")
+    assert [line["code"] for line in lines()] == ["too-many-requests"]
+
+
+async def test_a_request_without_a_valid_trace_begins_its_own(client):
+    headers = {"traceparent": SECRET}
+    traces = [(await client.get("/fine", headers=headers)).headers["traceresponse"] for _ in "ab"]
+    assert len({trace.split("-")[1] for trace in traces}) == 2
+    assert "Smith" not in str(traces)

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import logging
 
 import pytest
 from PIL import Image
@@ -73,8 +74,11 @@ async def test_fields_reach_the_engine(client, film, engine):
 
 async def test_trace_context_reaches_the_engine(client, film, engine):
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    await client.post("/report", files={"image": film}, headers={"traceparent": parent})
-    assert engine.requests[-1].trace_headers == {"traceparent": parent}
+    reply = await client.post("/report", files={"image": film}, headers={"traceparent": parent})
+    handed_on = engine.requests[-1].trace_headers
+    assert handed_on == {"traceparent": reply.headers["traceresponse"]}
+    assert handed_on["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
+    assert handed_on["traceparent"] != parent
 
 
 async def test_raw_text_and_timings_come_when_asked_for(client, film):
@@ -121,9 +125,12 @@ async def test_the_stream_tells_steps_and_answer_and_ends_with_the_whole(client,
     assert (last["report"], last["reasoning"]) == (whole["report"], whole["reasoning"])
 
 
-async def test_a_problem_amid_the_stream_is_its_last_event(client, film, engine):
+async def test_a_problem_amid_the_stream_is_its_last_event(client, film, engine, caplog):
     engine.say(Script(failure=RuntimeError("Mrs Smith"), fail_after=3))
-    reply = await post(client, "/report", film, "text/event-stream")
+    with caplog.at_level(logging.INFO, logger="deepmedix.access"):
+        reply = await post(client, "/report", film, "text/event-stream")
+    (access,) = [record for record in caplog.records if record.name == "deepmedix.access"]
+    assert (access.status, access.code) == (200, "internal-error")
     assert reply.status_code == 200
     name, data = events_of(reply.text)[-1]
     assert (name, data["code"], data["status"]) == ("error", "internal-error", 500)

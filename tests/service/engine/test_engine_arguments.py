@@ -111,3 +111,11 @@ def test_pixels_of_the_manifest_replace_the_processors_where_it_says_so(manifest
 def test_metrics_are_labelled_with_the_checkpoints_name_and_no_path(manifest):
     arguments = engine_arguments(EngineSettings("/some/folder"), manifest, SMALL_CPU)
     assert arguments["served_model_name"] == manifest.name
+
+
+def test_vllms_spans_go_where_the_services_do(manifest):
+    endpoint = "http://collector:4318/v1/traces"
+    arguments = engine_arguments(EngineSettings("m", otlp_endpoint=endpoint), manifest, SMALL_CPU)
+    assert arguments["otlp_traces_endpoint"] == endpoint
+    plain = engine_arguments(EngineSettings("m"), manifest, SMALL_CPU)
+    assert "otlp_traces_endpoint" not in plain

@@ -1,0 +1,213 @@
+"""Dashboard and alerts against a real Prometheus that scrapes a running service."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+import yaml
+from PIL import Image
+
+from service.app import create_app
+from service.settings import Settings
+from tests.docker.monitoring import (
+    DOCKER,
+    RULES,
+    dashboard,
+    families,
+    metrics_named,
+    panel_queries,
+    rules,
+)
+from tests.service.scripted_engine import GROUNDED, Script, ScriptedEngine
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None or shutil.which("promtool") is None,
+    reason="Prometheus is not installed (Debian package prometheus)",
+)
+
+WITH_TRAFFIC = {
+    "Answers",
+    "Takes requests",
+    "Requests by status",
+    "Time of a reading",
+    "Problems by code",
+    "Stages, median",
+    "Stages, 95th percentile",
+    "Tokens",
+    "Requests inside",
+    "Parse anomalies",
+    "Films that could not be opened",
+}
+"""Panels that show something after the traffic below."""
+
+
+@pytest.fixture(scope="module")
+def service():
+    """Address of a service whose engine has a script that needs flags."""
+    engine = ScriptedEngine(Script(GROUNDED.replace("<think>", "", 1)))
+    app = create_app(Settings(), engine=engine)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
+    thread.start()
+    while app.state.service.state == "starting":
+        thread.join(0.01)
+    yield f"127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def prometheus(service, tmp_path_factory):
+    """A client of a Prometheus with our configuration, its target and pace changed."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    configuration = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "250ms", "evaluation_interval": "250ms"}
+    (job,) = configuration["scrape_configs"]
+    job["static_configs"] = [{"targets": [service]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    for name in RULES:
+        shutil.copy(DOCKER / "prometheus" / name, folder)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
+            until(process, lambda: samples(client, "count_over_time(deepmedix_ready[1m]) >= 2"))
+            make_traffic(f"http://{service}")
+            counted = (
+                'count_over_time(deepmedix_problems_total{code="unsupported-media-type"}[1m]) >= 2'
+            )
+            until(process, lambda: samples(client, counted))
+            yield client
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def until(process: subprocess.Popen, met, limit: float = 60) -> None:
+    """Ask again until a condition is met; fail when Prometheus ends or the limit passes."""
+    deadline = time.monotonic() + limit
+    while True:
+        try:
+            if met():
+                return
+        except httpx.TransportError:
+            pass  # it does not listen yet
+        assert time.monotonic() < deadline, "Prometheus has not seen it"
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail("Prometheus ended")
+
+
+def samples(client: httpx.Client, query: str) -> list:
+    reply = client.get("/query", params={"query": query}).json()
+    assert reply["status"] == "success", (query, reply)
+    return reply["data"]["result"]
+
+
+def make_traffic(url: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (200, 1))).save(buffer, format="PNG")
+    film = buffer.getvalue()
+    with httpx.Client(base_url=url, timeout=60) as client:
+        for accept in ("application/json", "image/png"):
+            reply = client.post("/report", files={"image": film}, headers={"Accept": accept})
+            assert reply.status_code == 200
+        assert client.post("/vqa", files={"image": film}, data={"question": "?"}).status_code == 200
+        assert client.post("/report", files={"image": b"no film"}).status_code == 415
+
+
+def test_every_metric_that_is_looked_at_exists(service):
+    page = httpx.get(f"http://{service}/metrics").text
+    ours = {name for name in metrics_named() if name.startswith("deepmedix_")}
+    assert len(ours) > 10
+    assert ours <= families(page), ours - families(page)
+
+
+@needs_prometheus
+def test_every_panel_can_be_drawn(prometheus):
+    drawn = {title for title, query in panel_queries() if samples(prometheus, query)}
+    assert drawn >= WITH_TRAFFIC, WITH_TRAFFIC - drawn
+
+
+@needs_prometheus
+def test_every_rule_is_loaded_and_none_fails(prometheus):
+    groups = prometheus.get("/rules").json()["data"]["groups"]
+    loaded = {rule["name"]: rule for group in groups for rule in group["rules"]}
+    assert set(loaded) == {name for name, _ in rules()}
+    assert {name: rule["lastError"] for name, rule in loaded.items() if "lastError" in rule} == {}
+    for _, expression in rules():
+        samples(prometheus, expression)
+
+
+@needs_prometheus
+def test_nothing_is_alarming_about_a_service_that_is_well(prometheus):
+    critical = [
+        alert["labels"]["alertname"]
+        for alert in prometheus.get("/alerts").json()["data"]["alerts"]
+        if alert["labels"]["severity"] == "critical" and alert["state"] == "firing"
+    ]
+    assert critical == []
+
+
+@needs_prometheus
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "config", "docker/prometheus/prometheus.yml"),
+        ("test", "rules", "tests/docker/alerts_test.yml"),
+    ],
+)
+def test_promtool_finds_no_fault(arguments):
+    done = subprocess.run(
+        ["promtool", *arguments], cwd=DOCKER.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_says_how_bad_it_is_and_what_to_do():
+    for group in yaml.safe_load((DOCKER / "prometheus/alerts.yml").read_text())["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in ("critical", "warning"), rule["alert"]
+            assert set(rule["annotations"]) == {"summary", "description"}, rule["alert"]
+
+
+def test_every_alert_is_in_the_documentation():
+    page = Path("docs/observability.md").read_text()
+    assert [name for name, _ in rules() if ":" not in name and f"`{name}`" not in page] == []
+
+
+def test_grafana_finds_the_data_source_and_the_dashboard():
+    provisioning = DOCKER / "grafana/provisioning"
+    sources = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())
+    names = {source["uid"] for source in sources["datasources"]}
+    used = {
+        target["datasource"]["uid"]
+        for panel in dashboard()["panels"]
+        for target in panel.get("targets", [])
+    }
+    assert used == names
+    places = [tuple(panel["gridPos"].values()) for panel in dashboard()["panels"]]
+    assert len(places) == len(set(places))

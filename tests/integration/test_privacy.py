@@ -1,0 +1,191 @@
+"""Identities sent in every place and through every door: none of them is left anywhere.
+
+The real service in a process of its own, at its loudest log level, with everything that it writes
+kept: see ``observed_service``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.docker.monitoring import families, metrics_named
+from tests.integration.observed_service import observed_service
+from tests.integration.sentinels import SENTINELS, ask_everything, dicom, found_in, laced
+from tests.service.telemetry.otlp_receiver import ReceivedSpan
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+pytestmark = pytest.mark.timeout(900)  # a whole service is started
+
+STAGES = {"queue", "decode", "generate", "parse", "render"}
+
+
+@dataclass
+class Evidence:
+    """What was left of all requests, by the place where it was found."""
+
+    places: dict[str, bytes]
+    log: list[str] = field(default_factory=list)
+    spans: list[ReceivedSpan] = field(default_factory=list)
+    replies: list[tuple[int, httpx.Response]] = field(default_factory=list)
+    page: str = ""
+    core_limits: list[tuple[str, str]] = field(default_factory=list)
+
+    def leaks(self) -> dict[str, set[str]]:
+        """Which identities were found where."""
+        found = {place: found_in(data) for place, data in self.places.items()}
+        return {place: names for place, names in found.items() if names}
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    """What the service with its real engine leaves."""
+    return gather(tmp_path_factory.mktemp("observed"))
+
+
+def gather(folder: Path, *program: str) -> Evidence:
+    """Ask a service everything, and keep what it leaves."""
+    environment = {"DEEPMEDIX_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    with observed_service(folder, *program, **environment) as service:
+        with httpx.Client(base_url=service.url, timeout=300) as client:
+            replies = ask_everything(client, MAX_BODY_BYTES)
+            page = client.get("/metrics").text
+            limits = [core_limits(pid) for pid in service.processes()]
+            replies += after_the_engines_death(service, client)
+        service.look()
+        service.stop()
+        errors = [reply for _, reply in replies if reply.status_code >= 400]
+        headers = [str(reply.headers.multi_items()) for _, reply in replies]
+        places = {
+            "log": "".join(service.log).encode(),
+            "metrics": page.encode(),
+            "spans": b"".join(service.receiver.bodies),
+            "error bodies": b"\n".join(reply.content for reply in errors),
+            "reply headers": "\n".join(headers).encode(),
+            "file names": "\n".join(service.files).encode(),
+        }
+        if service.audit_file.exists():
+            places["audit"] = service.audit_file.read_bytes()
+        places |= service.files
+        return Evidence(
+            places, service.log, service.receiver.spans, replies, page, [*filter(None, limits)]
+        )
+
+
+def core_limits(pid: int) -> tuple[str, str] | None:
+    """Limit of core files and filter of core dumps of a process, while it lives."""
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        chosen = Path(f"/proc/{pid}/coredump_filter").read_text()
+    except OSError:
+        return None
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    return line.removeprefix("Max core file size").split()[1], chosen.strip()
+
+
+def after_the_engines_death(service, client) -> list[tuple[int, httpx.Response]]:
+    """Kill the engine's process, where it has one, and ask once more."""
+    for pid in service.processes()[1:]:
+        try:
+            name = Path(f"/proc/{pid}/comm").read_text()
+        except OSError:
+            continue
+        if "EngineCore" in name:
+            os.kill(pid, signal.SIGKILL)
+            files = {"image": (SENTINELS["filename"], dicom())}
+            reply = client.post("/report", files=files, headers=laced())
+            return [(reply.status_code, reply)]
+    return []
+
+
+def test_every_request_was_answered_as_expected(evidence):
+    wrong = [
+        (reply.request.method, reply.request.url.path, expected, reply.status_code)
+        for expected, reply in evidence.replies
+        if reply.status_code != expected
+    ]
+    assert wrong == []
+
+
+def test_no_identity_is_left_anywhere(evidence):
+    assert evidence.leaks() == {}
+
+
+@pytest.mark.parametrize("place", sorted(SENTINELS))
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        str.encode,
+        lambda text: b"x" + text.upper().encode(),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: base64.b64encode(b"film " + text.encode() + b" film"),
+    ],
+)
+def test_an_identity_that_is_left_would_be_found(place, disguise):
+    data = b"before " + disguise(SENTINELS[place]) + b" after"
+    assert Evidence({"log": data, "metrics": b"before"}).leaks() == {"log": {place}}
+
+
+def test_an_engine_that_quotes_what_it_was_asked_in_a_librarys_ways_is_not_heard(tmp_path):
+    evidence = gather(tmp_path, "-m", "tests.integration.quoting_engine", "quietly")
+    assert evidence.leaks() == {}
+    assert [reply for _, reply in evidence.replies if reply.status_code == 500]
+    assert "RuntimeError at" in "".join(evidence.log)
+
+
+def test_an_engine_that_leaks_what_it_was_asked_is_caught(tmp_path):
+    leaks = gather(tmp_path, "-m", "tests.integration.quoting_engine", "openly").leaks()
+    asked = {"question", "indication", "comparison", "priorreport", "query"}
+    assert leaks["log"] == asked
+    files = {place: left for place, left in leaks.items() if place != "log"}
+    in_temporary_files = [left for place, left in files.items() if str(tmp_path) in place]
+    in_unlinked_files = [left for place, left in files.items() if place.startswith("/proc/")]
+    assert set().union(*in_temporary_files) == set().union(*in_unlinked_files) == asked
+    assert len(files) == len(in_temporary_files) + len(in_unlinked_files)
+
+
+def test_every_request_has_a_line_of_json_that_names_it(evidence):
+    # Native code, and vLLM's processes before they configure their loggers, write as they like.
+    lines = [json.loads(line) for line in evidence.log if line.startswith("{")]
+    access = [line for line in lines if line["logger"] == "deepmedix.access"]
+    assert len(access) >= len(evidence.replies)
+    for line in access:
+        assert {"method", "route", "status", "seconds", "request_id", "trace_id"} <= set(line)
+    ids = {reply.headers["X-Request-Id"] for _, reply in evidence.replies}
+    assert ids <= {line["request_id"] for line in access}
+
+
+def test_the_spans_of_a_request_and_vllms_own_are_one_trace(evidence):
+    ours = [span for span in evidence.spans if span.service == "deepmedix"]
+    requests = {span.span_id: span for span in ours if span.name == "POST /report"}
+    assert {span.trace_id for span in requests.values()} == {"0af7651916cd43dd8448eb211c80319c"}
+    assert {span.parent_id for span in requests.values()} == {"b7ad6b7169203331"}
+    stages = {span.name for span in ours if span.parent_id in requests}
+    assert stages == STAGES
+    generations = {span.span_id for span in ours if span.name == "generate"}
+    engine = [span for span in evidence.spans if span.parent_id in generations]
+    assert engine
+    assert {span.service for span in engine} == {"deepmedix-engine"}
+
+
+def test_no_process_dumps_its_memory(evidence):
+    assert len(evidence.core_limits) >= 2  # the service and a decode worker
+    assert {limit for limit, _ in evidence.core_limits} == {"0"}
+    assert {int(chosen, 16) for _, chosen in evidence.core_limits} == {0}
+
+
+def test_vllms_metrics_that_are_looked_at_exist(evidence):
+    looked_at = {name for name in metrics_named() if name.startswith("vllm:")}
+    assert looked_at
+    # Counters are declared without the suffix that their samples bear, or with it.
+    declared = families(evidence.page)
+    assert {
+        name for name in looked_at if not {name, name.removesuffix("_total")} & declared
+    } == set()
