@@ -19,9 +19,16 @@ _BESIDE_ROUTES = (ProblemDocument, ImagesEvent, StepEvent, AnswerEvent, RetryEve
 """Models that no route's reply holds in FastAPI's sight."""
 
 PROBLEM_CODES: dict[int, tuple[str, ...]] = {
-    400: ("empty-body", "fields-in-two-places", "malformed-request", "missing-image"),
+    400: (
+        "empty-body",
+        "fields-in-two-places",
+        "invalid-header",
+        "malformed-request",
+        "missing-image",
+    ),
     406: ("not-acceptable",),
     408: ("body-timeout",),
+    409: ("idempotency-in-flight",),
     413: ("body-too-large", "decode-out-of-memory", "file-too-large", "image-too-large"),
     415: ("unsupported-body", "unsupported-media-type", "unsupported-transfer-syntax"),
     422: (
@@ -31,6 +38,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "decode-timeout",
         "dicom-too-complex",
         "frame-out-of-range",
+        "idempotency-key-reused",
         "invalid-field",
         "malformed-dicom",
         "no-pixel-data",
@@ -38,6 +46,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "prompt-too-long",
         "request-refused-by-engine",
         "too-many-images",
+        "too-many-tokens",
         "unsupported-pixel-format",
     ),
     429: ("too-many-requests",),
@@ -46,9 +55,11 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "decode-worker-died",
         "engine-unavailable",
         "not-ready",
+        "overloaded",
         "shutting-down",
         "start-failed",
     ),
+    504: ("deadline-exceeded",),
 }
 """Codes that requests with films can meet; docs/errors.md explains each."""
 
@@ -56,12 +67,14 @@ _MEANING = {
     400: "The request itself is malformed.",
     406: "None of the formats asked for is available.",
     408: "The body did not arrive in time.",
+    409: "The first request with this Idempotency-Key is still being worked on.",
     413: "Too many bytes or pixels.",
     415: "The body, or the film in it, is of a type that is not taken.",
     422: "A field or a film cannot be used.",
-    429: "Too many requests are waiting; see Retry-After.",
+    429: "The caller's share is used up; see Retry-After.",
     500: "The service failed.",
     503: "The service cannot answer now; see Retry-After.",
+    504: "The request's deadline passed.",
 }
 
 _EVENTS = (

@@ -58,6 +58,7 @@ class RequestRecord:
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                headers.update(scope["state"].get("reply_headers", {}))
             await send(message)
 
         async def answer(problem: Problem) -> None:

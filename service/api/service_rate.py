@@ -1,0 +1,106 @@
+"""How fast the service works, measured, and what that means for one that has to wait."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+_HALF_LIFE = 60.0
+_LONGEST = 3600.0
+
+
+class ServiceRate:
+    """Requests and tokens that are finished in a second of work, the last minute counting most.
+
+    Sums of completions and of the seconds in which anything was at work, both decayed with the
+    same half-life of a minute: idle time does not lower the rate, a hang does.
+
+    Parameters
+    ----------
+    now
+        Seconds of a monotonic clock, as in every method.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._busy = False
+        self._busy_seconds = 0.0
+        self._requests = 0.0
+        self._tokens = 0.0
+        self._seconds = 0.0
+
+    def at_work(self, now: float, *, busy: bool) -> None:
+        """Note whether anything is at work from now on."""
+        self._advance(now)
+        self._busy = busy
+
+    def finished(self, now: float, *, seconds: float, tokens: int) -> None:
+        """Note that a request was finished, after so many seconds at work."""
+        self._advance(now)
+        self._requests += 1
+        self._tokens += tokens
+        self._seconds += seconds
+
+    def requests_per_second(self, now: float) -> float | None:
+        """Return the measured rate; ``None`` before anything was finished."""
+        return self._rate(self._requests, now)
+
+    def tokens_per_second(self, now: float) -> float | None:
+        """Return the measured rate in estimated tokens; ``None`` before any were finished."""
+        return self._rate(self._tokens, now)
+
+    def seconds_until(
+        self,
+        now: float,
+        *,
+        requests: float = 0,
+        tokens: float = 0,
+        callers: int = 1,
+        at_work: Iterable[tuple[float, int]] = (),
+    ) -> float | None:
+        """Return after how many seconds so much will have been finished; ``None``: not measured.
+
+        Parameters
+        ----------
+        requests, tokens
+            What must be finished first.
+        callers
+            Callers that share the rate.
+        at_work
+            When each request began, and its tokens, the oldest first: those that began together
+            end together, however high the rate is.
+        """
+        by_rate = 0.0
+        for amount, rate in (
+            (requests, self.requests_per_second(now)),
+            (tokens, self.tokens_per_second(now)),
+        ):
+            if amount > 0:
+                if rate is None:
+                    return None
+                by_rate = max(by_rate, amount * callers / rate)
+        by_age = 0.0
+        for began, held in at_work:
+            if requests <= 0 and tokens <= 0:
+                break
+            requests -= 1
+            tokens -= held
+            by_age = self._seconds / self._requests - (now - began)
+        return min(max(by_rate, by_age), _LONGEST)
+
+    def _rate(self, amount: float, now: float) -> float | None:
+        self._advance(now)
+        if amount <= 0 or self._busy_seconds <= 0:
+            return None
+        return amount / self._busy_seconds
+
+    def _advance(self, now: float) -> None:
+        passed = max(0.0, now - self._now)
+        self._now = max(now, self._now)
+        kept = 0.5 ** (passed / _HALF_LIFE)
+        self._busy_seconds *= kept
+        self._requests *= kept
+        self._tokens *= kept
+        self._seconds *= kept
+        if self._busy:
+            self._busy_seconds += (1 - kept) * _HALF_LIFE / math.log(2)
