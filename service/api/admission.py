@@ -233,7 +233,7 @@ class Admission:
         seconds = self._rate.seconds_until(
             self._clock(), requests=requests, tokens=tokens, callers=callers, at_work=own
         )
-        return self._retry_after if seconds is None else max(1, math.ceil(seconds))
+        return self._retry_after if seconds is None else max(1, math.ceil(round(seconds, 3)))
 
     async def _begin(self, place: Place) -> None:
         if not self._waiting and len(self._at_work) < self._bounds.concurrency:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from service.api import metrics
 from service.api.admission import Admission, Bounds
 from service.api.problems import not_ready, shutting_down, start_failed
+from service.api.reply_store import ReplyStore
 from service.api.warm_up import warm_up
 from service.engine import Engine
 from service.problem import Problem
@@ -55,6 +56,11 @@ class Service:
                 share=settings.caller_share,
             ),
             retry_after=settings.retry_after,
+        )
+        self.replies = ReplyStore(
+            entries=settings.idempotency_entries,
+            max_bytes=settings.idempotency_bytes,
+            expiry=settings.idempotency_expiry,
         )
 
     @property

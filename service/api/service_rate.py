@@ -37,9 +37,11 @@ class ServiceRate:
     def finished(self, now: float, *, seconds: float, tokens: int) -> None:
         """Note that a request was finished, after so many seconds at work."""
         self._advance(now)
-        self._requests += 1
-        self._tokens += tokens
-        self._seconds += seconds
+        # The work was done over all of these seconds, of which the earlier count less by now.
+        weight = _mean_decay(seconds)
+        self._requests += weight
+        self._tokens += weight * tokens
+        self._seconds += weight * seconds
 
     def requests_per_second(self, now: float) -> float | None:
         """Return the measured rate; ``None`` before anything was finished."""
@@ -103,4 +105,10 @@ class ServiceRate:
         self._tokens *= kept
         self._seconds *= kept
         if self._busy:
-            self._busy_seconds += (1 - kept) * _HALF_LIFE / math.log(2)
+            self._busy_seconds += passed * _mean_decay(passed)
+
+
+def _mean_decay(seconds: float) -> float:
+    """Mean of the decay over the last so many seconds."""
+    exponent = seconds * math.log(2) / _HALF_LIFE
+    return -math.expm1(-exponent) / exponent if exponent > 1e-9 else 1.0
