@@ -12,7 +12,7 @@ from service.api.admission import Place
 from service.api.arrival import arrival
 from service.api.deps import ServiceDep
 from service.api.disconnect import until_disconnect
-from service.api.documentation import problem_replies, submission_of
+from service.api.documentation import film_replies, submission_of
 from service.api.fields import RenderFields
 from service.api.negotiation import PNG, accept_of, choose_format
 from service.api.service import Service
@@ -26,10 +26,9 @@ router = APIRouter(tags=["reading"])
     "/render",
     operation_id="render",
     response_class=Response,
-    responses={
-        200: {"content": {PNG: {"schema": {"format": "binary"}}}, "description": "The PNG."},
-        **problem_replies(),
-    },
+    responses=film_replies(
+        {"content": {PNG: {"schema": {"format": "binary"}}}, "description": "The PNG."}
+    ),
     openapi_extra=submission_of(RenderFields, max_images=1),
 )
 async def render(request: Request, service: ServiceDep) -> Response:

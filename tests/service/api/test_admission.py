@@ -113,7 +113,7 @@ async def test_the_wait_comes_from_the_measured_rate(admission, clock):
         assert refusal(admission, "a") == ("too-many-requests", 429, 20)
 
 
-async def test_what_is_at_work_already_shortens_the_wait_no_further_than_it_will_take(clock):
+async def test_those_that_began_together_are_waited_for_however_high_the_rate(clock):
     bounds = Bounds(concurrency=4, requests=4, tokens=100, caller_requests=4, caller_tokens=100)
     admission = Admission(bounds, retry_after=7, clock=clock)
     for _ in range(2):  # four at once take 12 s and end together: 1/3 of a request in a second
@@ -131,7 +131,7 @@ async def test_what_is_at_work_already_shortens_the_wait_no_further_than_it_will
         clock.now += 2
         assert refusal(admission, "a") == ("too-many-requests", 429, 10)
         clock.now += 9
-        assert refusal(admission, "a")[2] in (3, 4)  # the rate's own, as the pause lowers it
+        assert 1 <= refusal(admission, "a")[2] <= 5  # the rate's own
         for turn in turns:
             await turn.__aexit__(None, None, None)
 
