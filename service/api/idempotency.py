@@ -134,7 +134,7 @@ class RequestDigest:
             found = _BOUNDARY.search(content_type)
             if found:
                 self._boundary = found[1] or found[2]
-                content_type = content_type.replace(self._boundary, b"")
+                content_type = content_type.replace(found[0], b"")
         accept = ",".join(headers.getlist("accept")).encode("latin-1")
         path = scope["path"].encode()
         for part in (path, scope.get("query_string", b""), accept, content_type):

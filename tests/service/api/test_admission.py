@@ -2,7 +2,7 @@ import asyncio
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -311,6 +311,7 @@ class Accounting(RuleBasedStateMachine):
 
 
 TestAccounting = Accounting.TestCase
+TestAccounting.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 @given(

@@ -99,7 +99,7 @@ async def test_in_a_stream_the_deadline_is_the_last_event(make_app, engine, film
         )
         assert reply.status_code == 200
         events = events_of(reply.text)
-        assert [name for name, _ in events][0] == "images"
+        assert events[0][0] == "images"
         assert (events[-1][0], events[-1][1]["code"]) == ("error", "deadline-exceeded")
         assert engine.running == 0
         assert app.state.service.admission.admitted == 0

@@ -1,3 +1,4 @@
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -79,7 +80,8 @@ class Bounds(RuleBasedStateMachine):
     @rule(key=KEYS, keep=st.booleans())
     def end(self, key, keep):
         if key in self.flying:
-            self.store.end(key, reply(self.flying.pop(key)) if keep else None)
+            body = self.flying.pop(key)
+            self.store.end(key, reply(body) if keep else None)
 
     @rule(seconds=st.floats(0, 5))
     def wait(self, seconds):
@@ -102,3 +104,4 @@ class Bounds(RuleBasedStateMachine):
 
 
 TestBounds = Bounds.TestCase
+TestBounds.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
