@@ -74,6 +74,7 @@ class Idempotency:
         if not given:
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})["route"] = scope["path"]
         service = scope["app"].state.service
         store: ReplyStore = service.replies
         settings: Settings = service.settings

@@ -139,7 +139,8 @@ def log_failure(error: BaseException, request_id: str) -> None:
 def route_of(scope: Scope) -> str:
     """Return the path of the route that answered, for labels and logs."""
     route: Any = scope.get("route")
-    path = getattr(route, "path", None)
+    # A layer that answers in a route's stead leaves its path in the state.
+    path = getattr(route, "path", None) or scope.get("state", {}).get("route")
     return path if isinstance(path, str) else "unmatched"
 
 

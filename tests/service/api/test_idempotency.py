@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from starlette.datastructures import Headers
 
 from service.api.idempotency import RequestDigest, parse_key
@@ -39,6 +40,14 @@ async def test_a_repeat_gets_the_first_reply_without_the_engine(client, engine, 
     for name in ("content-type", "vary", "cache-control", "content-length"):
         assert again.headers[name] == first.headers[name]
     assert len(engine.requests) == asked > 0
+
+
+async def test_a_replay_is_counted_under_its_route(client, film):
+    labels = {"route": "/report", "code": "200"}
+    before = REGISTRY.get_sample_value("deepmedix_requests_total", labels) or 0
+    for _ in range(2):
+        await post(client, film)
+    assert REGISTRY.get_sample_value("deepmedix_requests_total", labels) == before + 2
 
 
 async def test_a_rendering_is_replayed_too(client, film):
