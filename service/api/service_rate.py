@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 _HALF_LIFE = 60.0
 _LONGEST = 3600.0
+_LEAST_KEPT = 1e-9
+"""So that a rate once measured is never quite forgotten."""
 
 
 class ServiceRate:
@@ -45,11 +47,13 @@ class ServiceRate:
 
     def requests_per_second(self, now: float) -> float | None:
         """Return the measured rate; ``None`` before anything was finished."""
-        return self._rate(self._requests, now)
+        self._advance(now)
+        return self._rate(self._requests)
 
     def tokens_per_second(self, now: float) -> float | None:
         """Return the measured rate in estimated tokens; ``None`` before any were finished."""
-        return self._rate(self._tokens, now)
+        self._advance(now)
+        return self._rate(self._tokens)
 
     def seconds_until(
         self,
@@ -69,8 +73,8 @@ class ServiceRate:
         callers
             Callers that share the rate.
         at_work
-            When each request began, and its tokens, the oldest first: those that began together
-            end together, however high the rate is.
+            When each request began, and its tokens, the oldest first: where these free enough, it
+            is known better than by the rate when.
         """
         by_rate = 0.0
         for amount, rate in (
@@ -81,17 +85,16 @@ class ServiceRate:
                 if rate is None:
                     return None
                 by_rate = max(by_rate, amount * callers / rate)
-        by_age = 0.0
         for began, held in at_work:
-            if requests <= 0 and tokens <= 0:
-                break
             requests -= 1
             tokens -= held
-            by_age = self._seconds / self._requests - (now - began)
-        return min(max(by_rate, by_age), _LONGEST)
+            if requests <= 0 and tokens <= 0:
+                remaining = self._seconds / self._requests - (now - began)
+                # What is overdue says nothing of when it will end; the rate does.
+                return min(remaining, _LONGEST) if remaining > 0 else min(by_rate, _LONGEST)
+        return min(by_rate, _LONGEST)
 
-    def _rate(self, amount: float, now: float) -> float | None:
-        self._advance(now)
+    def _rate(self, amount: float) -> float | None:
         if amount <= 0 or self._busy_seconds <= 0:
             return None
         return amount / self._busy_seconds
@@ -99,7 +102,7 @@ class ServiceRate:
     def _advance(self, now: float) -> None:
         passed = max(0.0, now - self._now)
         self._now = max(now, self._now)
-        kept = 0.5 ** (passed / _HALF_LIFE)
+        kept = max(0.5 ** (passed / _HALF_LIFE), _LEAST_KEPT)
         self._busy_seconds *= kept
         self._requests *= kept
         self._tokens *= kept
