@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from service.api.documentation import document_api
 from service.api.handlers import add_handlers
+from service.api.idempotency import Idempotency
 from service.api.middleware import BodyCap, RequestRecord
 from service.api.routes import health, render, report, vqa
 from service.api.service import Service
@@ -90,6 +91,7 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
     for resource in (report, vqa, render, health):
         app.include_router(resource.router)
     add_handlers(app)
+    app.add_middleware(Idempotency, paths=frozenset({"/report", "/vqa", "/render"}))
     app.add_middleware(BodyCap, limit=max_body_bytes)
     app.add_middleware(RequestRecord, trace_state=trace_state)  # added last, so outermost
     app.openapi = partial(document_api, app)  # type: ignore[method-assign]  # FastAPI's own way

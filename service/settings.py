@@ -96,14 +96,47 @@ class Settings(BaseSettings):
 
     max_concurrency: int = Field(16, ge=1, description="Requests that are worked on at once.")
     max_queue: int = Field(
-        64, ge=0, description="Requests that may wait beyond those; further ones get 429."
+        64, ge=0, description="Requests that may wait beyond those; further ones get 503."
+    )
+    max_admitted_tokens: int = Field(
+        524_288,
+        ge=1024,
+        description="Estimated tokens of all requests at work and waiting; beyond: 503.",
+    )
+    caller_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Part of the requests and of the tokens that one caller may hold; beyond: 429.",
     )
     retry_after: int = Field(
-        5, ge=1, description="Seconds that a 429 or 503 asks the caller to wait."
+        5,
+        ge=1,
+        description="Seconds that a 429 or 503 asks the caller to wait while the service's own "
+        "rate is not measured yet.",
+    )
+    request_timeout: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds that a request may take, the most that it may ask for; beyond: 504.",
     )
     shutdown_grace: int = Field(
         30, ge=0, description="Seconds that running requests get to finish after SIGTERM."
     )
+    shutdown_delay: float = Field(
+        1.0,
+        ge=0,
+        description="Least seconds between SIGTERM and the closing of the port, in which "
+        "`/readyz` says 503.",
+    )
+
+    idempotency_entries: int = Field(
+        1024, ge=1, description="Most replies that are kept for a repeated Idempotency-Key."
+    )
+    idempotency_bytes: int = Field(
+        32 * _MIB, ge=0, description="Most bytes of memory that those replies may take."
+    )
+    idempotency_expiry: float = Field(900.0, gt=0, description="Seconds that such a reply is kept.")
 
     @field_validator("model")
     @classmethod

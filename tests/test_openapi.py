@@ -45,10 +45,36 @@ def test_readings_come_in_four_formats(path):
 def test_every_error_is_a_problem(path):
     responses = DOCUMENT["paths"][path]["post"]["responses"]
     errors = {status for status in responses if status != "200"}
-    assert errors == {"400", "406", "408", "413", "415", "422", "429", "500", "503"}
+    assert errors == {"400", "406", "408", "409", "413", "415", "422", "429", "500", "503", "504"}
     for status in errors:
         schema = responses[status]["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.mark.parametrize("path", [*READING, "/render"])
+def test_the_headers_of_a_request_are_parameters_with_an_example(path):
+    parameters = DOCUMENT["paths"][path]["post"]["parameters"]
+    headers = {item["name"]: item for item in parameters if item["in"] == "header"}
+    assert set(headers) == {"Prefer", "X-Request-Timeout", "Idempotency-Key"}
+    assert all(header["description"] and "example" in header for header in headers.values())
+    assert not any(header["required"] for header in headers.values())
+
+
+@pytest.mark.parametrize("path", [*READING, "/render"])
+def test_the_headers_of_a_reply_are_described(path):
+    responses = DOCUMENT["paths"][path]["post"]["responses"]
+    assert set(responses["200"]["headers"]) == {"Preference-Applied", "Idempotency-Replayed"}
+    for status in ("429", "503"):
+        assert responses[status]["headers"]["Retry-After"]["schema"]["type"] == "integer"
+
+
+@pytest.mark.parametrize("status", ["409", "429", "503", "504"])
+def test_refusals_of_load_come_with_examples_under_their_code(status):
+    reply = DOCUMENT["paths"]["/report"]["post"]["responses"][status]
+    examples = reply["content"]["application/problem+json"]["examples"]
+    for code, example in examples.items():
+        assert f"`{code}`" in reply["description"]
+        assert (example["value"]["code"], example["value"]["status"]) == (code, int(status))
 
 
 @pytest.mark.parametrize("path", [*READING, "/render"])

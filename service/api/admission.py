@@ -1,69 +1,276 @@
-"""A bounded number of requests at work, a bounded number waiting, the rest refused."""
+"""The bounded queue before the engine, in requests and in tokens, per caller and overall."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
-from service.api.problems import shutting_down, too_many_requests
+from service.api.ending import Ending
+from service.api.problems import (
+    overloaded,
+    shutting_down,
+    too_many_requests,
+    too_many_tokens,
+)
+from service.api.service_rate import ServiceRate
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may be admitted, those at work and those that wait taken together.
+
+    Attributes
+    ----------
+    concurrency
+        Requests at work at once.
+    requests, tokens
+        Of all callers together.
+    caller_requests, caller_tokens
+        Of one caller: its share.
+    """
+
+    concurrency: int
+    requests: int
+    tokens: int
+    caller_requests: int
+    caller_tokens: int
+
+    @classmethod
+    def shared(cls, *, concurrency: int, queue: int, tokens: int, share: float) -> Bounds:
+        """Return the bounds where one caller may hold a share (0 to 1) of the whole."""
+        requests = concurrency + queue
+        return cls(
+            concurrency=concurrency,
+            requests=requests,
+            tokens=tokens,
+            caller_requests=max(1, math.floor(requests * share)),
+            caller_tokens=max(1, math.floor(tokens * share)),
+        )
+
+
+@dataclass(slots=True)
+class _Load:
+    requests: int = 0
+    tokens: int = 0
+
+
+class Place:
+    """One admitted request's place, held until its end.
+
+    Attributes
+    ----------
+    caller
+        Whose share it counts against.
+    tokens
+        Estimated tokens that it holds.
+    ending
+        What ends the request from outside.
+    """
+
+    def __init__(self, admission: Admission, caller: str) -> None:
+        self._admission = admission
+        self.caller = caller
+        self.tokens = 0
+        self.ending = Ending()
+
+    def reserve(self, tokens: int) -> None:
+        """Hold the request's estimated tokens, once they are known.
+
+        Raises
+        ------
+        Problem
+            ``too-many-tokens`` (422) where they exceed a caller's share even alone,
+            ``too-many-requests`` (429) where they do with what the caller holds already,
+            ``overloaded`` (503) where they exceed the service's bound.
+        """
+        self._admission._reserve(self, tokens)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one of the places at work and hold it.
+
+        Callers take turns; the requests of one come in their order.
+        """
+        await self._admission._begin(self)
+        finished = False
+        try:
+            yield
+            finished = True
+        finally:
+            self._admission._end(self, finished=finished)
 
 
 class Admission:
     """The doorkeeper.
 
     A request is admitted before its body is read, so that the memory which bodies take is
-    bounded by ``(max_concurrency + max_queue) * max_body_bytes``; it gets its turn to work
-    once the body is there.
+    bounded by ``bounds.requests * max_body_bytes``; its tokens are reserved once the body is
+    there, and then it waits for its turn to work.
 
     Parameters
     ----------
-    max_concurrency
-        Requests at work at once.
-    max_queue
-        Requests admitted beyond those.
+    bounds
+        How much is admitted.
     retry_after
-        Seconds that a refused caller is asked to wait.
+        Seconds that a refused caller is asked to wait before the service's rate is known.
+    clock
+        Monotonic, in seconds.
     """
 
-    def __init__(self, *, max_concurrency: int, max_queue: int, retry_after: int) -> None:
-        self._turns = asyncio.Semaphore(max_concurrency)
-        self._bound = max_concurrency + max_queue
+    def __init__(
+        self, bounds: Bounds, *, retry_after: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bounds = bounds
         self._retry_after = retry_after
+        self._clock = clock
+        self._rate = ServiceRate(clock())
+        self._loads: dict[str, _Load] = {}
+        self._places: set[Place] = set()
+        self._at_work: dict[Place, float] = {}  # with the time when each began, in that order
+        # The callers in the order of their next turn, each with its requests in theirs.
+        self._waiting: dict[str, deque[tuple[Place, asyncio.Future[None]]]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self.admitted = 0
+        self.tokens = 0
         self.draining = False
 
-    @asynccontextmanager
-    async def admit(self) -> AsyncIterator[None]:
+    @property
+    def admitted(self) -> int:
+        """Requests that hold a place."""
+        return len(self._places)
+
+    @property
+    def at_work(self) -> int:
+        """Requests that have their turn."""
+        return len(self._at_work)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Measured rate in estimated tokens; 0 before any were finished."""
+        return self._rate.tokens_per_second(self._clock()) or 0.0
+
+    @contextmanager
+    def admit(self, caller: str) -> Iterator[Place]:
         """Hold a place for one request.
 
         Raises
         ------
         Problem
-            ``shutting-down`` (503) while draining, ``too-many-requests`` (429) when full.
+            ``shutting-down`` (503) while draining, ``too-many-requests`` (429) when the
+            caller's share is used up, ``overloaded`` (503) when the service is full.
         """
         if self.draining:
             raise shutting_down(self._retry_after)
-        if self.admitted >= self._bound:
-            raise too_many_requests(self._retry_after)
-        self.admitted += 1
+        load = self._loads.get(caller)
+        if load is not None and load.requests >= self._bounds.caller_requests:
+            raise too_many_requests(self._wait(requests=1, caller=caller))
+        if len(self._places) >= self._bounds.requests:
+            raise overloaded(self._wait(requests=1))
+        load = self._loads.setdefault(caller, _Load())
+        load.requests += 1
+        place = Place(self, caller)
+        self._places.add(place)
         self._idle.clear()
         try:
-            yield
+            yield place
         finally:
-            self.admitted -= 1
-            if self.admitted == 0:
-                self._idle.set()
+            self._release(place, load)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for one of the places at work and hold it."""
-        async with self._turns:
-            yield
-
-    async def drain(self) -> None:
-        """Refuse newcomers and wait for those admitted to finish."""
+    def drain(self) -> None:
+        """Refuse newcomers, and end at once what is admitted but not at work."""
         self.draining = True
+        for place in self._places - self._at_work.keys():
+            place.ending.end(shutting_down(self._retry_after))
+
+    def end_all(self) -> None:
+        """End all that is admitted, at work or not."""
+        for place in self._places:
+            place.ending.end(shutting_down(self._retry_after))
+
+    async def idle(self) -> None:
+        """Return when no request holds a place."""
         await self._idle.wait()
+
+    def _release(self, place: Place, load: _Load) -> None:
+        self._places.discard(place)
+        load.requests -= 1
+        load.tokens -= place.tokens
+        self.tokens -= place.tokens
+        if load.requests == 0:
+            del self._loads[place.caller]
+        if not self._places:
+            self._idle.set()
+
+    def _reserve(self, place: Place, tokens: int) -> None:
+        bounds = self._bounds
+        load = self._loads[place.caller]
+        if tokens > bounds.caller_tokens:
+            raise too_many_tokens(bounds.caller_tokens)
+        over = load.tokens + tokens - bounds.caller_tokens
+        if over > 0:
+            raise too_many_requests(self._wait(tokens=over, caller=place.caller))
+        over = self.tokens + tokens - bounds.tokens
+        if over > 0:
+            raise overloaded(self._wait(tokens=over))
+        place.tokens += tokens
+        load.tokens += tokens
+        self.tokens += tokens
+
+    def _wait(self, *, requests: int = 0, tokens: int = 0, caller: str | None = None) -> int:
+        """Seconds until there is room, as the measured rate has it."""
+        own = [
+            (began, place.tokens)
+            for place, began in self._at_work.items()
+            if caller is None or place.caller == caller
+        ]
+        # Callers take turns, so one of several gets its part of the rate.
+        callers = 1 if caller is None else len(self._loads)
+        seconds = self._rate.seconds_until(
+            self._clock(), requests=requests, tokens=tokens, callers=callers, at_work=own
+        )
+        return self._retry_after if seconds is None else max(1, math.ceil(round(seconds, 3)))
+
+    async def _begin(self, place: Place) -> None:
+        if not self._waiting and len(self._at_work) < self._bounds.concurrency:
+            self._start(place)
+            return
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (place, granted)
+        self._waiting.setdefault(place.caller, deque()).append(entry)
+        try:
+            await granted
+        except asyncio.CancelledError:
+            queue = self._waiting.get(place.caller)
+            if place in self._at_work:  # granted and cancelled in the same moment
+                self._end(place, finished=False)
+            elif queue is not None and entry in queue:
+                queue.remove(entry)
+                if not queue:
+                    del self._waiting[place.caller]
+            raise
+
+    def _start(self, place: Place) -> None:
+        now = self._clock()
+        self._at_work[place] = now
+        self._rate.at_work(now, busy=True)
+
+    def _end(self, place: Place, *, finished: bool) -> None:
+        now = self._clock()
+        began = self._at_work.pop(place)
+        if finished:
+            self._rate.finished(now, seconds=now - began, tokens=place.tokens)
+        self._rate.at_work(now, busy=bool(self._at_work))
+        while self._waiting and len(self._at_work) < self._bounds.concurrency:
+            caller = next(iter(self._waiting))
+            queue = self._waiting.pop(caller)
+            following, granted = queue.popleft()
+            if queue:
+                self._waiting[caller] = queue
+            if not granted.cancelled():  # else it has yet to be told, and leaves by itself
+                self._start(following)
+                granted.set_result(None)

@@ -9,8 +9,12 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api import problems
+from service.api.deadline import TIMEOUT_HEADER
+from service.api.idempotency import HEADER as IDEMPOTENCY_KEY
+from service.api.idempotency import REPLAYED
 from service.api.negotiation import EVENTS, MARKDOWN, PNG
-from service.api.problems import MEDIA_TYPE, ProblemDocument
+from service.api.problems import MEDIA_TYPE, ProblemDocument, document
 from service.api.submission import IMAGE, JSON, MULTIPART, RAW
 from service.results import EVENT_NAMES
 from service.results.events import AnswerEvent, ImagesEvent, RetryEvent, SectionEvent, StepEvent
@@ -19,9 +23,16 @@ _BESIDE_ROUTES = (ProblemDocument, ImagesEvent, StepEvent, AnswerEvent, RetryEve
 """Models that no route's reply holds in FastAPI's sight."""
 
 PROBLEM_CODES: dict[int, tuple[str, ...]] = {
-    400: ("empty-body", "fields-in-two-places", "malformed-request", "missing-image"),
+    400: (
+        "empty-body",
+        "fields-in-two-places",
+        "invalid-header",
+        "malformed-request",
+        "missing-image",
+    ),
     406: ("not-acceptable",),
     408: ("body-timeout",),
+    409: ("idempotency-in-flight",),
     413: ("body-too-large", "decode-out-of-memory", "file-too-large", "image-too-large"),
     415: ("unsupported-body", "unsupported-media-type", "unsupported-transfer-syntax"),
     422: (
@@ -31,6 +42,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "decode-timeout",
         "dicom-too-complex",
         "frame-out-of-range",
+        "idempotency-key-reused",
         "invalid-field",
         "malformed-dicom",
         "no-pixel-data",
@@ -38,6 +50,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "prompt-too-long",
         "request-refused-by-engine",
         "too-many-images",
+        "too-many-tokens",
         "unsupported-pixel-format",
     ),
     429: ("too-many-requests",),
@@ -46,9 +59,11 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "decode-worker-died",
         "engine-unavailable",
         "not-ready",
+        "overloaded",
         "shutting-down",
         "start-failed",
     ),
+    504: ("deadline-exceeded",),
 }
 """Codes that requests with films can meet; docs/errors.md explains each."""
 
@@ -56,12 +71,14 @@ _MEANING = {
     400: "The request itself is malformed.",
     406: "None of the formats asked for is available.",
     408: "The body did not arrive in time.",
+    409: "The first request with this Idempotency-Key is still being worked on.",
     413: "Too many bytes or pixels.",
     415: "The body, or the film in it, is of a type that is not taken.",
     422: "A field or a film cannot be used.",
-    429: "Too many requests are waiting; see Retry-After.",
+    429: "The caller's share is used up; see Retry-After.",
     500: "The service failed.",
     503: "The service cannot answer now; see Retry-After.",
+    504: "The request's deadline passed.",
 }
 
 _EVENTS = (
@@ -71,12 +88,70 @@ _EVENTS = (
     "Problem. The schemas are ImagesEvent, StepEvent, AnswerEvent, RetryEvent and SectionEvent."
 )
 
+RETRY_AFTER_STATUSES = (429, 503)
 _RETRY_AFTER = {
     "Retry-After": {
-        "description": "Seconds after which the request may be sent again.",
-        "schema": {"type": "integer"},
+        "description": "Seconds after which the request may be sent again: how long the service "
+        "will be at what is before it, by the rate at which it has been working.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 4,
     }
 }
+
+_HEADERS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "Prefer",
+        "in": "header",
+        "required": False,
+        "description": "`wait=SECONDS` (RFC 7240): give the request up, with 504, when it takes "
+        "longer. Capped by the service's own limit; Preference-Applied says what counts. Other "
+        "preferences are ignored.",
+        "schema": {"type": "string"},
+        "example": "wait=60",
+    },
+    {
+        "name": TIMEOUT_HEADER,
+        "in": "header",
+        "required": False,
+        "description": "The same as a plain number of seconds; the shorter of the two counts.",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+        "example": 60,
+    },
+    {
+        "name": IDEMPOTENCY_KEY,
+        "in": "header",
+        "required": False,
+        "description": "Repeating a request with the same key gets the first one's reply. One to "
+        "255 printable ASCII characters, in double quotes or bare; draw a new one (a UUID, for "
+        "one) for every new request, and put nothing about a patient into it.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+    },
+)
+"""What a request with films may say in headers, beside its fields."""
+
+_REPLY_HEADERS = {
+    "Preference-Applied": {
+        "description": "The `wait` that counts, where one was preferred.",
+        "schema": {"type": "string"},
+        "example": "wait=60",
+    },
+    REPLAYED: {
+        "description": "`true` where the reply is that of an earlier request with this key.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+
+_EXAMPLES = (
+    problems.invalid_header(TIMEOUT_HEADER, "one number of seconds above 0"),
+    problems.idempotency_in_flight(),
+    problems.idempotency_key_reused(),
+    problems.too_many_tokens(262_144),
+    problems.too_many_requests(4),
+    problems.overloaded(4),
+    problems.shutting_down(5),
+    problems.deadline_exceeded(),
+)
 
 
 def problem_replies(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -94,10 +169,31 @@ def problem_replies(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": f"{_MEANING[status]} Codes: {codes}.",
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        if status in (429, 503):
+        if status in RETRY_AFTER_STATUSES:
             reply["headers"] = _RETRY_AFTER
+        if examples := _examples(status):
+            reply["content"][MEDIA_TYPE]["examples"] = examples
         replies[status] = reply
     return replies
+
+
+def film_replies(ok: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route that takes films.
+
+    Parameters
+    ----------
+    ok
+        The 200.
+    """
+    return {200: {**ok, "headers": _REPLY_HEADERS}, **problem_replies()}
+
+
+def _examples(status: int) -> dict[str, Any]:
+    return {
+        problem.code: {"value": document(problem, "0d9f1c1e5a0b4a0fb2f4c9f0a1b2c3d4")}
+        for problem in _EXAMPLES
+        if problem.status == status
+    }
 
 
 def reading_replies(description: str) -> dict[int | str, dict[str, Any]]:
@@ -108,21 +204,20 @@ def reading_replies(description: str) -> dict[int | str, dict[str, Any]]:
     description
         Of the 200.
     """
-    return {
-        200: {
+    return film_replies(
+        {
             "description": description,
             "content": {
                 PNG: {"schema": {"format": "binary"}},
                 MARKDOWN: {"schema": {"type": "string"}},
                 EVENTS: {"schema": {"type": "string", "description": _EVENTS}},
             },
-        },
-        **problem_replies(),
-    }
+        }
+    )
 
 
 def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
-    """Return the OpenAPI request body and query parameters of a route with films.
+    """Return the OpenAPI request body and parameters of a route with films.
 
     Parameters
     ----------
@@ -173,7 +268,8 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
                 "schema": {key: value for key, value in field.items() if key != "description"},
             }
             for name, field in properties.items()
-        ],
+        ]
+        + list(_HEADERS),
     }
 
 

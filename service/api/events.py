@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
@@ -9,14 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.api import metrics
 from service.api.disconnect import until_disconnect
+from service.api.ending import Ending
 from service.api.middleware import log_failure
 from service.api.negotiation import EVENTS
-from service.api.problems import document, internal_error
+from service.api.problems import ClientDisconnectedError, document, internal_error
 from service.problem import Problem
+
+_END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+_LAST_EVENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class EventStream(Response):
         Source of events. It is closed (which aborts the generation) when the caller leaves.
     held
         What the request holds (its place in the queue), released when the stream ends.
+    ending
+        What ends the request from outside; its problem becomes the last event.
     request_id
         Goes into the problem document of an ``error`` event.
     """
@@ -51,12 +58,14 @@ class EventStream(Response):
         self,
         events: AsyncGenerator[Event, None],
         held: AsyncExitStack,
+        ending: Ending,
         request_id: str | None,
     ) -> None:
         self.status_code = 200
         self.background = None
         self._events = events
         self._held = held
+        self._ending = ending
         self._request_id = request_id
         self._state: dict[str, Any] = {}
         self.body = b""
@@ -78,14 +87,23 @@ class EventStream(Response):
 
         async with aclosing(self._events) as events:
             try:
-                async for event in events:
-                    await send_event(event)
+                with self._ending.watch():
+                    async for event in events:
+                        await send_event(event)
+                    await send(_END)
+                return
             except Problem as problem:
-                await send_event(self._error(problem))
+                last = self._error(problem)
             except Exception as error:
                 log_failure(error, self._request_id or "")
-                await send_event(self._error(internal_error()))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                last = self._error(internal_error())
+        # A caller that stopped reading without leaving must not hold its place for ever.
+        try:
+            async with asyncio.timeout(_LAST_EVENT_SECONDS):
+                await send_event(last)
+                await send(_END)
+        except TimeoutError as error:
+            raise ClientDisconnectedError from error
 
     def _error(self, problem: Problem) -> Event:
         metrics.PROBLEMS.labels(code=problem.code).inc()

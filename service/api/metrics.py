@@ -28,4 +28,12 @@ NOTICES = Counter(
 )
 TOKENS = Counter("deepmedix_tokens_total", "Tokens of prompts and replies.", ["kind"])
 ADMITTED = Gauge("deepmedix_requests_in_progress", "Requests at work or waiting.")
+ADMITTED_TOKENS = Gauge(
+    "deepmedix_admitted_tokens", "Estimated tokens of the requests at work or waiting."
+)
+WAITING = Gauge("deepmedix_requests_waiting", "Requests admitted that are not at work.")
+SERVICE_RATE = Gauge(
+    "deepmedix_service_tokens_per_second",
+    "Measured rate at which estimated tokens are worked off; 0: not measured yet.",
+)
 READY = Gauge("deepmedix_ready", "1 when the service is ready to answer.")

@@ -78,6 +78,7 @@ class RequestRecord:
                     headers["traceresponse"] = span.context.traceparent
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                headers.update(scope["state"].get("reply_headers", {}))
             await send(message)
 
         async def answer(problem: Problem) -> None:
@@ -152,7 +153,8 @@ def log_failure(error: BaseException, request_id: str) -> None:
 def route_of(scope: Scope) -> str:
     """Return the path of the route that answered, for labels and logs."""
     route: Any = scope.get("route")
-    path = getattr(route, "path", None)
+    # A layer that answers in a route's stead leaves its path in the state.
+    path = getattr(route, "path", None) or scope.get("state", {}).get("route")
     return path if isinstance(path, str) else "unmatched"
 
 

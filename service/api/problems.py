@@ -181,13 +181,75 @@ def body_timeout() -> Problem:
 
 
 def too_many_requests(retry_after: int) -> Problem:
-    """Return the 429 for a request beyond the bound of the queue."""
+    """Return the 429 for a request beyond the caller's share."""
     return Problem(
         "too-many-requests",
         429,
+        "This caller has as many requests waiting as its share allows.",
+        "Send the request again after the number of seconds in Retry-After.",
+        retry_after=retry_after,
+    )
+
+
+def overloaded(retry_after: int) -> Problem:
+    """Return the 503 for a request beyond what the service takes of all callers."""
+    return Problem(
+        "overloaded",
+        503,
         "The service has as many requests waiting as it takes.",
         "Send the request again after the number of seconds in Retry-After.",
         retry_after=retry_after,
+    )
+
+
+def too_many_tokens(limit: int) -> Problem:
+    """Return the 422 for a request that alone exceeds a caller's share of tokens."""
+    return Problem(
+        "too-many-tokens",
+        422,
+        "The request alone is estimated at more tokens than one caller may have waiting.",
+        f"Lower max_tokens, or ask for fewer films or sections; the limit is {limit} tokens.",
+    )
+
+
+def deadline_exceeded() -> Problem:
+    """Return the 504 for a request that was not answered before its deadline."""
+    return Problem(
+        "deadline-exceeded",
+        504,
+        "The request was not answered before its deadline, and was given up.",
+        "Allow more time (Prefer: wait=SECONDS, up to the service's own limit), lower max_tokens, "
+        "or send it again when the service is less busy.",
+    )
+
+
+def invalid_header(name: str, expected: str) -> Problem:
+    """Return the 400 for a header of ours whose value is not what it must be."""
+    return Problem(
+        "invalid-header",
+        400,
+        f"The request's {name} header cannot be used.",
+        f"Send {expected}, or leave the header out.",
+    )
+
+
+def idempotency_key_reused() -> Problem:
+    """Return the 422 for a key that came with another request before."""
+    return Problem(
+        "idempotency-key-reused",
+        422,
+        "This Idempotency-Key came with another request before.",
+        "Use a new key for every new request; repeat path, query, Accept and body for an old one.",
+    )
+
+
+def idempotency_in_flight() -> Problem:
+    """Return the 409 for a key whose first request is still being worked on."""
+    return Problem(
+        "idempotency-in-flight",
+        409,
+        "The first request with this Idempotency-Key is still being worked on.",
+        "Wait for its reply, or send the request again later.",
     )
 
 

@@ -7,8 +7,9 @@ import logging
 from enum import StrEnum
 
 from service.api import metrics
-from service.api.admission import Admission
+from service.api.admission import Admission, Bounds
 from service.api.problems import not_ready, shutting_down, start_failed
+from service.api.reply_store import ReplyStore
 from service.api.warm_up import warm_up
 from service.engine import Engine
 from service.problem import Problem
@@ -48,9 +49,18 @@ class Service:
         self.failure: BaseException | None = None
         self.started = asyncio.Event()
         self.admission = Admission(
-            max_concurrency=settings.max_concurrency,
-            max_queue=settings.max_queue,
+            Bounds.shared(
+                concurrency=settings.max_concurrency,
+                queue=settings.max_queue,
+                tokens=settings.max_admitted_tokens,
+                share=settings.caller_share,
+            ),
             retry_after=settings.retry_after,
+        )
+        self.replies = ReplyStore(
+            entries=settings.idempotency_entries,
+            max_bytes=settings.idempotency_bytes,
+            expiry=settings.idempotency_expiry,
         )
 
     @property
@@ -89,10 +99,23 @@ class Service:
             self.started.set()
 
     def drain(self) -> None:
-        """Take no new request; those running go on."""
+        """Take no new request, and send those waiting away; those at work go on."""
         self.state = State.DRAINING
-        self.admission.draining = True
+        self.admission.drain()
         metrics.READY.set(0)
+
+    async def finish(self, grace: float) -> None:
+        """Drain, and return when no request is left; after ``grace`` seconds end those there are.
+
+        They get ``shutting-down`` (503), in a stream as its last event.
+        """
+        self.drain()
+        try:
+            async with asyncio.timeout(grace):
+                await self.admission.idle()
+        except TimeoutError:
+            LOG.warning("%d requests were not finished in time", self.admission.admitted)
+            self.admission.end_all()
 
     async def stop(self) -> None:
         """Stop engine and decoder, whatever state they are in."""

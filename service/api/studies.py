@@ -11,17 +11,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api import metrics
+from service.api.admission import Place
+from service.api.arrival import arrival
 from service.api.disconnect import until_disconnect
 from service.api.events import Event, EventStream
 from service.api.fields import ReportFields, StudyFields, VqaFields
 from service.api.negotiation import EVENTS, MARKDOWN, PNG, accept_of, choose_format
 from service.api.service import Service
-from service.api.submission import Submission, read_submission
+from service.api.submission import Submission
 from service.interpretation import (
     Interpretation,
     StudyEvent,
     StudyRead,
     StudyRequest,
+    estimated_tokens,
     stream,
 )
 from service.reading import Task
@@ -34,7 +37,8 @@ async def answer_study(
 ) -> Response:
     """Read a study as the request asks and return it in the format that it accepts.
 
-    Whatever ends the request early, its caller's going away included, ends the generation.
+    Whatever ends the request early, its deadline and its caller's going away included, ends the
+    generation.
 
     Raises
     ------
@@ -46,24 +50,21 @@ async def answer_study(
     media_type = choose_format(accept_of(request.headers))
     service.check_state()
     async with AsyncExitStack() as held:
-        await held.enter_async_context(service.admission.admit())
-        submission = await read_submission(
-            request,
-            model,
-            max_images=service.max_images,
-            timeout=service.settings.body_timeout,
+        place, submission = await held.enter_async_context(
+            arrival(request, service, model, max_images=service.max_images)
         )
         study = _study(submission, trace_headers())
-        events = _walk(service, study)
+        place.reserve(estimated_tokens(study, service.engine.manifest))
+        events = _walk(service, place, study)
         held.push_async_callback(events.aclose)
         if media_type == EVENTS:
             # The films are opened before the status goes out, so that one which cannot be read
             # is answered with a status of its own.
-            first = await until_disconnect(request.receive, anext(events))
+            first = await until_disconnect(request.receive, place.ending.within(anext(events)))
             encoded = _encode(first, events, submission.fields)
-            return EventStream(encoded, held.pop_all(), request.state.request_id)
+            return EventStream(encoded, held.pop_all(), place.ending, request.state.request_id)
         work = _represent(events, submission.fields, media_type)
-        return await until_disconnect(request.receive, work)
+        return await until_disconnect(request.receive, place.ending.within(work))
 
 
 def _study(
@@ -93,12 +94,14 @@ def _study(
     )
 
 
-async def _walk(service: Service, study: StudyRequest) -> AsyncGenerator[StudyEvent, None]:
+async def _walk(
+    service: Service, place: Place, study: StudyRequest
+) -> AsyncGenerator[StudyEvent, None]:
     """The walk itself, once it is this request's turn."""
     waiting = perf_counter()
     async with AsyncExitStack() as held:
         with stage("queue"):
-            await held.enter_async_context(service.admission.turn())
+            await held.enter_async_context(place.turn())
         metrics.STAGE_SECONDS.labels(stage="queue").observe(perf_counter() - waiting)
         walk = stream(study, decoder=service.decoder, engine=service.engine)
         async with aclosing(walk) as events:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("deepmedix")
 
+_LAST_REPLIES = 2
+"""Seconds for what is still to be sent once no request is at work."""
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -64,16 +67,46 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, telling the service of a signal so that it takes no new request meanwhile."""
+    """Uvicorn that goes on answering, ``/readyz`` with 503, until the service has drained.
+
+    Uvicorn alone closes its port at the first signal, so that nobody could see that the service
+    is not ready. A second signal ends everything at once.
+    """
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._stopping: asyncio.Task[None] | None = None
+        self.forced_by: int | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        LOG.info("stopping: requests at work get to finish")
-        self._service.drain()
-        super().handle_exit(sig, frame)
+        # A signal comes amid whatever the loop is doing; what it starts must wait for its turn.
+        self._loop.call_soon_threadsafe(self._stop, sig)
+
+    def _stop(self, sig: int) -> None:
+        settings = self._service.settings
+        if self._stopping is None:
+            LOG.info(
+                "stopping: requests at work get %d s to finish; a second signal stops now",
+                settings.shutdown_grace,
+            )
+            self._service.drain()
+            self._stopping = asyncio.create_task(self._stop_gently())
+        elif self.forced_by is None:
+            LOG.warning("stopping now")
+            self.forced_by = sig
+            self._stopping.cancel()
+            self._service.admission.end_all()
+            self.config.timeout_graceful_shutdown = _LAST_REPLIES
+            self.should_exit = True
+
+    async def _stop_gently(self) -> None:
+        settings = self._service.settings
+        await asyncio.gather(
+            asyncio.sleep(settings.shutdown_delay), self._service.finish(settings.shutdown_grace)
+        )
+        self.should_exit = True
 
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
@@ -94,7 +127,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
         log_config=None,
         access_log=False,  # ours leaves out the query, see service.api.middleware
         server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_grace,
+        timeout_graceful_shutdown=_LAST_REPLIES,
     )
     server = _Server(config, service)
     announcer = asyncio.create_task(_announce(service, server, url))
@@ -102,6 +135,8 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
         await server.serve(sockets=[listener])
     finally:
         announcer.cancel()
+    if server.forced_by is not None:
+        return 128 + server.forced_by  # as the shell has it
     return 1 if service.failure is not None else 0
 
 

@@ -1,5 +1,6 @@
 """The walk of one study through every room, for the HTTP interface and the command line alike."""
 
+from service.interpretation.estimate import estimated_tokens
 from service.interpretation.events import (
     AnswerRead,
     FilmsRead,
@@ -39,6 +40,7 @@ __all__ = [
     "StudyRead",
     "StudyRequest",
     "StudyTiming",
+    "estimated_tokens",
     "interpret",
     "stream",
 ]

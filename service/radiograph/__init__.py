@@ -4,6 +4,7 @@ from service.radiograph.decoder import RadiographDecoder
 from service.radiograph.film import Radiograph
 from service.radiograph.geometry import Affine, Box, clip_box
 from service.radiograph.grid import PixelGrid, resize_to_grid
+from service.radiograph.image_headers import stated_size
 from service.radiograph.limits import Limits
 from service.radiograph.load import load_radiograph, media_type_of
 from service.radiograph.model_image import ModelImage, fit_to_grid, render_png
@@ -22,4 +23,5 @@ __all__ = [
     "media_type_of",
     "render_png",
     "resize_to_grid",
+    "stated_size",
 ]

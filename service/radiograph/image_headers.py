@@ -56,6 +56,16 @@ def _is_crumbled(data: bytes) -> bool:
     return True
 
 
+def stated_size(data: bytes) -> tuple[int, int] | None:
+    """Return the width and height that a PNG or JPEG states; ``None`` for anything else."""
+    header: ImageHeader | None = None
+    if data.startswith(PNG_SIGNATURE):
+        header = png_header(data)
+    elif data.startswith(JPEG_SIGNATURE):
+        header = jpeg_header(data)
+    return None if header is None else (header.width, header.height)
+
+
 def jpeg_header(data: bytes | memoryview) -> ImageHeader | None:
     """Read the frame header of a JPEG or JPEG-LS stream; ``None`` where there is none.
 

@@ -64,7 +64,11 @@ async def readyz(service: ServiceDep) -> Health:
 )
 async def prometheus(service: ServiceDep) -> Response:
     """Metrics of the service (`deepmedix_*`) and of vLLM (`vllm:*`), in Prometheus' format."""
-    metrics.ADMITTED.set(service.admission.admitted)
+    admission = service.admission
+    metrics.ADMITTED.set(admission.admitted)
+    metrics.WAITING.set(admission.admitted - admission.at_work)
+    metrics.ADMITTED_TOKENS.set(admission.tokens)
+    metrics.SERVICE_RATE.set(admission.tokens_per_second)
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 

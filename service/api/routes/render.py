@@ -8,13 +8,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api import metrics
+from service.api.admission import Place
+from service.api.arrival import arrival
 from service.api.deps import ServiceDep
 from service.api.disconnect import until_disconnect
-from service.api.documentation import problem_replies, submission_of
+from service.api.documentation import film_replies, submission_of
 from service.api.fields import RenderFields
 from service.api.negotiation import PNG, accept_of, choose_format
 from service.api.service import Service
-from service.api.submission import Submission, read_submission
+from service.api.submission import Submission
 from service.radiograph import PixelGrid, fit_to_grid, render_png
 from service.telemetry import stage
 
@@ -25,28 +27,25 @@ router = APIRouter(tags=["reading"])
     "/render",
     operation_id="render",
     response_class=Response,
-    responses={
-        200: {"content": {PNG: {"schema": {"format": "binary"}}}, "description": "The PNG."},
-        **problem_replies(),
-    },
+    responses=film_replies(
+        {"content": {PNG: {"schema": {"format": "binary"}}}, "description": "The PNG."}
+    ),
     openapi_extra=submission_of(RenderFields, max_images=1),
 )
 async def render(request: Request, service: ServiceDep) -> Response:
     """Render a film as the model sees it: windowed, upright, on the grid of its vision tower."""
     choose_format(accept_of(request.headers), (PNG,))
-    async with service.admission.admit():
-        submission = await read_submission(
-            request, RenderFields, max_images=1, timeout=service.settings.body_timeout
-        )
-        png = await until_disconnect(request.receive, _render(service, submission))
+    async with arrival(request, service, RenderFields, max_images=1) as (place, submission):
+        work = place.ending.within(_render(service, place, submission))
+        png = await until_disconnect(request.receive, work)
     return Response(png, media_type=PNG, headers={"Vary": "Accept"})
 
 
-async def _render(service: Service, submission: Submission[RenderFields]) -> bytes:
+async def _render(service: Service, place: Place, submission: Submission[RenderFields]) -> bytes:
     fields = submission.fields
     pixels = service.engine.manifest.pixels
     grid = PixelGrid(pixels.min_pixels, pixels.max_pixels, pixels.patch_size, pixels.merge_size)
-    async with service.admission.turn():
+    async with place.turn():
         with stage("decode"), metrics.STAGE_SECONDS.labels(stage="decode").time():
             radiograph = await service.decoder.load(
                 submission.films[0],

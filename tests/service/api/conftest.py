@@ -76,6 +76,12 @@ async def running(app, *, ready: bool = True):
             yield client
 
 
+def client_from(app, address: str) -> httpx.AsyncClient:
+    """A client at an address of its own, of an application that runs."""
+    transport = httpx.ASGITransport(app, client=(address, 1))
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(make_app, engine):
     async with running(make_app()) as client:

@@ -1,11 +1,12 @@
 import asyncio
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 from prometheus_client import REGISTRY
 
 from service.engine import EngineUnavailable
-from tests.service.api.conftest import running
+from tests.service.api.conftest import client_from, running
 from tests.service.scripted_engine import Script
 
 
@@ -68,20 +69,52 @@ async def test_draining_finishes_what_runs_and_takes_nothing_new(make_app, engin
     assert engine.stopped
 
 
-async def test_requests_beyond_the_queue_get_429(make_app, engine, film):
-    async with running(make_app(max_concurrency=1, max_queue=1, retry_after=9)) as client:
+async def test_beyond_a_callers_share_is_429_and_beyond_the_queue_503(make_app, engine, film):
+    app = make_app(max_concurrency=1, max_queue=3, caller_share=0.5, retry_after=9)
+    async with running(app), AsyncExitStack() as connected:
+        one, two, three = [
+            await connected.enter_async_context(client_from(app, f"192.0.2.{number}"))
+            for number in (1, 2, 3)
+        ]
         release = asyncio.Event()
         engine.say(Script(hold_after=1, release=release))
-        engine.asked.clear()
-        reports = [
-            asyncio.create_task(client.post("/report", files={"image": film})) for _ in range(2)
-        ]
-        await engine.asked.wait()
-        late = await client.post("/report", files={"image": film})
-        assert (late.status_code, late.json()["code"]) == (429, "too-many-requests")
-        assert late.headers["Retry-After"] == "9"
+        reports = []
+        for client in (one, one, two, two):
+            reports.append(asyncio.create_task(client.post("/report", files={"image": film})))
+        async with asyncio.timeout(20):
+            while app.state.service.admission.admitted < 4:
+                await asyncio.sleep(0)
+        for client, answer in (
+            (one, (429, "too-many-requests", "9")),
+            (three, (503, "overloaded", "9")),
+        ):
+            late = await client.post("/report", files={"image": film})
+            told = late.status_code, late.json()["code"], late.headers["Retry-After"]
+            assert told == answer
         release.set()
-        assert [(await report).status_code for report in reports] == [200, 200]
+        assert [(await report).status_code for report in reports] == [200] * 4
+
+
+async def test_a_study_of_too_many_tokens_is_refused_before_the_engine(make_app, engine, film):
+    app = make_app(max_admitted_tokens=1024)
+    async with running(app) as client:
+        engine.requests.clear()
+        report = await client.post("/report", files={"image": film})
+        assert (report.status_code, report.json()["code"]) == (422, "too-many-tokens")
+        small = {"sections": "findings", "max_tokens": "9"}
+        report = await client.post("/report", files={"image": film}, data=small)
+        assert report.status_code == 200
+        assert len(engine.requests) == 1
+        assert app.state.service.admission.tokens == 0
+
+
+async def test_the_queue_and_the_rate_are_measured(client, film):
+    await client.post("/report", files={"image": film})
+    page = (await client.get("/metrics")).text
+    assert "deepmedix_requests_waiting 0.0" in page
+    assert "deepmedix_admitted_tokens 0.0" in page
+    rate = next(x for x in page.splitlines() if x.startswith("deepmedix_service_tokens_per"))
+    assert float(rate.split()[1]) > 0
 
 
 async def test_only_so_many_requests_are_at_work_at_once(make_app, engine, film):

@@ -1,0 +1,251 @@
+"""``Idempotency-Key``: a repeated request gets the first one's reply.
+
+After draft-ietf-httpapi-idempotency-key-header. A pure ASGI layer, inside authentication: keys
+belong to their caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.caller import caller_of
+from service.api.negotiation import EVENTS
+from service.api.problems import (
+    body_timeout,
+    idempotency_in_flight,
+    idempotency_key_reused,
+    invalid_header,
+    overloaded,
+)
+from service.api.reply_store import KeptReply, ReplyStore
+from service.settings import Settings
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+
+_STRING = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')  # RFC 8941, section 3.3.3
+_TOKEN = re.compile(r"[\x21\x23-\x7e][\x21-\x7e]*")
+_MAX_KEY = 255
+_KEPT_STATUSES = frozenset({200, 400, 406, 413, 415, 422})
+_FLEETING = frozenset({"decode-timeout", "decode-out-of-memory"})
+"""Codes among those statuses that the same request need not meet again."""
+
+_BOUNDARY = re.compile(rb'boundary=(?:"([^"]+)"|([^\s;,"]+))', re.IGNORECASE)
+
+
+class Idempotency:
+    """Replays a kept reply; refuses a key in flight, or one that came with another request.
+
+    Kept are whole replies of 200 and of those refusals that the same request would meet again.
+    An event stream is kept once it has ended with its ``reply``, and is replayed at once.
+
+    Parameters
+    ----------
+    paths
+        Where the header means something; elsewhere it is ignored.
+    """
+
+    def __init__(self, app: ASGIApp, *, paths: frozenset[str]) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request.
+
+        Raises
+        ------
+        Problem
+            ``invalid-header`` (400), ``idempotency-in-flight`` (409),
+            ``idempotency-key-reused`` (422), ``overloaded`` (503), ``body-timeout`` (408).
+        """
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self._paths:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.getlist(HEADER)
+        if not given:
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["route"] = scope["path"]
+        service = scope["app"].state.service
+        store: ReplyStore = service.replies
+        settings: Settings = service.settings
+        key = _store_key(scope, parse_key(given))
+        digest = RequestDigest(scope, headers)
+        kept = store.find(key)
+        if kept is not None:
+            await _read_on(receive, digest, settings.body_timeout)
+            if digest.value() != kept.digest:
+                raise idempotency_key_reused()
+            await _replay(kept, send)
+            return
+        if store.in_flight(key):
+            raise idempotency_in_flight()
+        if not store.begin(key):
+            raise overloaded(settings.retry_after)
+        recording = _Recording(store, key, digest)
+        try:
+            await self._app(scope, recording.receiving(receive), recording.sending(send))
+        finally:
+            store.end(key, recording.reply())
+            # What a reply says of a patient is not to outlast its time because nobody asks.
+            asyncio.get_running_loop().call_later(settings.idempotency_expiry, store.expire)
+
+
+def parse_key(given: list[str]) -> str:
+    """Return the key: a structured-field string (RFC 8941), or the same without its quotes.
+
+    Raises
+    ------
+    Problem
+        ``invalid-header`` (400).
+    """
+    text = given[0].strip() if len(given) == 1 else ""
+    key: str | None = None
+    if quoted := _STRING.fullmatch(text):
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
+    elif _TOKEN.fullmatch(text):
+        key = text
+    if not key or len(key) > _MAX_KEY:
+        raise invalid_header(HEADER, f"one key of 1 to {_MAX_KEY} printable ASCII characters")
+    return key
+
+
+class RequestDigest:
+    """SHA-256 of what a request asks: path, query, Accept, type and body.
+
+    The boundary of a form is left out: clients draw a new one for every request.
+    """
+
+    def __init__(self, scope: Scope, headers: Headers) -> None:
+        self._hash = hashlib.sha256()
+        self._boundary = b""
+        self._rest = b""
+        self.complete = False
+        content_type = headers.get("content-type", "").encode("latin-1")
+        if content_type.strip().lower().startswith(b"multipart/"):
+            found = _BOUNDARY.search(content_type)
+            if found:
+                self._boundary = found[1] or found[2]
+                content_type = content_type.replace(found[0], b"")
+        accept = ",".join(headers.getlist("accept")).encode("latin-1")
+        path = scope["path"].encode()
+        for part in (path, scope.get("query_string", b""), accept, content_type):
+            self._hash.update(len(part).to_bytes(8, "big") + part)
+
+    def update(self, message: Message) -> None:
+        """Take in a message of the body."""
+        data = self._rest + message.get("body", b"")
+        self.complete = not message.get("more_body", False)
+        if self._boundary:
+            data = data.replace(self._boundary, b"")
+            keep = 0 if self.complete else len(self._boundary) - 1
+            cut = max(0, len(data) - keep)
+            data, self._rest = data[:cut], data[cut:]
+        self._hash.update(data)
+
+    def value(self) -> bytes:
+        """Return the digest of the whole request."""
+        return self._hash.digest()
+
+
+class _Recording:
+    """The reply to a key's first request, as it goes out."""
+
+    def __init__(self, store: ReplyStore, key: bytes, digest: RequestDigest) -> None:
+        self._store = store
+        self._key = key
+        self._digest = digest
+        self._start: Message | None = None
+        self._body: list[bytes] = []
+        self._recording = False
+        self._whole = False
+
+    def receiving(self, receive: Receive) -> Receive:
+        """Return ``receive``, its messages taken into the digest."""
+
+        async def receive_digested() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not self._digest.complete:
+                self._digest.update(message)
+            return message
+
+        return receive_digested
+
+    def sending(self, send: Send) -> Send:
+        """Return ``send``, its messages recorded."""
+
+        async def send_recorded(message: Message) -> None:
+            # Recorded first: a reply that its caller did not stay for is worth keeping most.
+            self._record(message)
+            await send(message)
+
+        return send_recorded
+
+    def reply(self) -> KeptReply | None:
+        """Return the reply, if it is whole and the same request would get it again."""
+        if not (self._recording and self._whole and self._start and self._digest.complete):
+            return None
+        body = b"".join(self._body)
+        kept = KeptReply(
+            self._digest.value(), self._start["status"], tuple(self._start["headers"]), body
+        )
+        return kept if _is_repeatable(kept) else None
+
+    def _record(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = {**message, "headers": list(message.get("headers", ()))}
+            self._recording = message["status"] in _KEPT_STATUSES
+        elif message["type"] == "http.response.body" and self._recording:
+            piece = message.get("body", b"")
+            self._recording = self._store.gather(self._key, len(piece))
+            if self._recording:
+                self._body.append(piece)
+            else:
+                self._body.clear()
+            self._whole = not message.get("more_body", False)
+
+
+def _is_repeatable(reply: KeptReply) -> bool:
+    if reply.status != 200:
+        try:
+            code = json.loads(reply.body).get("code")
+        except (ValueError, AttributeError):
+            return False
+        return code not in _FLEETING
+    headers = Headers(raw=list(reply.headers))
+    if headers.get("content-type", "").startswith(EVENTS):
+        return reply.body.rpartition(b"event: ")[2].startswith(b"reply\n")
+    return True
+
+
+def _store_key(scope: Scope, key: str) -> bytes:
+    """Only a digest is held: who knows what a caller puts into a key."""
+    return hashlib.sha256(f"{caller_of(scope)}\n{key}".encode()).digest()
+
+
+async def _read_on(receive: Receive, digest: RequestDigest, timeout: float) -> None:
+    """Read a body for its digest alone; nothing of it is kept."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not digest.complete:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                digest.update(message)
+    except TimeoutError as error:
+        raise body_timeout() from error
+
+
+async def _replay(kept: KeptReply, send: Send) -> None:
+    headers: list[Any] = [*kept.headers, (REPLAYED.lower().encode(), b"true")]
+    await send({"type": "http.response.start", "status": kept.status, "headers": headers})
+    await send({"type": "http.response.body", "body": kept.body, "more_body": False})

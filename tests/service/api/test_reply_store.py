@@ -1,0 +1,107 @@
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from service.api.reply_store import KeptReply, ReplyStore
+
+KEYS = st.sampled_from([bytes([number]) for number in range(8)])
+
+
+def reply(body: bytes) -> KeptReply:
+    return KeptReply(b"digest", 200, ((b"content-type", b"x"),), body)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_reply_is_found_until_it_expires():
+    clock = Clock()
+    store = ReplyStore(entries=2, max_bytes=10_000, expiry=5, clock=clock)
+    assert store.begin(b"a")
+    assert store.in_flight(b"a")
+    store.end(b"a", reply(b"x"))
+    clock.now = 4.9
+    assert store.find(b"a").body == b"x"
+    clock.now = 5.0
+    assert store.find(b"a") is None
+    assert (len(store), store.bytes) == (0, 0)
+
+
+def test_the_oldest_reply_makes_room():
+    store = ReplyStore(entries=2, max_bytes=10_000, expiry=5)
+    for key in (b"a", b"b", b"c"):
+        assert store.begin(key)
+        store.end(key, reply(b""))
+    assert store.find(b"a") is None
+    assert store.find(b"c") is not None
+
+
+def test_keys_in_flight_never_make_room():
+    store = ReplyStore(entries=1, max_bytes=10_000, expiry=5)
+    assert store.begin(b"a")
+    assert not store.begin(b"b")
+
+
+def test_a_reply_larger_than_all_room_is_not_kept():
+    store = ReplyStore(entries=2, max_bytes=2_000, expiry=5)
+    assert store.begin(b"a")
+    assert not store.gather(b"a", 2_001)
+    store.end(b"a", reply(bytes(2_001)))
+    assert (len(store), store.bytes, store.find(b"a")) == (0, 0, None)
+
+
+class Bounds(RuleBasedStateMachine):
+    """Whatever happens: never over the bounds, never another key's reply, no byte lost."""
+
+    @initialize(entries=st.integers(1, 5), room=st.integers(0, 6_000), expiry=st.floats(1, 9))
+    def begin_with(self, entries, room, expiry):
+        self.clock = Clock()
+        self.entries, self.room = entries, room
+        self.store = ReplyStore(entries=entries, max_bytes=room, expiry=expiry, clock=self.clock)
+        self.flying: dict[bytes, bytes] = {}
+
+    @rule(key=KEYS)
+    def begin(self, key):
+        if self.store.find(key) is None and not self.store.in_flight(key):
+            if self.store.begin(key):
+                self.flying[key] = b""
+            else:
+                assert len(self.flying) == self.entries
+
+    @rule(key=KEYS, size=st.integers(0, 3_000))
+    def gather(self, key, size):
+        if key in self.flying and self.store.gather(key, size):
+            self.flying[key] += key * size
+
+    @rule(key=KEYS, keep=st.booleans())
+    def end(self, key, keep):
+        if key in self.flying:
+            body = self.flying.pop(key)
+            self.store.end(key, reply(body) if keep else None)
+
+    @rule(seconds=st.floats(0, 5))
+    def wait(self, seconds):
+        self.clock.now += seconds
+
+    @rule(key=KEYS)
+    def look(self, key):
+        found = self.store.find(key)
+        assert found is None or set(found.body) <= set(key)
+
+    @invariant()
+    def within_the_bounds(self):
+        if not hasattr(self, "store"):
+            return
+        assert len(self.store) <= self.entries
+        assert 0 <= self.store.bytes <= self.room
+        kept = sum(kept.size for _, kept in self.store._replies.values())
+        gathered = sum(len(body) for body in self.flying.values())
+        assert self.store.bytes == kept + gathered
+
+
+TestBounds = Bounds.TestCase
+TestBounds.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

@@ -1,0 +1,121 @@
+"""``Retry-After`` against a simulated service whose every second is known."""
+
+import asyncio
+import heapq
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.api.admission import Admission, Bounds
+from service.api.service_rate import ServiceRate
+from service.problem import Problem
+
+
+class Simulation:
+    """Requests that each work for as many seconds of a clock which no one waits for."""
+
+    def __init__(self, bounds: Bounds, seconds: float, tokens: int):
+        self.now = 0.0
+        self.seconds, self.tokens = seconds, tokens
+        self.admission = Admission(bounds, retry_after=99, clock=lambda: self.now)
+        self._ends: list[tuple[float, int, asyncio.Future]] = []
+        self._numbers = itertools.count()
+        self.tasks: set[asyncio.Task] = set()
+
+    async def request(self, caller: str) -> None:
+        with self.admission.admit(caller) as place:
+            place.reserve(self.tokens)
+            async with place.turn():
+                end = asyncio.get_running_loop().create_future()
+                entry = (self.now + self.seconds, next(self._numbers), end)
+                heapq.heappush(self._ends, entry)
+                await end
+
+    async def fill(self) -> None:
+        """Let requests of two callers come until one is refused."""
+        for caller in itertools.cycle("ab"):
+            task = asyncio.create_task(self.request(caller))
+            await settle()
+            if task.done():
+                assert isinstance(task.exception(), Problem)
+                return
+            self.tasks.add(task)
+
+    async def run_until(self, time: float, *, refill: bool) -> None:
+        while self._ends and self._ends[0][0] <= time:
+            self.now, _, end = heapq.heappop(self._ends)
+            end.set_result(None)
+            await settle()
+            if refill:
+                await self.fill()
+        self.now = time
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    concurrency=st.integers(1, 5),
+    queue=st.integers(0, 6),
+    seconds=st.floats(0.2, 90),
+    rounds=st.floats(1.05, 6),
+    by_tokens=st.booleans(),
+)
+def test_there_is_room_when_the_time_has_passed_and_not_long_before(
+    concurrency, queue, seconds, rounds, by_tokens
+):
+    places = concurrency + queue
+    # Bounded by requests, or by tokens of which each request holds ten.
+    bounds = Bounds(
+        concurrency=concurrency,
+        requests=100 if by_tokens else places,
+        tokens=10 * places + 9 if by_tokens else 10_000,
+        caller_requests=100,
+        caller_tokens=10_000,
+    )
+
+    async def simulate() -> None:
+        simulation = Simulation(bounds, seconds, tokens=10)
+        await simulation.fill()
+        await simulation.run_until(rounds * seconds, refill=True)
+        with pytest.raises(Problem) as caught:
+            await simulation.request("c")
+        told = caught.value.retry_after
+        assert caught.value.code == "overloaded"
+        assert 1 <= told <= seconds + 2  # a place comes free at least once in that time
+        await simulation.run_until(simulation.now + told, refill=False)
+        task = asyncio.create_task(simulation.request("c"))
+        await settle()
+        assert not task.done()  # it was taken
+        for running in (*simulation.tasks, task):
+            running.cancel()
+        await asyncio.gather(*simulation.tasks, task, return_exceptions=True)
+
+    asyncio.run(simulate())
+
+
+@given(seconds=st.floats(0.01, 500), count=st.integers(1, 40), tokens=st.integers(1, 10_000))
+def test_a_steady_service_is_measured_exactly(seconds, count, tokens):
+    rate = ServiceRate(0.0)
+    now = 0.0
+    rate.at_work(now, busy=True)
+    for _ in range(count):
+        now += seconds
+        rate.finished(now, seconds=seconds, tokens=tokens)
+    assert rate.requests_per_second(now) == pytest.approx(1 / seconds, rel=1e-6)
+    assert rate.tokens_per_second(now) == pytest.approx(tokens / seconds, rel=1e-6)
+
+
+def test_a_service_that_hangs_is_measured_ever_slower():
+    rate = ServiceRate(0.0)
+    rate.at_work(0.0, busy=True)
+    rate.finished(1.0, seconds=1.0, tokens=10)
+    waits = [rate.seconds_until(1.0 + passed, requests=1) for passed in (0, 10, 100, 1000, 10**6)]
+    assert waits == sorted(waits)
+    assert waits[0] < waits[2]
+    assert waits[-1] <= 3600

@@ -1,0 +1,124 @@
+"""A real process of ``deepmedix serve``, ended by signals."""
+
+import asyncio
+import io
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+import pytest
+from PIL import Image
+
+HELD = {"indication": "Held.", "sections": "findings"}
+
+
+@asynccontextmanager
+async def serving(**settings):
+    """The process, once it is ready, and a client of it; both are gone afterwards."""
+    environment = {name: text for name, text in os.environ.items() if "DEEPMEDIX" not in name}
+    environment |= {f"DEEPMEDIX_{name.upper()}": str(value) for name, value in settings.items()}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.service.serving_process", "serve", "--port", "0"),
+        env=environment,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        url = None
+        while url is None:
+            line = (await process.stderr.readline()).decode()
+            assert line, "the process ended before it was ready"
+            if "ready on " in line:
+                url = line.split("ready on ")[1].strip()
+        drained = asyncio.create_task(process.stderr.read())
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            yield process, client
+        if process.returncode is None:
+            process.kill()
+        await drained
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def report(client, film, accept="application/json", **fields):
+    return asyncio.create_task(
+        client.post(
+            "/report", files={"image": film}, data=HELD | fields, headers={"Accept": accept}
+        )
+    )
+
+
+async def reaches(client, **figures):
+    """Wait until the metrics page shows these figures."""
+    while True:
+        page = (await client.get("/metrics")).text.splitlines()
+        if all(f"deepmedix_requests_{name} {value}.0" in page for name, value in figures.items()):
+            return
+
+
+@pytest.fixture
+def film() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (256, 256)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+async def test_sigterm_fails_readiness_sends_waiting_away_and_finishes_what_works(film):
+    async with serving(max_concurrency=1, shutdown_delay=0) as (process, client):
+        working = report(client, film)
+        await reaches(client, in_progress=1, waiting=0)
+        waiting = report(client, film)
+        await reaches(client, in_progress=2, waiting=1)
+        process.send_signal(signal.SIGTERM)
+        away = await waiting
+        assert (away.status_code, away.json()["code"]) == (503, "shutting-down")
+        assert int(away.headers["Retry-After"]) >= 1
+        # The port is open for as long as anything works.
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/livez")).status_code == 200
+        late = await client.post("/report", files={"image": film})
+        assert (late.status_code, late.json()["code"]) == (503, "shutting-down")
+        process.send_signal(signal.SIGUSR1)
+        assert (await working).status_code == 200
+        assert await process.wait() == 0
+
+
+async def test_an_idle_service_is_seen_not_ready_before_its_port_closes():
+    async with serving(shutdown_delay=1) as (process, client):
+        process.send_signal(signal.SIGTERM)
+        statuses = []
+        with suppress(httpx.TransportError):  # the port closes
+            while True:
+                statuses.append((await client.get("/readyz")).status_code)
+        assert set(statuses) <= {200, 503}
+        assert statuses[-1] == 503
+        assert await process.wait() == 0
+
+
+async def test_what_is_not_finished_within_the_grace_gets_503(film):
+    async with serving(shutdown_grace=0, shutdown_delay=0) as (process, client):
+        plain, stream = report(client, film), report(client, film, "text/event-stream")
+        await reaches(client, in_progress=2, waiting=0)
+        process.send_signal(signal.SIGTERM)
+        reply = await plain
+        assert (reply.status_code, reply.json()["code"]) == (503, "shutting-down")
+        last = (await stream).text.rpartition("event: ")[2]
+        assert last.startswith("error\n")
+        assert "shutting-down" in last
+        assert await process.wait() == 0
+
+
+async def test_a_second_signal_stops_now(film):
+    async with serving(shutdown_grace=600, shutdown_delay=0) as (process, client):
+        working = report(client, film)
+        await reaches(client, in_progress=1, waiting=0)
+        process.send_signal(signal.SIGTERM)
+        while (await client.get("/readyz")).status_code == 200:
+            pass
+        process.send_signal(signal.SIGTERM)
+        reply = await working
+        assert (reply.status_code, reply.json()["code"]) == (503, "shutting-down")
+        assert await process.wait() == 128 + signal.SIGTERM
