@@ -58,12 +58,14 @@ class EventStream(Response):
         self._events = events
         self._held = held
         self._request_id = request_id
+        self._state: dict[str, Any] = {}
         self.body = b""
         self.init_headers({"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream, racing it against the caller's disconnect."""
+        self._state = scope.get("state", {})
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         async with self._held:
             await send(start)
@@ -87,4 +89,5 @@ class EventStream(Response):
 
     def _error(self, problem: Problem) -> Event:
         metrics.PROBLEMS.labels(code=problem.code).inc()
+        self._state["problem"] = problem.code  # for the audit trail
         return Event("error", document(problem, self._request_id))

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api import metrics
+from service.api.audit import note_films
 from service.api.disconnect import until_disconnect
 from service.api.events import Event, EventStream
 from service.api.fields import ReportFields, StudyFields, VqaFields
@@ -18,6 +19,7 @@ from service.api.negotiation import EVENTS, JSON, MARKDOWN, PNG, accept_of, choo
 from service.api.service import Service
 from service.api.submission import Submission, read_submission
 from service.interpretation import (
+    FilmsRead,
     Interpretation,
     StudyEvent,
     StudyRead,
@@ -56,7 +58,7 @@ async def answer_study(
             timeout=service.settings.body_timeout,
         )
         study = _study(submission, _trace_headers(request.headers))
-        events = _walk(service, study)
+        events = _walk(request, service, study)
         held.push_async_callback(events.aclose)
         if media_type == EVENTS:
             # The films are opened before the status goes out, so that one which cannot be read
@@ -95,7 +97,9 @@ def _study(
     )
 
 
-async def _walk(service: Service, study: StudyRequest) -> AsyncGenerator[StudyEvent, None]:
+async def _walk(
+    request: Request, service: Service, study: StudyRequest
+) -> AsyncGenerator[StudyEvent, None]:
     """The walk itself, once it is this request's turn."""
     waiting = perf_counter()
     async with service.admission.turn():
@@ -103,7 +107,9 @@ async def _walk(service: Service, study: StudyRequest) -> AsyncGenerator[StudyEv
         walk = stream(study, decoder=service.decoder, engine=service.engine)
         async with aclosing(walk) as events:
             async for event in events:
-                if isinstance(event, StudyRead):
+                if isinstance(event, FilmsRead):
+                    note_films(request, event.radiographs)
+                elif isinstance(event, StudyRead):
                     _observe(event.interpretation)
                 yield event
 

@@ -139,9 +139,7 @@ class AuditFile:
         if last is None and fragments:
             if ended or len(fragments) > 1 or not _begins_a_line(fragments[0]):
                 raise AuditUnavailableError(f"{self.path} is not an audit file; name another")
-            os.ftruncate(
-                descriptor, 0
-            )  # a crash amid the very first line: there is nothing to keep
+            os.ftruncate(descriptor, 0)  # a crash amid the very first line: nothing to keep
             fragments = []
         # Where the file is behind what this process has written, lines were taken from it: going
         # on in the chain as remembered is what shows it.
@@ -201,7 +199,7 @@ class AuditFile:
 
 
 def _tail(descriptor: int, size: int) -> tuple[Record | None, list[bytes], bool]:
-    """Return the last line that is whole, what stands after it, and whether the file ends a line."""
+    """Return the last whole line, what stands after it, and whether a line break ends it all."""
     data = b""
     position = size
     ended = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from enum import StrEnum
 
 from service.audit.chain import RecordKind
 from service.audit.collector import Collector
-from service.audit.event import AddressPolicy, Occurrence, audit_event
+from service.audit.event import AddressPolicy, Occurrence, Resource, audit_event
 from service.audit.file import AuditFile, AuditUnavailableError
 from service.audit.study import StudyHasher, StudyIdentity
 from service.radiograph import Radiograph
+
+LOG = logging.getLogger("deepmedix")
 
 
 class FailurePolicy(StrEnum):
@@ -92,8 +95,7 @@ class AuditTrail:
             await self.resume()
             if self._file is not None:
                 await asyncio.to_thread(self._file.append, RecordKind.EVENT, event)
-                if self._collector is not None:
-                    self._collector.send(event)
+                self._copy(event)
             elif self._collector is not None:
                 if self.closed:
                     await self._collector.deliver(event)
@@ -102,6 +104,14 @@ class AuditTrail:
         except AuditUnavailableError:
             self._unrecorded += 1
             raise
+
+    def _copy(self, event: Resource) -> None:
+        if self._collector is None:
+            return
+        try:
+            self._collector.send(event)
+        except AuditUnavailableError as error:
+            LOG.error("an audit event is in the file alone: %s", error)
 
     async def resume(self) -> None:
         """After a failure, find out whether recording works again, by recording the gap.

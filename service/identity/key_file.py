@@ -65,10 +65,11 @@ class KeyFile:
             ) from error
         except OSError as error:
             raise KeyFileError(f"{self.path} cannot be read: {error.strerror}.") from error
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise KeyFileError(f"{self.path} is not a plain file.")
         with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise KeyFileError(f"{self.path} is not a plain file.")
             if found.st_mode & _OTHERS_WRITE:
                 raise KeyFileError(
                     f"Others may write to {self.path}, and so let themselves in. "

@@ -45,15 +45,18 @@ async def fetch_json(url: str) -> dict[str, Any]:
         When it does not come in time, is too large, or is no JSON object.
     """
     try:
-        async with asyncio.timeout(_TIMEOUT), httpx.AsyncClient(timeout=_TIMEOUT) as client:
-            async with client.stream("GET", url, headers={"Accept": "application/json"}) as reply:
-                if reply.status_code != httpx.codes.OK:
-                    raise FetchError(f"status {reply.status_code}")
-                body = bytearray()
-                async for chunk in reply.aiter_bytes():
-                    body += chunk
-                    if len(body) > _MAX_BYTES:
-                        raise FetchError(f"more than {_MAX_BYTES} bytes")
+        async with (
+            asyncio.timeout(_TIMEOUT),
+            httpx.AsyncClient(timeout=_TIMEOUT) as client,
+            client.stream("GET", url, headers={"Accept": "application/json"}) as reply,
+        ):
+            if reply.status_code != httpx.codes.OK:
+                raise FetchError(f"status {reply.status_code}")
+            body = bytearray()
+            async for chunk in reply.aiter_bytes():
+                body += chunk
+                if len(body) > _MAX_BYTES:
+                    raise FetchError(f"more than {_MAX_BYTES} bytes")
         document = json.loads(bytes(body))
     except TimeoutError as error:
         raise FetchError("no answer in time") from error

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api import metrics
+from service.api.audit import note_films
 from service.api.deps import ServiceDep
 from service.api.disconnect import until_disconnect
 from service.api.documentation import problem_replies, submission_of
@@ -37,11 +38,13 @@ async def render(request: Request, service: ServiceDep) -> Response:
         submission = await read_submission(
             request, RenderFields, max_images=1, timeout=service.settings.body_timeout
         )
-        png = await until_disconnect(request.receive, _render(service, submission))
+        png = await until_disconnect(request.receive, _render(request, service, submission))
     return Response(png, media_type=PNG, headers={"Vary": "Accept"})
 
 
-async def _render(service: Service, submission: Submission[RenderFields]) -> bytes:
+async def _render(
+    request: Request, service: Service, submission: Submission[RenderFields]
+) -> bytes:
     fields = submission.fields
     pixels = service.engine.manifest.pixels
     grid = PixelGrid(pixels.min_pixels, pixels.max_pixels, pixels.patch_size, pixels.merge_size)
@@ -52,6 +55,7 @@ async def _render(service: Service, submission: Submission[RenderFields]) -> byt
                 frame=fields.frame,
                 allow_other_anatomy=fields.allow_other_anatomy,
             )
+        note_films(request, (radiograph,))
         for notice in radiograph.notices:
             metrics.NOTICES.labels(code=notice.code).inc()
         return await asyncio.to_thread(lambda: render_png(fit_to_grid(radiograph, grid)))
