@@ -194,7 +194,7 @@ def _network(address: str | None, policy: AddressPolicy) -> dict[str, str]:
         parsed = parsed.ipv4_mapped
     if policy is AddressPolicy.PREFIX:
         length = 24 if parsed.version == 4 else 48
-        parsed = ip_network(f"{parsed.exploded.split('%')[0]}/{length}", strict=False)[0]
+        parsed = ip_network((parsed.packed, length), strict=False)[0]
     return {"address": str(parsed), "type": "2"}
 
 
