@@ -91,5 +91,7 @@ def test_every_operation_but_probes_and_metrics_says_which_credentials_it_takes(
     for path, operations in DOCUMENT["paths"].items():
         for operation in operations.values():
             named = [name for one in operation.get("security", []) for name in one]
-            assert named == ([] if path in ("/livez", "/readyz", "/metrics") else ["bearer", "apiKey"])
+            assert named == (
+                [] if path in ("/livez", "/readyz", "/metrics") else ["bearer", "apiKey"]
+            )
     assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "apiKey"}

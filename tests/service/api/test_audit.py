@@ -152,7 +152,7 @@ async def test_an_event_is_on_the_file_before_the_replys_first_byte(recording, t
     app = recording()
     seen = []
 
-    async with running(app) as client:
+    async with running(app):
         inner = app.state.audit.record
 
         async def record(occurrence):

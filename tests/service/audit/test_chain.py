@@ -1,6 +1,7 @@
 """The law of the trail: any change, removal, insertion or swap of lines is found."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -37,7 +38,7 @@ def test_a_trail_as_written_is_intact(whole, tmp_path):
 
 def test_each_line_holds_the_hash_of_the_one_before(whole):
     lines = whole.splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in pairwise(lines):
         assert json.loads(line)["previous"] == line_hash(before)
 
 
@@ -265,3 +266,23 @@ def test_what_cannot_be_taken_back_is_marked_as_torn(tmp_path, monkeypatch):
     file.close()
     found = verify([path])
     assert (found.intact, found.events, len(found.torn)) == (True, 1, 1)
+
+
+def test_a_limit_of_the_system_itself_is_told_and_recovered_from(tmp_path):
+    import resource
+
+    path = tmp_path / "audit.jsonl"
+    file = AuditFile(path)
+    file.open()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+        for _ in range(2):
+            with pytest.raises(AuditUnavailableError):
+                file.append(RecordKind.EVENT, {"n": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    file.append(RecordKind.EVENT, {"n": 2})
+    file.close()
+    found = verify([path])
+    assert (found.intact, found.events, found.torn) == (True, 1, [])

@@ -13,7 +13,8 @@ def test_loopback_is_not_exposed(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "", "0", "192.168.1.7", "::ffff:0.0.0.0", "::ffff:10.0.0.1", "fe80::1"]
+    "host",
+    ["0.0.0.0", "::", "", "0", "192.168.1.7", "::ffff:0.0.0.0", "::ffff:10.0.0.1", "fe80::1"],
 )
 def test_any_other_address_is(host):
     assert is_exposed(host)

@@ -162,7 +162,7 @@ async def test_the_public_key_is_no_shared_secret(provider, encoding):
     else:
         secret = public.public_bytes(
             getattr(serialization.Encoding, encoding),
-                serialization.PublicFormat.SubjectPublicKeyInfo
+            serialization.PublicFormat.SubjectPublicKeyInfo,
         )
     claims = jwt.decode(provider.token(), options={"verify_signature": False})
     unsigned = forged({"alg": "HS256", "kid": "one"}, claims).rsplit(".", 1)[0]
@@ -343,5 +343,5 @@ def test_keys_come_over_https_or_from_this_machine(url, good):
     if good:
         assert check_url(url) == url
     else:
-        with pytest.raises(ValueError, match="https|address"):
+        with pytest.raises(ValueError, match=r"https|address"):
             check_url(url)
