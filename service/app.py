@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -40,6 +41,8 @@ from service.identity import (
 )
 from service.radiograph import RadiographDecoder
 from service.settings import ENV_PREFIX, Settings, SettingsError, load_settings
+
+LOG = logging.getLogger("deepmedix")
 
 _DESCRIPTION = (
     "A chest radiograph in, a grounded reading out: report sections or an answer, and reasoning "
@@ -157,7 +160,10 @@ def _engine_settings(settings: Settings) -> EngineSettings:
 
 def _authenticator(settings: Settings) -> Authenticator:
     key_file = None if settings.keys_file is None else KeyFile(settings.keys_file)
-    return Authenticator(key_file=key_file, tokens=_tokens(settings))
+    authenticator = Authenticator(key_file=key_file, tokens=_tokens(settings))
+    if authenticator.takes_keys and not authenticator.usable_keys:
+        LOG.warning("the key file holds no usable key: make one with `deepmedix keys add NAME`")
+    return authenticator
 
 
 def _tokens(settings: Settings) -> TokenVerifier | None:

@@ -25,6 +25,7 @@ from service.audit.chain import (
 )
 
 _BLOCK = 64 * 1024
+_MAX_TAIL = 16 * 1024 * 1024
 _BEGINNING = b'{"sequence":'
 
 Result = TypeVar("Result")
@@ -217,7 +218,11 @@ def _tail(descriptor: int, size: int) -> tuple[Record | None, list[bytes], bool]
                 fragments.insert(0, line)
         if position == 0:
             return None, fragments, ended
-        step = min(_BLOCK, position)
+        if len(data) > _MAX_TAIL:
+            raise AuditUnavailableError(
+                f"the last {_MAX_TAIL} bytes of the audit file hold no whole line; move it away"
+            )
+        step = min(max(_BLOCK, len(data)), position)
         position -= step
         data = os.pread(descriptor, step, position) + data
 

@@ -211,6 +211,15 @@ def test_a_file_that_is_something_else_is_left_alone(tmp_path, content):
     assert path.read_bytes() == content
 
 
+def test_a_large_file_that_is_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "other.log"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)  # sparse
+    with pytest.raises(AuditUnavailableError, match="move it away"):
+        AuditFile(path).open()
+    assert path.stat().st_size == 1 << 30
+
+
 def test_a_crash_amid_the_very_first_line_starts_anew(tmp_path):
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b'{"sequence":0,"prev')
