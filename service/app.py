@@ -132,10 +132,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        await service.stop()
-        await app.state.authenticator.close()
-        if app.state.audit is not None:
-            await app.state.audit.close()
+        try:
+            await service.stop()
+        finally:
+            await app.state.authenticator.close()
+            if app.state.audit is not None:
+                await app.state.audit.close()
 
 
 def _decoder(settings: Settings) -> RadiographDecoder:
