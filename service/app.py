@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,17 +12,39 @@ import yaml
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from service.api.audit import Audit
+from service.api.authentication import Authentication
 from service.api.documentation import document_api
 from service.api.handlers import add_handlers
 from service.api.idempotency import Idempotency
 from service.api.middleware import BodyCap, RequestRecord
-from service.api.routes import health, render, report, vqa
+from service.api.routes import admin, health, render, report, vqa
 from service.api.service import Service
 from service.api.version import program_version
+from service.audit import (
+    AddressPolicy,
+    AuditFile,
+    AuditTrail,
+    Collector,
+    FailurePolicy,
+    StudyHasher,
+)
 from service.engine import Engine, EngineSettings, VllmEngine
+from service.identity import (
+    KEY_TYPES,
+    Authenticator,
+    KeyFile,
+    OidcSettings,
+    Scope,
+    SigningKeys,
+    TokenVerifier,
+    check_url,
+)
 from service.radiograph import RadiographDecoder
-from service.settings import Settings, load_settings
+from service.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 from service.telemetry import start_tracing, stop_tracing
+
+LOG = logging.getLogger("deepmedix")
 
 _DESCRIPTION = (
     "A chest radiograph in, a grounded reading out: report sections or an answer, and reasoning "
@@ -36,6 +59,7 @@ def create_app(
     *,
     engine: Engine | None = None,
     decoder: RadiographDecoder | None = None,
+    authenticator: Authenticator | None = None,
 ) -> FastAPI:
     """Return the service as an ASGI application; its lifespan starts and stops the engine.
 
@@ -46,7 +70,7 @@ def create_app(
     ----------
     settings
         Read from the environment and the file where not given.
-    engine, decoder
+    engine, decoder, authenticator
         Built from the settings where not given.
 
     Raises
@@ -57,6 +81,10 @@ def create_app(
         When the checkpoint's manifest is missing or contradicts the checkpoint.
     TracingNotInstalledError
         When spans are to be exported and the extra ``otel`` is not installed.
+    KeyFileError
+        When the key file cannot be used.
+    AuditUnavailableError
+        When the audit file cannot be used.
     """
     settings = settings or load_settings()
     if settings.otlp_endpoint is not None:
@@ -65,6 +93,8 @@ def create_app(
     app.state.service = Service(
         settings, decoder or _decoder(settings), engine or VllmEngine(_engine_settings(settings))
     )
+    app.state.authenticator = authenticator or _authenticator(settings)
+    app.state.audit = _audit_trail(settings)
     return app
 
 
@@ -88,11 +118,13 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
         swagger_ui_parameters={"validatorUrl": None},
         lifespan=_lifespan,
     )
-    for resource in (report, vqa, render, health):
+    for resource in (report, vqa, render, health, admin):
         app.include_router(resource.router)
     add_handlers(app)
     app.add_middleware(Idempotency, paths=frozenset({"/report", "/vqa", "/render"}))
     app.add_middleware(BodyCap, limit=max_body_bytes)
+    app.add_middleware(Authentication)
+    app.add_middleware(Audit)
     app.add_middleware(RequestRecord, trace_state=trace_state)  # added last, so outermost
     app.openapi = partial(document_api, app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
@@ -107,8 +139,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        await service.stop()
-        await asyncio.to_thread(stop_tracing)
+        try:
+            await service.stop()
+        finally:
+            await app.state.authenticator.close()
+            if app.state.audit is not None:
+                await app.state.audit.close()
+            await asyncio.to_thread(stop_tracing)
 
 
 def _decoder(settings: Settings) -> RadiographDecoder:
@@ -130,3 +167,64 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         limit_images=settings.limit_images,
         otlp_endpoint=settings.otlp_endpoint,
     )
+
+
+def _authenticator(settings: Settings) -> Authenticator:
+    key_file = None if settings.keys_file is None else KeyFile(settings.keys_file)
+    authenticator = Authenticator(key_file=key_file, tokens=_tokens(settings))
+    if authenticator.takes_keys and not authenticator.usable_keys:
+        LOG.warning("the key file holds no usable key: make one with `deepmedix keys add NAME`")
+    return authenticator
+
+
+def _tokens(settings: Settings) -> TokenVerifier | None:
+    if settings.oidc_issuer is None:
+        return None
+    unknown = set(settings.oidc_algorithms) - set(KEY_TYPES)
+    if unknown or not settings.oidc_algorithms:
+        raise SettingsError(f"{ENV_PREFIX}OIDC_ALGORITHMS may hold {', '.join(KEY_TYPES)} only")
+    issuer = _checked("oidc_issuer", settings.oidc_issuer)
+    jwks_url = settings.oidc_jwks_url
+    return TokenVerifier(
+        OidcSettings(
+            issuer=issuer,
+            audience=settings.oidc_audience or "",
+            algorithms=settings.oidc_algorithms,
+            leeway=settings.oidc_leeway,
+            scope_claims=settings.oidc_scope_claims,
+            scopes={name: Scope(scope) for name, scope in settings.oidc_scopes.items()},
+        ),
+        SigningKeys(issuer, None if jwks_url is None else _checked("oidc_jwks_url", jwks_url)),
+    )
+
+
+def _audit_trail(settings: Settings) -> AuditTrail | None:
+    if settings.audit_site_key is None or not (settings.audit_file or settings.audit_collector):
+        return None
+    collector = None
+    if settings.audit_collector is not None:
+        token = settings.audit_collector_token
+        collector = Collector(
+            _checked("audit_collector", settings.audit_collector),
+            token=None if token is None else token.get_secret_value(),
+            capacity=settings.audit_queue,
+        )
+    file = None
+    if settings.audit_file is not None:
+        file = AuditFile(settings.audit_file, fsync=settings.audit_fsync)
+        file.open()
+    return AuditTrail(
+        StudyHasher(settings.audit_site_key.get_secret_value().encode()),
+        version=program_version(),
+        file=file,
+        collector=collector,
+        policy=FailurePolicy(settings.audit_failure),
+        addresses=AddressPolicy(settings.audit_addresses),
+    )
+
+
+def _checked(name: str, url: str) -> str:
+    try:
+        return check_url(url)
+    except ValueError as error:
+        raise SettingsError(f"{ENV_PREFIX}{name.upper()} {error}") from error

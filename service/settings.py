@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -27,6 +29,9 @@ CONFIG_FILE = "deepmedix.toml"
 ENV_PREFIX = "DEEPMEDIX_"
 
 _MIB = 1024 * 1024
+
+Names = Annotated[tuple[str, ...], NoDecode]
+"""Several names, separated by commas in the environment, a list in the file."""
 
 
 class SettingsError(Exception):
@@ -138,6 +143,129 @@ class Settings(BaseSettings):
     )
     idempotency_expiry: float = Field(900.0, gt=0, description="Seconds that such a reply is kept.")
 
+    # Who may call.
+    insecure: bool = Field(
+        False,
+        description="Listen on an address that other machines reach although no caller must show "
+        "who it is.",
+    )
+    keys_file: Path | None = Field(
+        None, description="File of the API keys, as `deepmedix keys` keeps it; turns them on."
+    )
+    oidc_issuer: str | None = Field(
+        None, description="Issuer of OpenID Connect tokens, exactly as in `iss`; turns them on."
+    )
+    oidc_audience: str | None = Field(
+        None, description="What a token's `aud` must hold. Needed with OIDC_ISSUER."
+    )
+    oidc_jwks_url: str | None = Field(
+        None, description="Address of the issuer's keys. Default: what its discovery document says."
+    )
+    oidc_algorithms: Names = Field(
+        ("RS256", "PS256", "ES256", "EdDSA"),
+        description="Signature algorithms taken; asymmetric ones only.",
+    )
+    oidc_leeway: float = Field(
+        60.0, ge=0, le=300, description="Seconds by which the issuer's clock may differ."
+    )
+    oidc_scope_claims: Names = Field(
+        ("scope", "scp", "roles"),
+        description="Claims that hold a token's scopes or roles; a dot leads into an object.",
+    )
+    oidc_scopes: dict[str, Literal["read", "admin"]] = Field(
+        {"read": "read", "admin": "admin"},
+        description="What the issuer calls our scopes (JSON in the environment).",
+    )
+    metrics_public: bool = Field(
+        True, description="Whether /metrics is open; else it needs the scope `admin`."
+    )
+
+    # How they reach us.
+    tls_certificate: Path | None = Field(
+        None, description="Certificate chain (PEM); turns TLS on, 1.2 at least."
+    )
+    tls_key: Path | None = Field(None, description="The certificate's private key (PEM).")
+    tls_key_password: SecretStr | None = Field(None, description="Password of that key.")
+    tls_client_ca: Path | None = Field(
+        None,
+        description="Authorities (PEM); only clients with a certificate of one of them connect.",
+    )
+    trusted_proxies: Names = Field(
+        (),
+        description="Addresses or networks of proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed.",
+    )
+
+    # What is recorded.
+    audit_file: Path | None = Field(
+        None, description="File of the audit trail; turns recording on. See docs/security.md."
+    )
+    audit_collector: str | None = Field(
+        None, description="Base address of a FHIR R4 server that gets every AuditEvent."
+    )
+    audit_collector_token: SecretStr | None = Field(
+        None, description="Bearer token for that server."
+    )
+    audit_queue: int = Field(
+        10_000, ge=1, description="Audit events that may wait for the collector."
+    )
+    audit_site_key: SecretStr | None = Field(
+        None,
+        description="Secret that studies' identities are hashed with, 32 characters at least. "
+        "Needed for recording.",
+    )
+    audit_failure: Literal["closed", "open"] = Field(
+        "closed", description="Whether a request that cannot be recorded is refused."
+    )
+    audit_fsync: bool = Field(
+        True, description="Whether each line is on the disk before its reply goes out."
+    )
+    audit_addresses: Literal["full", "prefix", "none"] = Field(
+        "full", description="How much of callers' network addresses is recorded."
+    )
+
+    @field_validator("oidc_algorithms", "oidc_scope_claims", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError("must be addresses or networks (10.0.0.0/8)") from None
+        return value
+
+    @field_validator("audit_site_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters (`openssl rand -hex 32` makes one)")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if self.oidc_issuer is not None and self.oidc_audience is None:
+            raise ValueError(
+                "DEEPMEDIX_OIDC_ISSUER needs DEEPMEDIX_OIDC_AUDIENCE: else a token that was made "
+                "for another service would be taken"
+            )
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("DEEPMEDIX_TLS_CERTIFICATE and DEEPMEDIX_TLS_KEY go together")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("DEEPMEDIX_TLS_CLIENT_CA needs DEEPMEDIX_TLS_CERTIFICATE")
+        if (self.audit_file or self.audit_collector) and self.audit_site_key is None:
+            raise ValueError(
+                "recording needs DEEPMEDIX_AUDIT_SITE_KEY, a secret of this site that studies' "
+                "identities are hashed with (`openssl rand -hex 32` makes one; keep it)"
+            )
+        return self
+
     @field_validator("model")
     @classmethod
     def _model_is_named(cls, value: str) -> str:
@@ -180,7 +308,7 @@ def config_file() -> Path | None:
 def unknown_environment() -> list[str]:
     """Return the ``DEEPMEDIX_`` variables of the environment that no setting answers to."""
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
-    known.add(f"{ENV_PREFIX}CONFIG")
+    known |= {f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}API_KEY"}  # the latter is the client's
     return sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
 
 
@@ -208,7 +336,9 @@ def _explain(error: ValidationError) -> str:
     lines = ["Some settings cannot be used:"]
     for item in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
+        if not name:  # of several settings together
+            lines.append(f"  {item['msg'].removeprefix('Value error, ')}")
+        elif item["type"] == "extra_forbidden":
             lines.append(f"  {name}: there is no such setting (known: {', '.join(_names())})")
         else:
             lines.append(f"  {name} ({ENV_PREFIX}{name.upper()}): {item['msg']}")

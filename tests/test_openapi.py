@@ -45,7 +45,10 @@ def test_readings_come_in_four_formats(path):
 def test_every_error_is_a_problem(path):
     responses = DOCUMENT["paths"][path]["post"]["responses"]
     errors = {status for status in responses if status != "200"}
-    assert errors == {"400", "406", "408", "409", "413", "415", "422", "429", "500", "503", "504"}
+    assert errors == {
+        *("400", "401", "403", "406", "408", "409", "413", "415", "422", "429"),
+        *("500", "503", "504"),
+    }
     for status in errors:
         schema = responses[status]["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
@@ -111,3 +114,13 @@ def test_every_reference_leads_somewhere():
     schemas = DOCUMENT["components"]["schemas"]
     for reference in references(DOCUMENT):
         assert reference.removeprefix("#/components/schemas/") in schemas
+
+
+def test_every_operation_but_probes_and_metrics_says_which_credentials_it_takes():
+    for path, operations in DOCUMENT["paths"].items():
+        for operation in operations.values():
+            named = [name for one in operation.get("security", []) for name in one]
+            assert named == (
+                [] if path in ("/livez", "/readyz", "/metrics") else ["bearer", "apiKey"]
+            )
+    assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "apiKey"}

@@ -24,12 +24,15 @@ _BESIDE_ROUTES = (ProblemDocument, ImagesEvent, StepEvent, AnswerEvent, RetryEve
 
 PROBLEM_CODES: dict[int, tuple[str, ...]] = {
     400: (
+        "ambiguous-credentials",
         "empty-body",
         "fields-in-two-places",
         "invalid-header",
         "malformed-request",
         "missing-image",
     ),
+    401: ("unauthenticated",),
+    403: ("forbidden",),
     406: ("not-acceptable",),
     408: ("body-timeout",),
     409: ("idempotency-in-flight",),
@@ -56,8 +59,10 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
     429: ("too-many-requests",),
     500: ("internal-error",),
     503: (
+        "audit-unavailable",
         "decode-worker-died",
         "engine-unavailable",
+        "identity-unavailable",
         "not-ready",
         "overloaded",
         "shutting-down",
@@ -69,6 +74,8 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
 
 _MEANING = {
     400: "The request itself is malformed.",
+    401: "The request does not show who sends it.",
+    403: "The caller may not do this.",
     406: "None of the formats asked for is available.",
     408: "The body did not arrive in time.",
     409: "The first request with this Idempotency-Key is still being worked on.",
@@ -89,6 +96,31 @@ _EVENTS = (
 )
 
 RETRY_AFTER_STATUSES = (429, 503)
+
+_CHALLENGE = {
+    "WWW-Authenticate": {
+        "description": "Which credential is wanted (RFC 6750, section 3).",
+        "schema": {"type": "string"},
+    }
+}
+
+_UNAUTHENTICATED = ("/livez", "/readyz", "/metrics")
+
+_SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a token of the identity provider. Wanted unless the "
+        "service runs without authentication, which it does on the loopback address only.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key, as `deepmedix keys add` shows it.",
+    },
+}
+
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds after which the request may be sent again: how long the service "
@@ -171,6 +203,8 @@ def problem_replies(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         if status in RETRY_AFTER_STATUSES:
             reply["headers"] = _RETRY_AFTER
+        elif status in (401, 403):
+            reply["headers"] = _CHALLENGE
         if examples := _examples(status):
             reply["content"][MEDIA_TYPE]["examples"] = examples
         replies[status] = reply
@@ -323,5 +357,15 @@ def document_api(app: FastAPI) -> dict[str, Any]:
         components = schema.setdefault("components", {}).setdefault("schemas", {})
         for name, definition in definitions["$defs"].items():
             components.setdefault(definition.get("title", name), definition)
+        _add_security(schema)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _add_security(schema: dict[str, Any]) -> None:
+    """Say which credentials the operations take; none is an alternative (see ``bearer``)."""
+    schema["components"]["securitySchemes"] = _SECURITY_SCHEMES
+    for path, operations in schema["paths"].items():
+        if path not in _UNAUTHENTICATED:
+            for operation in operations.values():
+                operation["security"] = [{"bearer": []}, {"apiKey": []}, {}]

@@ -107,5 +107,5 @@ class EventStream(Response):
 
     def _error(self, problem: Problem) -> Event:
         metrics.PROBLEMS.labels(code=problem.code).inc()
-        self._state["problem"] = problem.code
+        self._state["problem"] = problem.code  # for the audit trail
         return Event("error", document(problem, self._request_id))

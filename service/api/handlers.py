@@ -31,7 +31,7 @@ def add_handlers(app: FastAPI) -> None:
 async def _handle(request: Request, error: Exception) -> Response:
     problem = _problem_of(error)
     metrics.PROBLEMS.labels(code=problem.code).inc()
-    request.state.problem = problem.code
+    request.state.problem = problem.code  # for the audit trail and the log
     response = problem_response(problem, getattr(request.state, "request_id", None))
     if isinstance(error, HTTPException) and error.status_code == 405 and error.headers:
         response.headers["Allow"] = error.headers.get("Allow", "")

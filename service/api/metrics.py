@@ -27,6 +27,14 @@ NOTICES = Counter(
     "deepmedix_notices_total", "Notices in replies (parse anomalies, film warnings).", ["code"]
 )
 TOKENS = Counter("deepmedix_tokens_total", "Tokens of prompts and replies.", ["kind"])
+REFUSED_CREDENTIALS = Counter(
+    "deepmedix_refused_credentials_total",
+    "Requests without a valid credential, or without the scope that they need.",
+    ["reason"],
+)
+AUDIT_EVENTS = Counter(
+    "deepmedix_audit_events_total", "Audit events, by whether they were recorded.", ["outcome"]
+)
 ADMITTED = Gauge("deepmedix_requests_in_progress", "Requests at work or waiting.")
 ADMITTED_TOKENS = Gauge(
     "deepmedix_admitted_tokens", "Estimated tokens of the requests at work or waiting."

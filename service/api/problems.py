@@ -101,6 +101,20 @@ class InvalidFields(Problem):
         return (InvalidFields, (self.errors, self.known))
 
 
+class Challenge(Problem):
+    """A refusal that says which credential is wanted.
+
+    Parameters
+    ----------
+    challenge
+        Value of ``WWW-Authenticate`` (RFC 6750, section 3).
+    """
+
+    def __init__(self, code: str, status: int, title: str, advice: str, *, challenge: str) -> None:
+        super().__init__(code, status, title, advice)
+        self.challenge = challenge
+
+
 class ClientDisconnectedError(Exception):
     """The caller went away; nobody is left to answer. Counted as 499."""
 
@@ -295,6 +309,77 @@ def internal_error() -> Problem:
     )
 
 
+def unauthenticated(*, presented: bool) -> Problem:
+    """Return the 401 for a request without a credential, or with one that identifies nobody.
+
+    It never says what is wrong with a credential.
+    """
+    error = ', error="invalid_token"' if presented else ""
+    return Challenge(
+        "unauthenticated",
+        401,
+        "The request does not show who sends it.",
+        "Send a valid API key or token as `Authorization: Bearer ...`, or an API key as "
+        "`X-API-Key`. The operator makes keys with `deepmedix keys add`.",
+        challenge=f'Bearer realm="deepmedix"{error}',
+    )
+
+
+def ambiguous_credentials() -> Problem:
+    """Return the 400 for several credentials in one request (RFC 6750, section 2)."""
+    return Challenge(
+        "ambiguous-credentials",
+        400,
+        "The request holds more than one credential.",
+        "Send either `Authorization: Bearer ...` or `X-API-Key`, once.",
+        challenge='Bearer realm="deepmedix", error="invalid_request"',
+    )
+
+
+def forbidden(scope: str) -> Problem:
+    """Return the 403 for a caller that is known and may not do this."""
+    return Challenge(
+        "forbidden",
+        403,
+        "The caller may not do this.",
+        f"It takes a key or token with the scope `{scope}`.",
+        challenge=f'Bearer realm="deepmedix", error="insufficient_scope", scope="{scope}"',
+    )
+
+
+def identity_unavailable(retry_after: int) -> Problem:
+    """Return the 503 while the identity provider's keys cannot be had."""
+    return Problem(
+        "identity-unavailable",
+        503,
+        "The token cannot be checked: the identity provider's keys cannot be fetched.",
+        "Send the request again after the number of seconds in Retry-After, or use an API key.",
+        retry_after=retry_after,
+    )
+
+
+def audit_unavailable(retry_after: int) -> Problem:
+    """Return the 503 for a request that cannot be recorded."""
+    return Problem(
+        "audit-unavailable",
+        503,
+        "The request cannot be recorded in the audit trail, and is not answered without that.",
+        "Send it again after the number of seconds in Retry-After. The operator finds the reason "
+        "in the log.",
+        retry_after=retry_after,
+    )
+
+
+def key_file_unusable() -> Problem:
+    """Return the 500 for a key file that cannot be read again."""
+    return Problem(
+        "key-file-unusable",
+        500,
+        "The key file cannot be used; the keys in force stay as they were.",
+        "The operator finds the reason in the log; `deepmedix keys list` checks the file.",
+    )
+
+
 def not_found() -> Problem:
     """Return the 404."""
     return Problem(
@@ -332,6 +417,8 @@ def problem_response(problem: Problem, request_id: str | None = None) -> JSONRes
     headers = {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(problem.retry_after)
+    if isinstance(problem, Challenge):
+        headers["WWW-Authenticate"] = problem.challenge
     return JSONResponse(
         document(problem, request_id),
         status_code=problem.status,

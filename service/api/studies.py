@@ -13,6 +13,7 @@ from starlette.responses import Response
 from service.api import metrics
 from service.api.admission import Place
 from service.api.arrival import arrival
+from service.api.audit import note_films
 from service.api.disconnect import until_disconnect
 from service.api.events import Event, EventStream
 from service.api.fields import ReportFields, StudyFields, VqaFields
@@ -20,6 +21,7 @@ from service.api.negotiation import EVENTS, MARKDOWN, PNG, accept_of, choose_for
 from service.api.service import Service
 from service.api.submission import Submission
 from service.interpretation import (
+    FilmsRead,
     Interpretation,
     StudyEvent,
     StudyRead,
@@ -55,7 +57,7 @@ async def answer_study(
         )
         study = _study(submission, trace_headers())
         place.reserve(estimated_tokens(study, service.engine.manifest))
-        events = _walk(service, place, study)
+        events = _walk(request, service, place, study)
         held.push_async_callback(events.aclose)
         if media_type == EVENTS:
             # The films are opened before the status goes out, so that one which cannot be read
@@ -95,7 +97,7 @@ def _study(
 
 
 async def _walk(
-    service: Service, place: Place, study: StudyRequest
+    request: Request, service: Service, place: Place, study: StudyRequest
 ) -> AsyncGenerator[StudyEvent, None]:
     """The walk itself, once it is this request's turn."""
     waiting = perf_counter()
@@ -106,7 +108,9 @@ async def _walk(
         walk = stream(study, decoder=service.decoder, engine=service.engine)
         async with aclosing(walk) as events:
             async for event in events:
-                if isinstance(event, StudyRead):
+                if isinstance(event, FilmsRead):
+                    note_films(request, event.radiographs)
+                elif isinstance(event, StudyRead):
                     _observe(event.interpretation)
                 yield event
 

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import typer
 
-from service.cli import doctor, documents, serve, studies
+from service.cli import audit, doctor, documents, keys, serve, studies
 from service.settings import SettingsError
 
 COMMAND_GROUP = "deepmedix.commands"
@@ -34,6 +34,8 @@ def build_cli() -> typer.Typer:
     cli.command()(documents.openapi)
     cli.command("manifest-schema")(documents.manifest_schema)
     cli.command()(documents.version)
+    cli.add_typer(keys.keys, name="keys")
+    cli.add_typer(audit.audit, name="audit")
     for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
         _plug_in(cli, entry)
     return cli

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from service.identity import KeyFile, KeyFileError
 from service.radiograph.transfer_syntaxes import ACCEPTED, Coding
 from service.settings import Settings
 
@@ -48,6 +50,7 @@ def run_checks(settings: Settings) -> list[Check]:
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("python", _python),
         ("port", lambda: _port(settings)),
+        ("keys", lambda: _keys(settings)),
         ("memory", _memory),
         ("codecs", _codecs),
         ("torch", _torch),
@@ -86,6 +89,22 @@ def _port(settings: Settings) -> Check:
             "Set DEEPMEDIX_PORT to a free port.",
         )
     return Check("port", Verdict.OK, f"{where} is free")
+
+
+def _keys(settings: Settings) -> Check:
+    if settings.keys_file is None:
+        how = "no API keys" if settings.oidc_issuer else "no authentication; loopback only"
+        return Check("keys", Verdict.OK, how)
+    try:
+        keys = KeyFile(settings.keys_file).read()
+    except KeyFileError as error:
+        return Check("keys", Verdict.FAILURE, str(error), "docs/security.md tells of the file.")
+    now = datetime.now(UTC)
+    active = sum(key.status(now) == "active" for key in keys)
+    if not active and not settings.oidc_issuer:
+        mend = "Make one with `deepmedix keys add NAME`."
+        return Check("keys", Verdict.WARNING, "the key file has no active key", mend)
+    return Check("keys", Verdict.OK, f"{active} active of {len(keys)}")
 
 
 def _memory() -> Check:

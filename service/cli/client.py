@@ -6,6 +6,7 @@ disagree.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,7 +14,7 @@ import httpx
 from rich.console import Console
 
 from service.engine import ManifestError
-from service.settings import load_settings
+from service.settings import ENV_PREFIX, load_settings
 
 _TIMEOUT = httpx.Timeout(10.0, read=600.0, write=120.0)
 
@@ -49,14 +50,19 @@ async def connect(
             raise ServiceError(f"--url is no web address: {error}.") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise ServiceError("--url is no web address: write it like http://127.0.0.1:8000.")
-        async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT) as client:
+        async with httpx.AsyncClient(
+            base_url=address, timeout=_TIMEOUT, headers=_credential()
+        ) as client:
             yield client
         return
     from service.app import create_app
+    from service.audit import AuditUnavailableError
+    from service.identity import Authenticator
 
     try:
-        app = create_app(load_settings())
-    except ManifestError as error:
+        # Whoever can start this process can read the checkpoint itself: no key is asked for.
+        app = create_app(load_settings(), authenticator=Authenticator())
+    except (ManifestError, AuditUnavailableError) as error:
         raise ServiceError(str(error)) from error
     async with AsyncExitStack() as running:
         service = app.state.service
@@ -76,6 +82,12 @@ async def connect(
             transport=httpx.ASGITransport(app=app), base_url="http://deepmedix", timeout=_TIMEOUT
         )
         yield await running.enter_async_context(client)
+
+
+def _credential() -> dict[str, str]:
+    """Return the header with the key or token of the environment; options show in `ps`."""
+    credential = os.environ.get(f"{ENV_PREFIX}API_KEY", "").strip()
+    return {"Authorization": f"Bearer {credential}"} if credential else {}
 
 
 async def post(

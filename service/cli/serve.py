@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import uvicorn
 
+from service.cli.exposure import check_exposure
+from service.cli.hangup import reload_on_hangup
+from service.cli.transport import check_tls, harden, transport
 from service.core_dumps import forbid_core_dumps
 from service.settings import Settings, load_settings, unknown_environment
 from service.telemetry import LogFormat, TracingNotInstalledError, configure_logging
@@ -31,15 +34,25 @@ def serve(
     model: Annotated[str | None, typer.Option(help="Checkpoint folder or hub id.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="How a line looks.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let other machines in without authentication.")
+    ] = False,
 ) -> None:
     """Serve readings over HTTP. Every setting: docs/settings.md."""
     settings = load_settings(
-        host=host, port=port, model=model, log_level=log_level, log_format=log_format
+        host=host,
+        port=port,
+        model=model,
+        log_level=log_level,
+        log_format=log_format,
+        insecure=insecure or None,
     )
     forbid_core_dumps()
     configure_logging(settings.log_level, settings.log_format)
     for name in unknown_environment():
         LOG.warning("%s is set, but there is no such setting", name)
+    check_exposure(settings)
+    check_tls(settings)
     listener = _listen(settings)
     # Uvicorn handles both, and after its graceful stop raises them again for whoever handled
     # them before: nobody, so that this process ends by itself and with its own exit status.
@@ -111,14 +124,22 @@ class _Server(uvicorn.Server):
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
     from service.app import create_app
+    from service.audit import AuditUnavailableError
     from service.engine import ManifestError
+    from service.identity import KeyFileError
 
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if settings.tls_certificate is None else "https"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     LOG.info("listening on %s; not ready yet", url)
     try:
         app = create_app(settings)
-    except (ManifestError, TracingNotInstalledError) as error:
+    except (
+        ManifestError,
+        TracingNotInstalledError,
+        KeyFileError,
+        AuditUnavailableError,
+    ) as error:
         LOG.error("the service could not start: %s", error)
         return 1
     service: Service = app.state.service
@@ -128,7 +149,10 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
         access_log=False,  # ours leaves out the query, see service.api.middleware
         server_header=False,
         timeout_graceful_shutdown=_LAST_REPLIES,
+        **transport(settings),
     )
+    harden(config)
+    reload_on_hangup(app)
     server = _Server(config, service)
     announcer = asyncio.create_task(_announce(service, server, url))
     try:

@@ -38,7 +38,10 @@ File = Annotated[
 ]
 Url = Annotated[
     str | None,
-    typer.Option(help="A running service, http://127.0.0.1:8000 for one. Default: start here."),
+    typer.Option(
+        help="A running service, http://127.0.0.1:8000 for one; DEEPMEDIX_API_KEY holds the key or "
+        "token where it wants one. Default: start here."
+    ),
 ]
 Output = Annotated[
     Path | None,

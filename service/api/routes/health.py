@@ -1,4 +1,4 @@
-"""Probes, metrics and versions: unauthenticated, cheap, without the engine's help."""
+"""Probes, metrics and versions: cheap, without the engine's help."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def prometheus(service: ServiceDep) -> Response:
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/version", operation_id="version")
+@router.get("/version", operation_id="version", responses=problem_replies(400, 401, 403, 503))
 async def versions(service: ServiceDep) -> Version:
     """Versions of the program and of the checkpoint that it serves."""
     manifest = service.engine.manifest

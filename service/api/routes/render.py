@@ -10,6 +10,7 @@ from starlette.responses import Response
 from service.api import metrics
 from service.api.admission import Place
 from service.api.arrival import arrival
+from service.api.audit import note_films
 from service.api.deps import ServiceDep
 from service.api.disconnect import until_disconnect
 from service.api.documentation import film_replies, submission_of
@@ -36,12 +37,14 @@ async def render(request: Request, service: ServiceDep) -> Response:
     """Render a film as the model sees it: windowed, upright, on the grid of its vision tower."""
     choose_format(accept_of(request.headers), (PNG,))
     async with arrival(request, service, RenderFields, max_images=1) as (place, submission):
-        work = place.ending.within(_render(service, place, submission))
+        work = place.ending.within(_render(request, service, place, submission))
         png = await until_disconnect(request.receive, work)
     return Response(png, media_type=PNG, headers={"Vary": "Accept"})
 
 
-async def _render(service: Service, place: Place, submission: Submission[RenderFields]) -> bytes:
+async def _render(
+    request: Request, service: Service, place: Place, submission: Submission[RenderFields]
+) -> bytes:
     fields = submission.fields
     pixels = service.engine.manifest.pixels
     grid = PixelGrid(pixels.min_pixels, pixels.max_pixels, pixels.patch_size, pixels.merge_size)
@@ -52,6 +55,7 @@ async def _render(service: Service, place: Place, submission: Submission[RenderF
                 frame=fields.frame,
                 allow_other_anatomy=fields.allow_other_anatomy,
             )
+        note_films(request, (radiograph,))
         for notice in radiograph.notices:
             metrics.NOTICES.labels(code=notice.code).inc()
         with stage("render"), metrics.STAGE_SECONDS.labels(stage="render").time():

@@ -12,7 +12,7 @@ from service.reading.notices import DETAILS
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "errors.md").read_text()
 
-NOT_WITH_FILMS = {"not-found", "method-not-allowed"}
+NOT_WITH_FILMS = {"not-found", "method-not-allowed", "key-file-unusable"}
 
 
 def _text(node: ast.expr) -> str | None:

@@ -1,0 +1,176 @@
+"""The layer that records what was asked, by whom, and with what outcome.
+
+A request to a recorded route is recorded once, before the first byte of its reply goes out: with
+the failure policy ``closed`` a reply that cannot be recorded is replaced by ``audit-unavailable``,
+so no reading leaves unrecorded. A stream is recorded when it begins; if it does not reach its end,
+a second event with the same request id says how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import metrics
+from service.api.problems import ClientDisconnectedError, audit_unavailable
+from service.audit import (
+    AuditKind,
+    AuditTrail,
+    AuditUnavailableError,
+    Occurrence,
+)
+from service.identity import CredentialsRefusedError, Principal
+from service.problem import Problem
+from service.radiograph import Radiograph
+
+LOG = logging.getLogger("deepmedix")
+
+_READING = frozenset({"/report", "/vqa", "/render"})
+_REFUSALS = frozenset({"unauthenticated", "ambiguous-credentials", "forbidden"})
+
+
+def note_films(request: Request, films: Sequence[Radiograph]) -> None:
+    """Leave a request's films for the audit layer, which records their studies' identities."""
+    request.state.films = tuple(films)
+
+
+class Audit:
+    """Record requests in the application's ``AuditTrail``, where it has one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request.
+
+        Raises
+        ------
+        Problem
+            ``audit-unavailable`` (503) instead of a reply that cannot be recorded.
+        """
+        trail: AuditTrail | None = None
+        if scope["type"] == "http":
+            trail = scope["app"].state.audit
+        if trail is None:
+            await self._app(scope, receive, send)
+            return
+        await _Recording(trail, scope, send).run(self._app, receive)
+
+
+class _UnrecordedError(Exception):
+    """The reply that begins cannot be recorded."""
+
+
+class _Recording:
+    """One request's."""
+
+    def __init__(self, trail: AuditTrail, scope: Scope, send: Send) -> None:
+        self._trail = trail
+        self._scope = scope
+        self._send = send
+        self._state: dict[str, Any] = scope.setdefault("state", {})
+        self._recorded: int | None = None  # status of the reply that has begun
+        path = scope["path"]
+        self._kind: AuditKind | None = None
+        if path in _READING:
+            self._kind = AuditKind.READING
+        elif path.startswith("/admin/"):
+            self._kind = AuditKind.ADMINISTRATION
+
+    async def run(self, app: ASGIApp, receive: Receive) -> None:
+        retry_after: int = self._scope["app"].state.service.settings.retry_after
+        if self._kind is AuditKind.READING and self._trail.failing and self._trail.closed:
+            # Nothing is worked on that could not be handed out.
+            try:
+                await self._trail.resume()
+            except AuditUnavailableError as error:
+                self._failed(error)
+                raise audit_unavailable(retry_after) from error
+        ended: tuple[int, str | None] = (500, "internal-error")
+        try:
+            await app(self._scope, receive, self._send_recorded)
+            problem_code = self._state.get("problem")
+            ended = (200, None) if problem_code is None else (500, problem_code)
+        except _UnrecordedError as error:
+            ended = (200, None)
+            raise audit_unavailable(retry_after) from error
+        except Problem as problem:
+            ended = (problem.status, problem.code)
+            raise
+        except (ClientDisconnectedError, ClientDisconnect, asyncio.CancelledError):
+            ended = (499, "client-left")
+            raise
+        finally:
+            await self._finish(*ended)
+
+    async def _send_recorded(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and self._kind is not None:
+            status, reason = message["status"], self._state.get("problem")
+            # Set first: a reply that could not be recorded is not tried again.
+            self._recorded = status
+            try:
+                await self._record(self._kind, status, reason)
+            except AuditUnavailableError as error:
+                if self._trail.closed:
+                    raise _UnrecordedError from error
+        await self._send(message)
+
+    async def _finish(self, status: int, reason: str | None) -> None:
+        kind = self._kind
+        if reason in _REFUSALS:
+            kind = AuditKind.REFUSED_CREDENTIAL
+        elif self._recorded is not None and self._recorded >= 400:
+            return
+        # Where the reply has begun, a second event is due only if a stream ended otherwise.
+        if kind is None or status < 400:
+            return
+        try:
+            await self._record(kind, status, reason)
+        except AuditUnavailableError:
+            return  # nothing of a reading went out, or that it went out has been recorded
+
+    async def _record(self, kind: AuditKind, status: int, reason: str | None) -> None:
+        films: Sequence[Radiograph] = self._state.pop("films", ())
+        if films:
+            self._state["studies"] = await self._trail.identities(films)
+        refusal = self._state.get("refusal")
+        principal: Principal | None = self._state.get("principal")
+        if kind is AuditKind.REFUSED_CREDENTIAL and reason != "forbidden":
+            principal = None
+        if isinstance(refusal, CredentialsRefusedError):
+            reason = f"{reason} {refusal.reason}"
+        client, server = self._scope.get("client"), self._scope.get("server")
+        occurrence = Occurrence(
+            kind=kind,
+            operation=_operation(self._scope["path"]),
+            principal=principal,
+            client_address=client[0] if client else None,
+            server_address=server[0] if server else None,
+            request_id=self._state.get("request_id", ""),
+            status=status,
+            reason=reason,
+            claimed_name=refusal.name if isinstance(refusal, CredentialsRefusedError) else None,
+            studies=self._state.get("studies", ()),
+        )
+        try:
+            await self._trail.record(occurrence)
+        except AuditUnavailableError as error:
+            self._failed(error)
+            raise
+        metrics.AUDIT_EVENTS.labels(outcome="recorded").inc()
+
+    def _failed(self, error: AuditUnavailableError) -> None:
+        metrics.AUDIT_EVENTS.labels(outcome="failed").inc()
+        LOG.error("the audit trail cannot be written: %s", error)
+
+
+def _operation(path: str) -> str:
+    """Return the name of a route of ours; any other path is the caller's text."""
+    if path in _READING:
+        return path[1:]
+    return "keys-reload" if path == "/admin/keys/reload" else "other"

@@ -1,0 +1,26 @@
+"""The audit trail: FHIR AuditEvents, a hash chain of them, where they go. No HTTP routes."""
+
+from service.audit.collector import Collector
+from service.audit.event import AddressPolicy, AuditKind, Occurrence, audit_event
+from service.audit.file import AuditFile, AuditUnavailableError
+from service.audit.study import MIN_KEY_BYTES, StudyHasher, StudyIdentity
+from service.audit.trail import AuditTrail, FailurePolicy
+from service.audit.verification import Fault, Verification, verify
+
+__all__ = [
+    "MIN_KEY_BYTES",
+    "AddressPolicy",
+    "AuditFile",
+    "AuditKind",
+    "AuditTrail",
+    "AuditUnavailableError",
+    "Collector",
+    "FailurePolicy",
+    "Fault",
+    "Occurrence",
+    "StudyHasher",
+    "StudyIdentity",
+    "Verification",
+    "audit_event",
+    "verify",
+]

@@ -1,0 +1,146 @@
+"""AuditEvents to a FHIR server: ``POST [base]/AuditEvent``, in order, with patience."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+
+import httpx
+
+from service.audit.event import Resource
+from service.audit.file import AuditUnavailableError
+
+LOG = logging.getLogger("deepmedix")
+
+_TIMEOUT = httpx.Timeout(10.0)
+_FIRST_PAUSE = 0.5  # seconds before the first repeat; doubled each time
+_LONGEST_PAUSE = 30.0
+_REPEATABLE = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    event: Resource
+    delivered: asyncio.Future[None] | None
+
+
+class Collector:
+    """Sends events in the background, one after the other, again and again until they are taken.
+
+    What the server refuses for good (4xx but 408, 425 and 429) is logged and passed over. A repeat
+    after an answer that got lost can store an event twice; its ``X-Request-Id`` tells.
+
+    Parameters
+    ----------
+    url
+        Base of a FHIR R4 server.
+    token
+        Sent as ``Authorization: Bearer`` where it is given.
+    capacity
+        Events that may wait.
+    timeout
+        Seconds after which :meth:`deliver` gives up.
+    """
+
+    def __init__(
+        self, url: str, *, token: str | None = None, capacity: int = 10_000, timeout: float = 10.0
+    ) -> None:
+        headers = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        self._url = url.rstrip("/") + "/AuditEvent"
+        self._headers = headers
+        self._timeout = timeout
+        self._waiting: asyncio.Queue[_Parcel] = asyncio.Queue(capacity)
+        self._sender: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Events not sent yet."""
+        return self._waiting.qsize()
+
+    def send(self, event: Resource) -> None:
+        """Put an event into the queue.
+
+        Raises
+        ------
+        AuditUnavailableError
+            When the queue is full.
+        """
+        self._put(_Parcel(event, None))
+
+    async def deliver(self, event: Resource) -> None:
+        """Put an event into the queue and wait until the server has taken it.
+
+        Raises
+        ------
+        AuditUnavailableError
+            When the queue is full, or the server does not take it in time.
+        """
+        delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Parcel(event, delivered))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await delivered
+        except TimeoutError as error:
+            raise AuditUnavailableError("the audit collector does not answer in time") from error
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Send what waits, within ``grace`` seconds, and stop."""
+        if self._sender is None:
+            return
+        try:
+            async with asyncio.timeout(grace):
+                await self._waiting.join()
+        except TimeoutError:
+            LOG.warning("%d audit events could not be sent to the collector", self.waiting)
+        self._sender.cancel()
+        await asyncio.gather(self._sender, return_exceptions=True)
+        self._sender = None
+
+    def _put(self, parcel: _Parcel) -> None:
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_all())
+        try:
+            self._waiting.put_nowait(parcel)
+        except asyncio.QueueFull as error:
+            raise AuditUnavailableError("the queue of the audit collector is full") from error
+
+    async def _send_all(self) -> None:
+        async with httpx.AsyncClient(timeout=_TIMEOUT, headers=self._headers) as client:
+            while True:
+                parcel = await self._waiting.get()
+                try:
+                    await self._send(client, parcel)
+                finally:
+                    self._waiting.task_done()
+
+    async def _send(self, client: httpx.AsyncClient, parcel: _Parcel) -> None:
+        body = json.dumps(parcel.event).encode()
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                status = (await client.post(self._url, content=body)).status_code
+            except httpx.HTTPError as error:
+                LOG.warning("the audit collector cannot be reached (%s)", type(error).__name__)
+            else:
+                if status < 300:
+                    _settle(parcel, None)
+                    return
+                LOG.warning("the audit collector answers with status %d", status)
+                if 400 <= status < 500 and status not in _REPEATABLE:
+                    _settle(parcel, AuditUnavailableError("the audit collector refuses the event"))
+                    return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _settle(parcel: _Parcel, error: AuditUnavailableError | None) -> None:
+    if parcel.delivered is None or parcel.delivered.done():
+        return
+    if error is None:
+        parcel.delivered.set_result(None)
+    else:
+        parcel.delivered.set_exception(error)

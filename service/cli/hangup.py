@@ -1,0 +1,42 @@
+"""SIGHUP: read again what may have changed, without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+
+from fastapi import FastAPI
+
+from service.api.routes.admin import reload_keys_of
+from service.audit import AuditTrail, AuditUnavailableError
+from service.problem import Problem
+
+LOG = logging.getLogger("deepmedix")
+
+
+def reload_on_hangup(app: FastAPI) -> None:
+    """On SIGHUP, read the key file again and open the audit file anew (it may have been moved)."""
+    loop = asyncio.get_running_loop()
+    at_work: set[asyncio.Task[None]] = set()
+
+    def hang_up() -> None:
+        task = loop.create_task(_reload(app))
+        at_work.add(task)  # the loop itself keeps no hold of it
+        task.add_done_callback(at_work.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+
+async def _reload(app: FastAPI) -> None:
+    if app.state.authenticator.takes_keys:
+        with suppress(Problem):  # logged, and the keys in force stay
+            await reload_keys_of(app.state.authenticator)
+    trail: AuditTrail | None = app.state.audit
+    if trail is not None:
+        try:
+            await asyncio.to_thread(trail.reopen)
+            LOG.info("the audit file was opened anew")
+        except AuditUnavailableError as error:
+            LOG.error("the audit trail cannot be written: %s", error)

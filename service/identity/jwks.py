@@ -1,0 +1,182 @@
+"""The identity provider's public keys (RFC 7517): fetched when needed, kept, and rotated."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from service.identity.principal import CredentialsRefusedError, IdentityUnavailableError
+from service.identity.web import FetchError, check_url, fetch_json
+
+LOG = logging.getLogger("deepmedix")
+
+_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})  # no "oct": a shared secret is no public key
+_MIN_RSA_BITS = 2048  # NIST SP 800-131A
+_MAX_KEYS = 64
+
+
+class SigningKeys:
+    """The keys that an issuer signs with.
+
+    A set that is older than ``max_age`` is renewed beside the request that finds it so; a key
+    that is not in the set renews it at once, but no more often than every ``cooldown`` seconds,
+    so that invented key ids cannot be used to flood the provider. A renewal that fails leaves
+    the old set in force.
+
+    Parameters
+    ----------
+    issuer
+        Where the set's address is asked for (OpenID Connect Discovery 1.0) if it is not given.
+    jwks_url
+        Address of the set.
+    max_age, cooldown
+        Seconds.
+    clock
+        Seconds that never run backwards, so that setting the machine's clock changes nothing.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        jwks_url: str | None = None,
+        *,
+        max_age: float = 3600.0,
+        cooldown: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._issuer = issuer
+        self._jwks_url = jwks_url
+        self._max_age = max_age
+        self._cooldown = cooldown
+        self._clock = clock
+        self._keys: list[jwt.PyJWK] = []
+        self._fetched: float | None = None
+        self._tried: float | None = None
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def find(self, key_id: str | None, key_type: str, algorithm: str) -> jwt.PyJWK:
+        """Return the key that a token names.
+
+        Parameters
+        ----------
+        key_id
+            The token's ``kid``; a token without one is taken where one key alone can be meant.
+        key_type, algorithm
+            What the key must be for; a key that names an algorithm is for that one only.
+
+        Raises
+        ------
+        CredentialsRefusedError
+            When there is no such key.
+        IdentityUnavailableError
+            When no set could be had yet.
+        """
+        key = self._choose(key_id, key_type, algorithm)
+        if key is None:
+            if self._may_try():
+                await asyncio.shield(self._renew())
+            elif self._renewal is not None and not self._renewal.done():
+                await asyncio.shield(self._renewal)
+            key = self._choose(key_id, key_type, algorithm)
+        elif self._is_old() and self._may_try():
+            self._renew()  # beside this request
+        if key is not None:
+            return key
+        if self._fetched is None:
+            raise IdentityUnavailableError
+        raise CredentialsRefusedError("token-key-unknown")
+
+    async def close(self) -> None:
+        """Give up a renewal at work."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+
+    def _choose(self, key_id: str | None, key_type: str, algorithm: str) -> jwt.PyJWK | None:
+        fitting = [
+            key
+            for key in self._keys
+            if key.key_type == key_type
+            and (key_id is None or key.key_id == key_id)
+            and _algorithm_of(key) in (None, algorithm)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _is_old(self) -> bool:
+        return self._fetched is None or self._clock() - self._fetched > self._max_age
+
+    def _may_try(self) -> bool:
+        return self._tried is None or self._clock() - self._tried >= self._cooldown
+
+    def _renew(self) -> asyncio.Task[None]:
+        if self._renewal is None or self._renewal.done():
+            self._tried = self._clock()
+            self._renewal = asyncio.create_task(self._fetch())
+        return self._renewal
+
+    async def _fetch(self) -> None:
+        try:
+            if self._jwks_url is None:
+                self._jwks_url = await self._discover()
+            document = await fetch_json(self._jwks_url)
+            self._keys = _usable(document)
+            self._fetched = self._clock()
+        except FetchError as error:
+            kept = "those known stay in force" if self._fetched is not None else "none are known"
+            LOG.warning("the identity provider's keys cannot be fetched (%s): %s", error, kept)
+
+    async def _discover(self) -> str:
+        url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+        document = await fetch_json(url)
+        if document.get("issuer") != self._issuer:
+            raise FetchError("the discovery document names another issuer")
+        found = document.get("jwks_uri")
+        if not isinstance(found, str):
+            raise FetchError("the discovery document names no jwks_uri")
+        try:
+            return check_url(found)
+        except ValueError as error:
+            raise FetchError(f"the jwks_uri {error}") from error
+
+
+def _usable(document: dict[str, Any]) -> list[jwt.PyJWK]:
+    """Return the public signature keys of a set; others are passed over (RFC 7517, section 5).
+
+    Raises
+    ------
+    FetchError
+        When none is left.
+    """
+    entries = document.get("keys")
+    if not isinstance(entries, list):
+        raise FetchError("no key set")
+    keys = []
+    for entry in entries[:_MAX_KEYS]:
+        if not isinstance(entry, dict) or entry.get("kty") not in _KEY_TYPES:
+            continue
+        if entry.get("use", "sig") != "sig":
+            continue
+        try:
+            key = jwt.PyJWK(entry)
+        except (jwt.PyJWTError, ValueError, TypeError):
+            continue
+        # Public keys only: a set that holds private ones is passed over, not worked with.
+        if "d" in entry:
+            continue
+        if isinstance(key.key, RSAPublicKey) and key.key.key_size < _MIN_RSA_BITS:
+            continue
+        keys.append(key)
+    if not keys:
+        raise FetchError("no usable key in the set")
+    return keys
+
+
+def _algorithm_of(key: jwt.PyJWK) -> str | None:
+    named = key._jwk_data.get("alg")  # what the set says, not what PyJWT guesses where it is silent
+    return named if isinstance(named, str) else None

@@ -1,0 +1,192 @@
+"""The file that holds the API keys' records: JSON, mode 0600, replaced whole under a lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from service.identity.api_keys import ApiKey, KeySet, new_key
+from service.identity.principal import Scope
+
+_MODE = 0o600
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_MAX_BYTES = 4 * 1024 * 1024
+
+
+class KeyFileError(Exception):
+    """The key file cannot be used; the text says why and how to mend it."""
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    keys: tuple[ApiKey, ...] = ()
+
+
+class KeyFile:
+    """The keys of one service.
+
+    Several processes may change it at once: each change holds a lock on ``<path>.lock``, and
+    replaces the file in one step, so that a reader sees the old or the new one.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> tuple[ApiKey, ...]:
+        """Return all records, those of expired and revoked keys included.
+
+        Raises
+        ------
+        KeyFileError
+            When the file is missing, unreadable, malformed, or others may write to it.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError as error:
+            raise KeyFileError(
+                f"There is no key file {self.path}. Make it with `deepmedix keys add NAME`."
+            ) from error
+        except OSError as error:
+            raise KeyFileError(f"{self.path} cannot be read: {error.strerror}.") from error
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise KeyFileError(f"{self.path} is not a plain file.")
+        with os.fdopen(descriptor, "rb") as file:
+            if found.st_mode & _OTHERS_WRITE:
+                raise KeyFileError(
+                    f"Others may write to {self.path}, and so let themselves in. "
+                    f"Mend it with `chmod 600 {self.path}`."
+                )
+            data = file.read(_MAX_BYTES + 1)
+        return self._parse(data)
+
+    def load(self) -> KeySet:
+        """Return the keys by id; errors as of :meth:`read`."""
+        return KeySet(self.read())
+
+    def add(
+        self, name: str, scopes: Iterable[Scope], *, expires: datetime | None = None
+    ) -> tuple[ApiKey, str]:
+        """Make a key and keep its record.
+
+        Returns
+        -------
+        tuple
+            The record, and the key itself, which is kept nowhere.
+
+        Raises
+        ------
+        KeyFileError
+            When a key of that name is active, or the file cannot be used.
+        """
+        now = datetime.now(UTC)
+        try:
+            record, key = new_key(name, scopes, now=now, expires=expires)
+        except ValidationError as error:
+            raise KeyFileError(
+                "A key's name begins with a letter or digit, has at most 64 letters, digits, "
+                "dots, dashes and underscores; a key has at least one scope."
+            ) from error
+        with self._locked():
+            keys = self.read() if self.path.exists() else ()
+            if any(kept.name == name and kept.status(now) == "active" for kept in keys):
+                raise KeyFileError(
+                    f"There is an active key named {name}. Choose another name, or revoke that one "
+                    f"first with `deepmedix keys revoke {name}`."
+                )
+            if any(kept.id == record.id for kept in keys):  # one in 2**48
+                raise KeyFileError("The new key's id is taken already; try once more.")
+            self._write((*keys, record))
+        return record, key
+
+    def revoke(self, name_or_id: str) -> ApiKey:
+        """Revoke a key; its record stays, so that the audit trail can be understood.
+
+        Raises
+        ------
+        KeyFileError
+            When no key that is not revoked yet has that name or id, or the file cannot be used.
+        """
+        with self._locked():
+            keys = self.read()
+            fitting = [
+                key for key in keys if name_or_id in (key.id, key.name) and key.revoked is None
+            ]
+            if not fitting:
+                raise KeyFileError(
+                    "No key of that name or id is left to revoke. `deepmedix keys list` shows all."
+                )
+            # Of several of one name, all but the last have expired.
+            revoked = fitting[-1].model_copy(update={"revoked": datetime.now(UTC)})
+            self._write(tuple(revoked if key.id == revoked.id else key for key in keys))
+        return revoked
+
+    def _parse(self, data: bytes) -> tuple[ApiKey, ...]:
+        wrong = KeyFileError(
+            f"{self.path} is not a key file as `deepmedix keys` writes it. Restore it from a copy, "
+            "or move it away and add the keys anew."
+        )
+        if len(data) > _MAX_BYTES:
+            raise wrong
+        try:
+            keys = _Content.model_validate_json(data).keys
+        except ValidationError as error:
+            raise wrong from error
+        if len({key.id for key in keys}) != len(keys):
+            raise wrong
+        return keys
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = self.path.with_name(self.path.name + ".lock")
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        except OSError as error:
+            raise KeyFileError(
+                f"{self.path.parent} cannot be written to: {error.strerror}."
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _write(self, keys: tuple[ApiKey, ...]) -> None:
+        text = json.dumps(_Content(keys=keys).model_dump(mode="json"), indent=2) + "\n"
+        temporary: str | None = None
+        try:
+            # mkstemp makes it 0600; in the same folder, so that the replacement is one step.
+            descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".keys-")
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            if temporary is not None:
+                with suppress(OSError):
+                    os.unlink(temporary)
+            raise KeyFileError(f"{self.path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,281 @@
+"""What is recorded of requests, over the whole application."""
+
+import asyncio
+import io
+import json
+import os
+
+import httpx
+import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+
+from service.audit import AuditFile, AuditUnavailableError, StudyHasher, verify
+from service.identity import KeyFile, Scope
+from tests.service.api.conftest import running
+from tests.service.api.test_server import serving
+from tests.service.scripted_engine import Script
+
+SITE_KEY = "0123456789abcdef" * 2
+UID = "1.2.826.0.1.3680043.8.498.4242"
+
+
+@pytest.fixture
+def trail(tmp_path):
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+def recording(make_app, trail):
+    """A function that makes an application which records into ``trail``."""
+
+    def make(**settings):
+        return make_app(audit_file=trail, audit_site_key=SITE_KEY, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def dicom():
+    dataset = dcmread(get_testdata_file("CT_small.dcm"))
+    dataset.StudyInstanceUID = UID
+    dataset.Modality = "DX"
+    dataset.PatientName = "Sentinel^Smith"
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+def events(trail):
+    lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    return [line["event"] for line in lines if "event" in line]
+
+
+def told(event):
+    operation = event["subtype"][-1]["code"]
+    return operation, event["outcome"], event["outcomeDesc"]
+
+
+async def post(client, path, film, **more):
+    return await client.post(path, files={"image": film}, **more)
+
+
+async def test_each_reading_is_recorded_once_with_who_what_when_and_outcome(
+    recording, trail, film, tmp_path
+):
+    _, key = KeyFile(tmp_path / "keys.json").add("ward-3", [Scope.READ])
+    headers = {"Authorization": f"Bearer {key}"}
+    async with running(recording(keys_file=tmp_path / "keys.json")) as client:
+        replies = [
+            await post(client, "/report", film, headers=headers),
+            await post(client, "/vqa", film, data={"question": "Effusion?"}, headers=headers),
+            await post(client, "/render", film, headers=headers),
+            await post(client, "/report", film, headers={**headers, "Accept": "text/event-stream"}),
+        ]
+    assert [reply.status_code for reply in replies] == [200] * 4
+    assert [told(event) for event in events(trail)] == [
+        (name, "0", "200") for name in ("report", "vqa", "render", "report")
+    ]
+    for event, reply in zip(events(trail), replies, strict=True):
+        assert event["agent"][0]["who"]["identifier"]["value"] == "ward-3"
+        request_id = event["entity"][0]["what"]["identifier"]["value"]
+        assert request_id == reply.headers["X-Request-Id"]
+        assert event["entity"][1]["what"]["identifier"]["system"].endswith("pixels:hmac-sha256")
+    assert verify([trail]).intact
+
+
+async def test_a_study_is_recorded_by_its_keyed_hash_and_nothing_of_the_patient(
+    recording, trail, dicom
+):
+    async with running(recording()) as client:
+        reply = await post(client, "/report", dicom, data={"allow_other_anatomy": "true"})
+        assert reply.status_code == 200, reply.text
+    (event,) = events(trail)
+    identity = event["entity"][1]["what"]["identifier"]["value"]
+    assert identity == StudyHasher(SITE_KEY.encode()).of_uid(UID).value
+    text = trail.read_text() + reply.text
+    assert UID not in text
+    assert "Smith" not in text
+    assert identity not in reply.text
+
+
+async def test_failures_are_recorded_with_their_code(recording, trail, film, engine):
+    async with running(recording(max_body_bytes=100_000)) as client:
+        await post(client, "/report", b"not a film")
+        await post(client, "/vqa", film)
+        await post(client, "/report", film, headers={"Accept": "text/html"})
+        await client.post("/report", content=bytes(200_000))
+        engine.say(Script(failure=RuntimeError("Mrs Smith")))
+        await post(client, "/report", film)
+    assert [told(event)[1:] for event in events(trail)] == [
+        ("4", "415 unsupported-media-type"),
+        ("4", "422 invalid-field"),
+        ("4", "406 not-acceptable"),
+        ("4", "413 body-too-large"),
+        ("8", "500 internal-error"),
+    ]
+    assert "Smith" not in trail.read_text()
+
+
+async def test_refused_credentials_are_recorded_with_the_reason(recording, trail, film, tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    _, key = file.add("ward-3", [Scope.READ])
+    wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
+    async with running(recording(keys_file=file.path)) as client:
+        for headers in ({}, {"X-API-Key": wrong}):
+            assert (await post(client, "/report", film, headers=headers)).status_code == 401
+        await client.get("/Smith", headers={"X-API-Key": "x"})
+        await client.post("/admin/keys/reload", headers={"X-API-Key": key})
+        await client.get("/livez")
+        await client.get("/version", headers={"X-API-Key": key})
+    assert [told(event) for event in events(trail)] == [
+        ("report", "4", "401 unauthenticated"),
+        ("report", "4", "401 unauthenticated key-wrong"),
+        ("other", "4", "401 unauthenticated key-malformed"),
+        ("keys-reload", "4", "403 forbidden"),
+    ]
+    assert {event["type"]["code"] for event in events(trail)} == {"110114"}
+    assert wrong not in trail.read_text()
+
+
+async def test_acts_of_administration_are_recorded(recording, trail, tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    _, key = file.add("operator", [Scope.ADMIN])
+    async with running(recording(keys_file=file.path)) as client:
+        await client.post("/admin/keys/reload", headers={"X-API-Key": key})
+    (event,) = events(trail)
+    assert told(event) == ("keys-reload", "0", "200")
+    assert event["subtype"][0]["code"] == "110137"
+
+
+async def test_an_event_is_on_the_file_before_the_replys_first_byte(recording, trail, film):
+    app = recording()
+    seen = []
+
+    async with running(app):
+        inner = app.state.audit.record
+
+        async def record(occurrence):
+            await inner(occurrence)
+            seen.append("recorded")
+
+        app.state.audit.record = record
+
+        class Watched(httpx.ASGITransport):
+            async def handle_async_request(self, request):
+                async def watched(scope, receive, send):
+                    async def watched_send(message):
+                        seen.append(message["type"])
+                        await send(message)
+
+                    await app(scope, receive, watched_send)
+
+                return await httpx.ASGITransport(watched).handle_async_request(request)
+
+        async with httpx.AsyncClient(transport=Watched(app), base_url="http://test") as watching:
+            for accept in ("application/json", "text/event-stream"):
+                seen.clear()
+                await post(watching, "/report", film, headers={"Accept": accept})
+                assert seen[:2] == ["recorded", "http.response.start"]
+                assert seen.count("recorded") == 1
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "image/png"])
+async def test_closed_means_that_no_reading_leaves_unrecorded(
+    recording, trail, film, engine, monkeypatch, accept
+):
+    async with running(recording()) as client:
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        engine.requests.clear()
+        first = await post(client, "/report", film, headers={"Accept": accept})
+        assert (first.status_code, first.json()["code"]) == (503, "audit-unavailable")
+        assert "Retry-After" in first.headers
+        assert "heart" not in first.text
+        asked = len(engine.requests)
+        second = await post(client, "/report", film, headers={"Accept": accept})
+        assert second.json()["code"] == "audit-unavailable"
+        assert len(engine.requests) == asked  # nothing is worked on that could not be handed out
+        assert engine.running == 0
+        monkeypatch.undo()
+        third = await post(client, "/report", film, headers={"Accept": accept})
+        assert third.status_code == 200
+    assert [told(event) for event in events(trail)] == [("report", "0", "200")]
+    lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    assert [line["resumed"] for line in lines if "resumed" in line] == [
+        {"unrecorded": 1, "answered": False}
+    ]
+    assert verify([trail]).intact
+
+
+async def test_open_answers_and_records_the_gap(recording, trail, film, monkeypatch, caplog):
+    async with running(recording(audit_failure="open")) as client:
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        for _ in range(2):
+            assert (await post(client, "/report", film)).status_code == 200
+        assert "audit trail cannot be written" in caplog.text
+        monkeypatch.undo()
+        assert (await post(client, "/report", film)).status_code == 200
+    lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    assert [line["resumed"] for line in lines if "resumed" in line] == [
+        {"unrecorded": 2, "answered": True}
+    ]
+
+
+async def test_a_refusal_stays_a_refusal_when_it_cannot_be_recorded(
+    recording, tmp_path, monkeypatch
+):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    async with running(recording(keys_file=file.path)) as client:
+        monkeypatch.setattr(os, "write", lambda fd, data: 0)
+        assert (await client.get("/version")).status_code == 401
+
+
+async def test_a_stream_that_breaks_off_is_recorded_a_second_time(recording, trail, film, engine):
+    async with running(recording()) as client:
+        engine.say(Script(failure=RuntimeError("x"), fail_after=3))
+        reply = await post(client, "/report", film, headers={"Accept": "text/event-stream"})
+        assert reply.status_code == 200
+    assert [told(event)[1:] for event in events(trail)] == [
+        ("0", "200"),
+        ("8", "500 internal-error"),
+    ]
+    first, second = events(trail)
+    assert first["entity"] == second["entity"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_caller_that_leaves_is_recorded(recording, trail, film, engine, accept):
+    app = recording()
+    async with serving(app) as url:
+        engine.say(Script(hold_after=2))
+        engine.asked.clear()
+        async with httpx.AsyncClient(base_url=url) as client:
+            request = asyncio.create_task(
+                client.post("/report", files={"image": film}, headers={"Accept": accept})
+            )
+            await engine.asked.wait()
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+        async with asyncio.timeout(20):
+            while not any("client-left" in told(event)[2] for event in events(trail)):
+                await asyncio.sleep(0.005)
+    assert told(events(trail)[-1]) == ("report", "4", "499 client-left")
+    assert len(events(trail)) == (1 if accept == "application/json" else 2)
+
+
+async def test_requests_side_by_side_make_one_chain(recording, trail, film):
+    async with running(recording()) as client:
+        await asyncio.gather(*(post(client, "/render", film) for _ in range(12)))
+    found = verify([trail])
+    assert (found.intact, found.events) == (True, 12)
+
+
+def test_a_file_that_another_process_writes_stops_the_start(recording, trail):
+    other = AuditFile(trail)
+    other.open()
+    with pytest.raises(AuditUnavailableError, match="another process"):
+        recording()
+    other.close()

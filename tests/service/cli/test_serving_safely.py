@@ -1,0 +1,241 @@
+"""Where the service listens, over which transport, and what SIGHUP does."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import ssl
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import trustme
+import uvicorn
+from typer.testing import CliRunner
+
+import service.app
+from service.app import create_app
+from service.cli import build_cli
+from service.cli.exposure import check_exposure
+from service.cli.hangup import reload_on_hangup
+from service.cli.transport import check_tls, harden, transport
+from service.identity import KeyFile, Scope
+from service.settings import Settings, SettingsError, load_settings
+from tests.service.scripted_engine import ScriptedEngine
+
+RUNNER = CliRunner()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", ""])
+def test_without_authentication_other_machines_are_kept_out(host):
+    with pytest.raises(SettingsError) as refused:
+        check_exposure(Settings(host=host))
+    for mend in ("deepmedix keys add", "OIDC_ISSUER", "127.0.0.1", "--insecure"):
+        assert mend in str(refused.value)
+
+
+def test_serve_refuses_before_it_starts_anything(monkeypatch):
+    monkeypatch.setattr(service.app, "VllmEngine", lambda settings: pytest.fail("started"))
+    result = RUNNER.invoke(build_cli(), ["serve", "--host", "0.0.0.0", "--port", "0"])
+    assert isinstance(result.exception, SettingsError)
+
+
+@pytest.mark.parametrize(
+    "allowing",
+    [
+        {"insecure": True},
+        {"keys_file": "keys.json"},
+        {"oidc_issuer": "https://idp.example", "oidc_audience": "deepmedix"},
+    ],
+)
+def test_with_authentication_or_when_told_they_are_let_in_with_a_warning(allowing, caplog):
+    with caplog.at_level(logging.WARNING):
+        check_exposure(Settings(host="0.0.0.0", **allowing))
+    assert caplog.text
+
+
+def test_a_client_certificate_does_not_stand_in_for_authentication():
+    with pytest.raises(SettingsError):
+        check_exposure(
+            Settings(host="0.0.0.0", tls_certificate="c", tls_key="k", tls_client_ca="a")
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"oidc_issuer": "https://idp.example"}, "OIDC_AUDIENCE"),
+        ({"tls_certificate": "c"}, "TLS_KEY"),
+        ({"tls_client_ca": "c"}, "TLS_CERTIFICATE"),
+        ({"audit_file": "a"}, "AUDIT_SITE_KEY"),
+        ({"audit_site_key": "short"}, "32 characters"),
+        ({"trusted_proxies": "*"}, "networks"),
+        ({"oidc_leeway": 301}, "oidc_leeway"),
+        ({"oidc_scopes": {"x": "write"}}, "oidc_scopes"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told(given, said):
+    with pytest.raises(SettingsError, match=said) as refused:
+        load_settings(**given)
+    assert "short" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"oidc_algorithms": "RS256,HS256"}, "OIDC_ALGORITHMS"),
+        ({"oidc_algorithms": "none"}, "OIDC_ALGORITHMS"),
+        ({"oidc_issuer": "http://idp.example"}, "OIDC_ISSUER must begin with https"),
+        ({"oidc_jwks_url": "http://idp.example"}, "OIDC_JWKS_URL"),
+        ({"audit_collector": "http://fhir.example", "audit_site_key": "k" * 32}, "AUDIT_COLLECTOR"),
+    ],
+)
+def test_what_could_be_forged_or_overheard_is_not_started_with(given, said):
+    base = {"oidc_issuer": "https://idp.example", "oidc_audience": "deepmedix"}
+    with pytest.raises(SettingsError, match=said):
+        create_app(Settings(**{**base, **given}), engine=ScriptedEngine())
+
+
+class Certificates:
+    """A certificate authority of the test's own, with the service's and a client's certificate."""
+
+    def __init__(self, folder):
+        authority = trustme.CA()
+        self.ca = folder / "ca.pem"
+        authority.cert_pem.write_to_path(self.ca)
+        server, client = authority.issue_cert("localhost"), authority.issue_cert("client@test")
+        self.certificate, self.key = folder / "server.pem", folder / "server.key"
+        server.private_key_pem.write_to_path(self.key)
+        for number, pem in enumerate(server.cert_chain_pems):
+            pem.write_to_path(self.certificate, append=number > 0)
+        self.client = folder / "client.pem"
+        client.private_key_and_cert_chain_pem.write_to_path(self.client)
+
+    def trusting(self, *, with_client=False, **how):
+        context = ssl.create_default_context(cafile=self.ca)
+        if with_client:
+            context.load_cert_chain(self.client)
+        for name, value in how.items():
+            setattr(context, name, value)
+        return httpx.AsyncClient(verify=context)
+
+    def settings(self, **more):
+        return Settings(tls_certificate=self.certificate, tls_key=self.key, **more)
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    return Certificates(tmp_path)
+
+
+@asynccontextmanager
+async def serving(settings, **parts):
+    app = create_app(settings, engine=ScriptedEngine(), **parts)
+    config = uvicorn.Config(app, log_config=None, lifespan="on", **transport(settings))
+    harden(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve(sockets=[listener]))
+    try:
+        await asyncio.wait_for(app.state.service.started.wait(), 60)
+        yield app, listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def test_tls_is_spoken_from_1_2_on(certificates):
+    settings = certificates.settings()
+    check_tls(settings)
+    async with serving(settings) as (_, port):
+        url = f"https://localhost:{port}/livez"
+        async with certificates.trusting() as client:
+            assert (await client.get(url)).status_code == 200
+        old = certificates.trusting(maximum_version=ssl.TLSVersion.TLSv1_1)
+        async with old as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get(url)
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(httpx.TransportError):
+                await client.get(f"http://localhost:{port}/livez")
+
+
+async def test_with_client_authorities_a_client_without_certificate_gets_no_connection(
+    certificates, tmp_path
+):
+    settings = certificates.settings(tls_client_ca=certificates.ca)
+    check_tls(settings)
+    (tmp_path / "other").mkdir()
+    stranger = Certificates(tmp_path / "other")
+    async with serving(settings) as (_, port):
+        url = f"https://localhost:{port}/livez"
+        async with certificates.trusting(with_client=True) as client:
+            assert (await client.get(url)).status_code == 200
+        async with certificates.trusting() as client:
+            with pytest.raises(httpx.TransportError):
+                await client.get(url)
+        context = ssl.create_default_context(cafile=certificates.ca)
+        context.load_cert_chain(stranger.client)
+        async with httpx.AsyncClient(verify=context) as client:
+            with pytest.raises(httpx.TransportError):
+                await client.get(url)
+
+
+def test_certificates_that_cannot_be_used_are_told(certificates, tmp_path):
+    with pytest.raises(SettingsError, match="TLS_KEY"):
+        check_tls(Settings(tls_certificate=tmp_path / "no.pem", tls_key=certificates.key))
+    with pytest.raises(SettingsError, match="belong together"):
+        check_tls(Settings(tls_certificate=certificates.ca, tls_key=certificates.key))
+    with pytest.raises(SettingsError, match="TLS_CLIENT_CA"):
+        check_tls(certificates.settings(tls_client_ca=tmp_path / "no.pem"))
+
+
+@pytest.mark.parametrize(
+    ("trusted", "believed"), [((), False), (("127.0.0.0/8",), True), (("10.0.0.1",), False)]
+)
+async def test_a_forwarded_address_is_believed_from_proxies_that_are_named(
+    trusted, believed, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    trail = tmp_path / "audit.jsonl"
+    settings = Settings(trusted_proxies=trusted, audit_file=trail, audit_site_key="k" * 32)
+    async with serving(settings) as (_, port), httpx.AsyncClient() as client:
+        await client.post(
+            f"http://127.0.0.1:{port}/report", headers={"X-Forwarded-For": "203.0.113.9"}
+        )
+    assert ("203.0.113.9" in trail.read_text()) is believed
+
+
+async def test_sighup_reads_the_keys_again_and_opens_the_audit_file_anew(tmp_path, caplog):
+    file, trail = KeyFile(tmp_path / "keys.json"), tmp_path / "audit.jsonl"
+    _, old = file.add("old", [Scope.READ])
+    settings = Settings(keys_file=file.path, audit_file=trail, audit_site_key="k" * 32)
+    before = signal.getsignal(signal.SIGHUP)
+    async with serving(settings) as (app, port), httpx.AsyncClient() as client:
+        reload_on_hangup(app)
+
+        async def status(key):
+            reply = await client.get(f"http://127.0.0.1:{port}/version", headers={"X-API-Key": key})
+            return reply.status_code
+
+        async def hang_up(said):
+            caplog.clear()
+            os.kill(os.getpid(), signal.SIGHUP)
+            async with asyncio.timeout(20):
+                while said not in caplog.text or "opened anew" not in caplog.text:
+                    await asyncio.sleep(0.001)
+
+        caplog.set_level(logging.INFO, logger="deepmedix")
+        _, new = file.add("new", [Scope.READ])
+        file.revoke("old")
+        assert (await status(new), await status(old)) == (401, 200)
+        trail.rename(tmp_path / "audit.jsonl.1")
+        await hang_up("1 usable keys")
+        assert trail.exists()
+        assert (await status(new), await status(old)) == (200, 401)
+        file.path.write_text("broken")
+        await hang_up("stay as they were")
+        assert await status(new) == 200
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, before)

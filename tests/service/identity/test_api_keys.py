@@ -1,0 +1,157 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.identity import CredentialsRefusedError, KeyFile, KeyFileError, Scope
+from service.identity import api_keys as module
+from service.identity.api_keys import KeySet, digest, new_key
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+def made(**how):
+    return new_key("ward-3", [Scope.READ], now=NOW, **how)
+
+
+def test_a_key_stands_for_its_name_and_scopes():
+    record, key = made()
+    principal = KeySet([record]).identify(key, NOW)
+    assert (principal.name, principal.scopes) == ("ward-3", frozenset({Scope.READ}))
+
+
+def test_a_key_has_a_recognisable_prefix_and_256_random_bits():
+    record, key = made()
+    prefix, key_id, secret = key.split("_", 2)
+    assert (prefix, key_id, len(secret)) == ("dmx", record.id, 43)
+    assert made()[1] != key
+
+
+def test_what_is_kept_does_not_hold_the_key():
+    record, key = made()
+    assert key.split("_", 2)[2] not in record.model_dump_json()
+    assert record.sha256 == digest(key)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda key: key[:-1], "key-malformed"),
+        (lambda key: key + "A", "key-malformed"),
+        (lambda key: key.upper(), "key-malformed"),
+        (lambda key: "dmx_" + "0" * 12 + key[16:], "key-unknown"),
+        (lambda key: key[:-1] + ("A" if key[-1] != "A" else "B"), "key-wrong"),
+        (lambda key: "", "key-malformed"),
+        (lambda key: key + "\n", "key-malformed"),
+    ],
+)
+def test_any_other_key_is_refused(change, reason):
+    record, key = made()
+    with pytest.raises(CredentialsRefusedError) as refused:
+        KeySet([record]).identify(change(key), NOW)
+    assert refused.value.reason == reason
+
+
+def test_a_key_expires_at_its_moment():
+    record, key = made(expires=NOW + timedelta(hours=1))
+    keys = KeySet([record])
+    assert keys.identify(key, NOW + timedelta(minutes=59))
+    with pytest.raises(CredentialsRefusedError, match="key-expired"):
+        keys.identify(key, NOW + timedelta(hours=1))
+
+
+def test_digests_are_compared_in_constant_time_for_unknown_ids_too(monkeypatch):
+    record, key = made()
+    compared = []
+
+    def compare(one, other):
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(module.hmac, "compare_digest", compare)
+    KeySet([record]).identify(key, NOW)
+    with pytest.raises(CredentialsRefusedError):
+        KeySet([]).identify(key, NOW)
+    assert compared == [(digest(key), record.sha256), (digest(key), "0" * 64)]
+
+
+def test_keys_survive_the_file(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    _, key = file.add("ward-3", [Scope.READ, Scope.ADMIN])
+    principal = KeyFile(tmp_path / "keys.json").load().identify(key, datetime.now(UTC))
+    assert principal.scopes == {Scope.READ, Scope.ADMIN}
+    assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+    assert key not in (tmp_path / "keys.json").read_text()
+
+
+def test_a_revoked_key_is_refused_and_its_record_stays(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    record, key = file.add("ward-3", [Scope.READ])
+    file.revoke("ward-3")
+    with pytest.raises(CredentialsRefusedError, match="key-revoked"):
+        file.load().identify(key, datetime.now(UTC))
+    assert [kept.id for kept in file.read()] == [record.id]
+    with pytest.raises(KeyFileError, match="list"):
+        file.revoke("ward-3")
+
+
+def test_a_name_is_used_by_one_active_key(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    with pytest.raises(KeyFileError, match="revoke"):
+        file.add("ward-3", [Scope.READ])
+    file.revoke("ward-3")
+    file.add("ward-3", [Scope.READ])
+
+
+@pytest.mark.parametrize("name", ["", "Mrs Smith", "a:b", "-x", "x" * 65, "x\n"])
+def test_a_name_is_short_and_plain(tmp_path, name):
+    with pytest.raises(KeyFileError, match="name"):
+        KeyFile(tmp_path / "keys.json").add(name, [Scope.READ])
+
+
+def test_a_file_that_others_write_to_is_refused_with_the_mend(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    file.path.chmod(0o620)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        file.read()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"version": 2, "keys": []}', '{"version":1,"keys":[{}]}']
+)
+def test_a_file_of_another_shape_is_refused(tmp_path, content):
+    path = tmp_path / "keys.json"
+    path.write_text(content)
+    with pytest.raises(KeyFileError, match="not a key file"):
+        KeyFile(path).read()
+
+
+def test_two_records_of_one_id_are_refused(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    content = json.loads(file.path.read_text())
+    content["keys"] *= 2
+    file.path.write_text(json.dumps(content))
+    with pytest.raises(KeyFileError, match="not a key file"):
+        file.read()
+
+
+def test_a_file_that_is_missing_or_no_file_is_told(tmp_path):
+    with pytest.raises(KeyFileError, match="keys add"):
+        KeyFile(tmp_path / "nowhere.json").read()
+    with pytest.raises(KeyFileError):
+        KeyFile(tmp_path).read()
+    with pytest.raises(KeyFileError, match="cannot be written"):
+        KeyFile(tmp_path / "no" / "folder" / "keys.json").add("x", [Scope.READ])
+
+
+def test_changes_side_by_side_lose_nothing(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = tmp_path / "keys.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: KeyFile(path).add(f"key-{n}", [Scope.READ]), range(16)))
+    assert {key.name for key in KeyFile(path).read()} == {f"key-{n}" for n in range(16)}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["keys.json", "keys.json.lock"]
