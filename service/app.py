@@ -17,7 +17,8 @@ from service.api.middleware import BodyCap, RequestRecord
 from service.api.routes import health, render, report, vqa
 from service.api.service import Service
 from service.api.version import program_version
-from service.engine import Engine, EngineSettings, VllmEngine
+from service.api.warm_up import warm_up
+from service.engine import Engine, EngineSettings, RestartPolicy, SupervisedEngine, VllmEngine
 from service.radiograph import RadiographDecoder
 from service.settings import Settings, load_settings
 
@@ -56,9 +57,8 @@ def create_app(
     """
     settings = settings or load_settings()
     app = _routes(max_body_bytes=settings.max_body_bytes)
-    app.state.service = Service(
-        settings, decoder or _decoder(settings), engine or VllmEngine(_engine_settings(settings))
-    )
+    decoder = decoder or _decoder(settings)
+    app.state.service = Service(settings, decoder, engine or _engine(settings, decoder))
     return app
 
 
@@ -108,6 +108,21 @@ def _decoder(settings: Settings) -> RadiographDecoder:
         workers=settings.decode_workers,
         time_limit=settings.decode_timeout,
         memory_limit=settings.decode_memory,
+    )
+
+
+def _engine(settings: Settings, decoder: RadiographDecoder) -> Engine:
+    return SupervisedEngine(
+        VllmEngine(_engine_settings(settings)),
+        partial(warm_up, decoder=decoder),
+        RestartPolicy(
+            restarts=settings.engine_restarts,
+            window=settings.engine_restart_window,
+            first_delay=settings.engine_restart_delay,
+            longest_delay=settings.engine_restart_delay_max,
+            start_timeout=settings.engine_restart_timeout,
+            stall_timeout=settings.engine_stall_timeout,
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from service.api import metrics
 from service.api.admission import Admission
 from service.api.problems import not_ready, shutting_down, start_failed
 from service.api.warm_up import warm_up
-from service.engine import Engine
+from service.engine import Engine, EngineState, SupervisedEngine
 from service.problem import Problem
 from service.radiograph import RadiographDecoder
 from service.settings import Settings
@@ -18,11 +18,16 @@ from service.settings import Settings
 LOG = logging.getLogger("deepmedix")
 
 
+class EngineGivenUpError(Exception):
+    """The engine failed so often that it is not started again; the text says how often."""
+
+
 class State(StrEnum):
     """Where the service stands between its start and its stop."""
 
     STARTING = "starting"
     READY = "ready"
+    RESTARTING = "restarting"
     FAILED = "failed"
     DRAINING = "draining"
 
@@ -47,6 +52,10 @@ class Service:
         self.state = State.STARTING
         self.failure: BaseException | None = None
         self.started = asyncio.Event()
+        self.failed = asyncio.Event()
+        self._supervised = engine if isinstance(engine, SupervisedEngine) else None
+        if self._supervised is not None:
+            self._supervised.follow(self._follow_engine)
         self.admission = Admission(
             max_concurrency=settings.max_concurrency,
             max_queue=settings.max_queue,
@@ -60,7 +69,9 @@ class Service:
 
     @property
     def why_failed(self) -> str:
-        """Why the start failed, for the operator; the engine's errors say how to mend it."""
+        """Why the service failed, for the operator; the engine's errors say how to mend it."""
+        if isinstance(self.failure, EngineGivenUpError):
+            return str(self.failure)
         if isinstance(self.failure, Problem):
             return f"{self.failure.title} {self.failure.advice}"
         return f"{type(self.failure).__name__}: {self.failure}"
@@ -81,6 +92,7 @@ class Service:
         except Exception as error:
             self.failure = error
             self.state = State.FAILED
+            self.failed.set()
         else:
             if self.state is State.STARTING:
                 self.state = State.READY
@@ -88,9 +100,23 @@ class Service:
         finally:
             self.started.set()
 
+    def _follow_engine(self, state: EngineState) -> None:
+        """Be ready only while the supervised engine runs; stop for good when it is given up."""
+        if state is EngineState.RESTARTING and self.state is State.READY:
+            self.state = State.RESTARTING
+        elif state is EngineState.RUNNING and self.state is State.RESTARTING:
+            self.state = State.READY
+        elif state is EngineState.GIVEN_UP and self._supervised is not None:
+            self.failure = EngineGivenUpError(self._supervised.why_given_up)
+            self.failed.set()
+            self.drain()
+        metrics.READY.set(self.state is State.READY)
+
     def drain(self) -> None:
-        """Take no new request; those running go on."""
+        """Take no new request; those running go on, and an engine that dies stays dead."""
         self.state = State.DRAINING
+        if self._supervised is not None:
+            self._supervised.retire()
         self.admission.draining = True
         metrics.READY.set(0)
 
@@ -108,11 +134,13 @@ class Service:
         Raises
         ------
         Problem
-            ``not-ready``, ``start-failed`` or ``shutting-down``.
+            ``not-ready``, ``engine-unavailable``, ``start-failed`` or ``shutting-down``.
         """
         retry_after = self.settings.retry_after
         if self.state is State.STARTING:
             raise not_ready(retry_after)
+        if self.state is State.RESTARTING and self._supervised is not None:
+            raise self._supervised.unavailable()
         if self.state is State.FAILED:
             raise start_failed()
         if self.state is State.DRAINING:
@@ -124,7 +152,7 @@ class Service:
         Raises
         ------
         Problem
-            As ``check_state``, and ``engine-unavailable``.
+            As ``check_state``.
         """
         self.check_state()
         await self.engine.check_health()
