@@ -234,7 +234,7 @@ class VllmEngine:
                     finished = delta.finish_reason is not None
                     yield delta
         finally:
-            if not finished:
+            if not finished and engine is self._engine:
                 # vLLM aborts by itself, except where it is left while it hands the request over.
                 await asyncio.shield(_abort(engine, name))
 

@@ -52,7 +52,8 @@ class MortalEngine(ScriptedEngine):
         if self.start_failures:
             raise self.start_failures.pop(0)
         await super().start()
-        self.health, self.lost, self.hanging = None, asyncio.Event(), False
+        self.lost.clear()
+        self.health, self.hanging = None, False
 
     async def stop(self) -> None:
         self.happened.append("stop")
@@ -92,11 +93,12 @@ class PassingTime:
         end = self.now + seconds
         await settled()
         while self._sleepers and self._sleepers[0][0] <= end:
-            self.now, _, woken = heapq.heappop(self._sleepers)
+            due, _, woken = heapq.heappop(self._sleepers)
+            self.now = max(self.now, due)
             if not woken.done():
                 woken.set_result(None)
                 await settled()
-        self.now = end
+        self.now = max(self.now, end)
 
     async def jumps(self, seconds: float) -> None:
         """Let time pass while this process is stopped: nobody wakes before its end."""

@@ -236,6 +236,16 @@ async def test_stop_shuts_down_once_and_for_all(started):
         await collect(engine, request())
 
 
+async def test_who_waits_for_text_is_told_of_the_stop(started):
+    engine, llm = started(output("One"), None)
+    task = asyncio.create_task(collect(engine, request()))
+    await llm.waiting.wait()
+    await engine.stop()
+    with pytest.raises(EngineUnavailable):
+        await task
+    assert llm.aborted == []
+
+
 @pytest.mark.parametrize(
     "template",
     [
