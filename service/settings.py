@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         None,
         gt=0,
         description="Seconds without an answer after which the engine counts as hung and is "
-        "replaced. Default: 20; 300 for a large checkpoint on a CPU.",
+        "replaced. Default: 30; 300 for a large checkpoint on a CPU.",
     )
     engine_restarts: int = Field(
         3,

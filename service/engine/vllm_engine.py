@@ -62,7 +62,7 @@ _SUPPRESSED = -100.0
 _CORE = "EngineCore"
 """How vLLM names the processes that it starts from here."""
 
-_LONGEST_STEP = 20.0
+_LONGEST_STEP = 30.0
 _LONGEST_STEP_OF_LARGE_MODEL_ON_CPU = 300.0
 
 

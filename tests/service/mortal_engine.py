@@ -11,7 +11,7 @@ from tests.service.scripted_engine import Script, ScriptedEngine
 
 
 class MortalEngine(ScriptedEngine):
-    """Meets ``WatchedEngine``; what it says waits for ``lost`` where ``say_until_lost`` was called.
+    """What it says waits for ``lost`` where ``say_until_lost`` was called.
 
     Attributes
     ----------
@@ -28,7 +28,6 @@ class MortalEngine(ScriptedEngine):
         self.happened: list[str] = []
         self.hanging = False
         self.start_failures: list[Exception] = []
-        self.longest_step = 20.0
         self.lost = asyncio.Event()
         self._answered = asyncio.Event()
 
