@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.engine.child import FOLDER
+from service.engine.child import FOLDER, PARENT
 
 PLUGINS = "vllm.platform_plugins"
 """Group of entry points that vLLM loads in each of its processes, before all else."""
@@ -54,20 +54,23 @@ def prepare_environment(*, local: bool) -> None:
 
 
 @contextmanager
-def files_in(folder: str) -> Iterator[None]:
-    """Put the sockets that vLLM opens meanwhile, and the files of its core, into a folder.
+def core_environment(folder: str) -> Iterator[None]:
+    """Tell a core that is started meanwhile whose it is, and where its files go.
 
-    A core that is killed removes nothing itself: whoever owns the folder does.
+    vLLM's sockets go there too. A core that is killed removes nothing itself: whoever owns the
+    folder does.
     """
-    given = os.environ.get(FOLDER)
-    os.environ[FOLDER] = folder
+    wanted = {FOLDER: folder, PARENT: str(os.getpid())}
+    given = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        if given is None:
-            del os.environ[FOLDER]
-        else:
-            os.environ[FOLDER] = given
+        for name, value in given.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def prepare_cpu(*, tensor_parallel_size: int) -> None:

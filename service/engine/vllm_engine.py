@@ -32,10 +32,11 @@ from service.engine.checkpoint import (
     load_manifest,
     verify_loaded_config,
 )
+from service.engine.child import CORE
 from service.engine.environment import (
     PLUGIN,
     PLUGINS,
-    files_in,
+    core_environment,
     kv_cache_is_set,
     prepare_cpu,
     prepare_environment,
@@ -58,9 +59,6 @@ from service.engine.torchvision_schemas import register
 
 _SUPPRESSED = -100.0
 """Added to the logit of a token that must never be sampled."""
-
-_CORE = "EngineCore"
-"""How vLLM names the processes that it starts from here."""
 
 _LONGEST_STEP = 30.0
 _LONGEST_STEP_OF_LARGE_MODEL_ON_CPU = 300.0
@@ -93,7 +91,7 @@ class VllmEngine:
         self._starting: asyncio.Future[None] | None = None
         # The kernel ends vLLM's processes with the thread that started them (see `child`).
         self._starter: ThreadPoolExecutor | None = None
-        self._others: set[BaseProcess] = set()
+        self._others: set[BaseProcess] | None = None
         self._temporary: TemporaryDirectory[str] | None = None
         self._longest_step = _LONGEST_STEP
         self._stopped = False
@@ -154,6 +152,7 @@ class VllmEngine:
         starter, self._starter = self._starter, None
         if starter is not None:
             starter.shutdown(wait=False)
+        self._others = None
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
             temporary.cleanup()
@@ -258,11 +257,10 @@ class VllmEngine:
 
     def _processes(self) -> list[BaseProcess]:
         """What vLLM has started for this engine, also while it still starts."""
-        return [
-            process
-            for process in multiprocessing.active_children()
-            if process.name.startswith(_CORE) and process not in self._others
-        ]
+        if self._others is None:
+            return []
+        children = set(multiprocessing.active_children()) - self._others
+        return [child for child in children if child.name.startswith(CORE)]
 
     async def _give_up(self, starting: asyncio.Future[None]) -> None:
         """Wait for a start that nobody wants any more, made shorter where that can be done."""
@@ -302,7 +300,7 @@ class VllmEngine:
             raise EngineArgumentError(f"vLLM refuses the engine's arguments: {error}") from error
         if not self._stopped:
             assert self._temporary is not None
-            with files_in(self._temporary.name):
+            with core_environment(self._temporary.name):
                 # Not returned: the thread would keep it alive beyond its shutdown.
                 self._loaded = AsyncLLM.from_vllm_config(config)
 

@@ -11,31 +11,39 @@ from pathlib import Path
 import pytest
 
 from service.engine import child
-from service.engine.environment import files_in
+from service.engine.environment import core_environment
 
 ROOT = Path(__file__).parents[3]
 
 PARENT = """
 import multiprocessing, threading
-from tests.service.engine.test_child import settled_child
+from service.engine.environment import core_environment
+from tests.service.engine.test_child import Settling, tell_and_wait
 
 if __name__ == "__main__":
     reader, writer = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    context.Process(target=settled_child, args=(writer,), name="EngineCore").start()
+    core = context.Process(target=tell_and_wait, args=(Settling(), writer), name="EngineCore")
+    with core_environment("/nowhere"):
+        core.start()
     print(reader.recv(), flush=True)
     threading.Event().wait()
 """
 
 
-def settled_child(writer):
-    child.settle()
+class Settling:
+    """An argument that settles the process which reads it, as vLLM's own arguments do."""
+
+    def __reduce__(self):
+        return child.settle, ()
+
+
+def tell_and_wait(settled, writer):
     writer.send(os.getpid())
     signal.pause()
 
 
-def folder_of_child(writer):
-    child.settle()
+def tell_folder(settled, writer):
     writer.send(tempfile.gettempdir())
 
 
@@ -61,8 +69,8 @@ def test_a_core_ends_when_the_service_is_killed(tmp_path):
 def test_files_of_a_core_and_of_nobody_else_go_into_its_folder(tmp_path, name, expected):
     reader, writer = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    with files_in(str(tmp_path)):
-        process = context.Process(target=folder_of_child, args=(writer,), name=name)
+    with core_environment(str(tmp_path)):
+        process = context.Process(target=tell_folder, args=(Settling(), writer), name=name)
         process.start()
     assert (reader.recv() == str(tmp_path)) is expected
     process.join()
@@ -70,13 +78,13 @@ def test_files_of_a_core_and_of_nobody_else_go_into_its_folder(tmp_path, name, e
 
 def test_the_service_itself_is_left_as_it_is(tmp_path):
     before = tempfile.gettempdir()
-    with files_in(str(tmp_path)):
+    with core_environment(str(tmp_path)):
         child.settle()
     assert tempfile.gettempdir() == before
 
 
 def test_the_operators_own_folder_is_named_again_afterwards(monkeypatch, tmp_path):
     monkeypatch.setenv(child.FOLDER, "mine")
-    with files_in(str(tmp_path)):
+    with core_environment(str(tmp_path)):
         assert os.environ[child.FOLDER] == str(tmp_path)
     assert os.environ[child.FOLDER] == "mine"
