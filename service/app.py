@@ -21,6 +21,7 @@ from service.api.middleware import BodyCap, RequestRecord
 from service.api.routes import admin, health, render, report, vqa
 from service.api.service import Service
 from service.api.version import program_version
+from service.api.warm_up import warm_up
 from service.audit import (
     AddressPolicy,
     AuditFile,
@@ -29,7 +30,7 @@ from service.audit import (
     FailurePolicy,
     StudyHasher,
 )
-from service.engine import Engine, EngineSettings, VllmEngine
+from service.engine import Engine, EngineSettings, RestartPolicy, SupervisedEngine, VllmEngine
 from service.identity import (
     KEY_TYPES,
     Authenticator,
@@ -90,9 +91,8 @@ def create_app(
     if settings.otlp_endpoint is not None:
         start_tracing(settings.otlp_endpoint, program_version())
     app = _routes(max_body_bytes=settings.max_body_bytes, trace_state=settings.trace_state)
-    app.state.service = Service(
-        settings, decoder or _decoder(settings), engine or VllmEngine(_engine_settings(settings))
-    )
+    decoder = decoder or _decoder(settings)
+    app.state.service = Service(settings, decoder, engine or _engine(settings, decoder))
     app.state.authenticator = authenticator or _authenticator(settings)
     app.state.audit = _audit_trail(settings)
     return app
@@ -153,6 +153,21 @@ def _decoder(settings: Settings) -> RadiographDecoder:
         workers=settings.decode_workers,
         time_limit=settings.decode_timeout,
         memory_limit=settings.decode_memory,
+    )
+
+
+def _engine(settings: Settings, decoder: RadiographDecoder) -> Engine:
+    return SupervisedEngine(
+        VllmEngine(_engine_settings(settings)),
+        partial(warm_up, decoder=decoder),
+        RestartPolicy(
+            restarts=settings.engine_restarts,
+            window=settings.engine_restart_window,
+            first_delay=settings.engine_restart_delay,
+            longest_delay=settings.engine_restart_delay_max,
+            start_timeout=settings.engine_restart_timeout,
+            stall_timeout=settings.engine_stall_timeout,
+        ),
     )
 
 

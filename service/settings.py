@@ -87,6 +87,35 @@ class Settings(BaseSettings):
         "environment, a table in the file).",
     )
 
+    # What happens when the engine dies or hangs: docs/operation.md.
+    engine_stall_timeout: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds without an answer after which the engine counts as hung and is "
+        "replaced. Default: 30; 300 for a large checkpoint on a CPU.",
+    )
+    engine_restarts: int = Field(
+        3,
+        ge=0,
+        description="Failures of the engine within the window that are mended by a restart; at "
+        "the next one the service exits with status 1.",
+    )
+    engine_restart_window: float = Field(
+        600.0, gt=0, description="Seconds after which a failure of the engine is forgotten."
+    )
+    engine_restart_delay: float = Field(
+        1.0,
+        ge=0,
+        description="Seconds from the first failure to the restart; each further failure within "
+        "the window doubles them.",
+    )
+    engine_restart_delay_max: float = Field(
+        60.0, ge=0, description="Most seconds from a failure to the restart."
+    )
+    engine_restart_timeout: float = Field(
+        600.0, gt=0, description="Seconds that a restart may take; beyond, it has failed."
+    )
+
     decode_workers: int = Field(1, ge=1, le=64, description="Processes that open films.")
     decode_timeout: float = Field(20.0, gt=0, description="Seconds that opening one film may take.")
     decode_memory: int = Field(

@@ -11,7 +11,7 @@ from service.api.admission import Admission, Bounds
 from service.api.problems import not_ready, shutting_down, start_failed
 from service.api.reply_store import ReplyStore
 from service.api.warm_up import warm_up
-from service.engine import Engine
+from service.engine import Engine, EngineState, SupervisedEngine
 from service.problem import Problem
 from service.radiograph import RadiographDecoder
 from service.settings import Settings
@@ -19,11 +19,16 @@ from service.settings import Settings
 LOG = logging.getLogger("deepmedix")
 
 
+class EngineGivenUpError(Exception):
+    """The engine failed so often that it is not started again; the text says how often."""
+
+
 class State(StrEnum):
     """Where the service stands between its start and its stop."""
 
     STARTING = "starting"
     READY = "ready"
+    RESTARTING = "restarting"
     FAILED = "failed"
     DRAINING = "draining"
 
@@ -48,6 +53,10 @@ class Service:
         self.state = State.STARTING
         self.failure: BaseException | None = None
         self.started = asyncio.Event()
+        self.failed = asyncio.Event()
+        self._supervised = engine if isinstance(engine, SupervisedEngine) else None
+        if self._supervised is not None:
+            self._supervised.follow(self._follow_engine)
         self.admission = Admission(
             Bounds.shared(
                 concurrency=settings.max_concurrency,
@@ -70,7 +79,9 @@ class Service:
 
     @property
     def why_failed(self) -> str:
-        """Why the start failed, for the operator; the engine's errors say how to mend it."""
+        """Why the service failed, for the operator; the engine's errors say how to mend it."""
+        if isinstance(self.failure, EngineGivenUpError):
+            return str(self.failure)
         if isinstance(self.failure, Problem):
             return f"{self.failure.title} {self.failure.advice}"
         return f"{type(self.failure).__name__}: {self.failure}"
@@ -91,6 +102,7 @@ class Service:
         except Exception as error:
             self.failure = error
             self.state = State.FAILED
+            self.failed.set()
         else:
             if self.state is State.STARTING:
                 self.state = State.READY
@@ -98,9 +110,26 @@ class Service:
         finally:
             self.started.set()
 
+    def _follow_engine(self, state: EngineState) -> None:
+        """Be ready only while the supervised engine runs; stop for good when it is given up."""
+        if state is EngineState.RESTARTING and self.state is State.READY:
+            self.state = State.RESTARTING
+        elif state is EngineState.RUNNING and self.state is State.RESTARTING:
+            self.state = State.READY
+        elif state is EngineState.GIVEN_UP and self._supervised is not None:
+            self.failure = EngineGivenUpError(self._supervised.why_given_up)
+            self.failed.set()
+            self.drain()
+        metrics.READY.set(self.state is State.READY)
+
     def drain(self) -> None:
-        """Take no new request, and send those waiting away; those at work go on."""
+        """Take no new request, and send those waiting away; those at work go on.
+
+        An engine that dies from now on stays dead.
+        """
         self.state = State.DRAINING
+        if self._supervised is not None:
+            self._supervised.retire()
         self.admission.drain()
         metrics.READY.set(0)
 
@@ -131,11 +160,13 @@ class Service:
         Raises
         ------
         Problem
-            ``not-ready``, ``start-failed`` or ``shutting-down``.
+            ``not-ready``, ``engine-unavailable``, ``start-failed`` or ``shutting-down``.
         """
         retry_after = self.settings.retry_after
         if self.state is State.STARTING:
             raise not_ready(retry_after)
+        if self.state is State.RESTARTING and self._supervised is not None:
+            raise self._supervised.unavailable()
         if self.state is State.FAILED:
             raise start_failed()
         if self.state is State.DRAINING:
@@ -147,7 +178,7 @@ class Service:
         Raises
         ------
         Problem
-            As ``check_state``, and ``engine-unavailable``.
+            As ``check_state``.
         """
         self.check_state()
         await self.engine.check_health()

@@ -168,8 +168,10 @@ async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:
     await service.started.wait()
     if service.failure is None:
         LOG.info("ready on %s", url)
-        return
-    # The operator's own log: the text of a start-up failure holds no caller's data.
-    LOG.error("the service could not start: %s", service.why_failed)
-    LOG.error("`deepmedix doctor` checks what it needs and says how to mend what is missing")
+        await service.failed.wait()
+        LOG.error("the service gives up, so that it is replaced: %s", service.why_failed)
+    else:
+        # The operator's own log: the text of a start-up failure holds no caller's data.
+        LOG.error("the service could not start: %s", service.why_failed)
+        LOG.error("`deepmedix doctor` checks what it needs and says how to mend what is missing")
     server.should_exit = True

@@ -1,6 +1,7 @@
 """Prompt, images and sampling in; an asynchronous stream of text out. Nothing imports vLLM here."""
 
 from service.engine.checkpoint import hash_files, load_manifest, write_manifest
+from service.engine.failure import RestartPolicy
 from service.engine.manifest import (
     LineageRecord,
     Manifest,
@@ -20,8 +21,10 @@ from service.engine.protocol import (
     Sampling,
     TooManyImages,
     Usage,
+    WatchedEngine,
 )
 from service.engine.settings import EngineArgumentError, EngineNotInstalledError, EngineSettings
+from service.engine.supervisor import EngineState, SupervisedEngine
 from service.engine.vllm_engine import VllmEngine
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "EngineArgumentError",
     "EngineNotInstalledError",
     "EngineSettings",
+    "EngineState",
     "EngineUnavailable",
     "GenerationRequest",
     "LineageRecord",
@@ -39,11 +43,14 @@ __all__ = [
     "Pixels",
     "PromptTooLong",
     "RequestRefused",
+    "RestartPolicy",
     "Sampling",
     "SamplingDefaults",
+    "SupervisedEngine",
     "TooManyImages",
     "Usage",
     "VllmEngine",
+    "WatchedEngine",
     "hash_files",
     "load_manifest",
     "manifest_schema_json",

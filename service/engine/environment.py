@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from service.engine.child import FOLDER, PARENT
 from service.telemetry import ENGINE_LOGGING
 
 PLUGINS = "vllm.platform_plugins"
@@ -31,6 +34,9 @@ _QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
 
+# This process has threads, and a fork of it may find their locks held for ever.
+_SPAWN = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
@@ -42,7 +48,8 @@ def prepare_environment(*, local: bool) -> None:
     local
         Whether the checkpoint is a folder of this machine.
     """
-    for name, value in (_QUIET | _OFFLINE if local else _QUIET).items():
+    wanted = _QUIET | _SPAWN | (_OFFLINE if local else {})
+    for name, value in wanted.items():
         os.environ.setdefault(name, value)
     # PYTHONWARNINGS reaches only the processes that are started from here.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
@@ -52,11 +59,32 @@ def prepare_environment(*, local: bool) -> None:
         os.environ["VLLM_PLUGINS"] = f"{plugins},{PLUGIN}"
 
 
+@contextmanager
+def core_environment(folder: str) -> Iterator[None]:
+    """Tell a core that is started meanwhile whose it is, and where its files go.
+
+    vLLM's sockets go there too. A core that is killed removes nothing itself: whoever owns the
+    folder does.
+    """
+    wanted = {FOLDER: folder, PARENT: str(os.getpid())}
+    given = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in given.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def prepare_cpu(*, tensor_parallel_size: int) -> None:
     """Lay out the CPU engine's processes and threads, where the operator has not.
 
-    One process for the engine's core and its only worker: the second would cost as long to start
-    as the first. Its threads leave one core for the service.
+    One process, apart from this one, for the engine's core and its only worker: a second would
+    cost as long to start as the first. (The variable has no other effect on ``AsyncLLM``.) Its
+    threads leave one core for the service.
     """
     if tensor_parallel_size == 1:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")

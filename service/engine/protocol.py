@@ -19,13 +19,15 @@ RETRY_AFTER = 5
 class EngineUnavailable(Problem):
     """The engine is not started, has died or takes no further request (503)."""
 
-    def __init__(self, title: str = "The engine is not available.") -> None:
+    def __init__(
+        self, title: str = "The engine is not available.", *, retry_after: int = RETRY_AFTER
+    ) -> None:
         super().__init__(
             "engine-unavailable",
             503,
             title,
             "Repeat the request after the time that Retry-After names.",
-            retry_after=RETRY_AFTER,
+            retry_after=retry_after,
         )
 
 
@@ -189,4 +191,28 @@ class Engine(Protocol):
         ------
         EngineUnavailable
             When they cannot.
+        """
+
+
+@runtime_checkable
+class WatchedEngine(Engine, Protocol):
+    """An engine whose work is done by processes of its own, which can die and hang.
+
+    After ``stop`` it can be started again.
+    """
+
+    @property
+    def longest_step(self) -> float:
+        """Seconds within which any step ends on this machine, with room to spare."""
+
+    async def beat(self) -> None:
+        """Return when the processes have answered, which they do between two steps."""
+
+    async def ended(self) -> None:
+        """Return when one of the processes has ended, for whatever reason."""
+
+    def kill(self) -> None:
+        """End the processes now, without asking them; ``stop`` then frees what they held.
+
+        Whoever waits for text gets :class:`EngineUnavailable` from ``generate``.
         """

@@ -21,6 +21,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from service.engine.child import settle
+
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -74,7 +76,12 @@ class _BeforeNeeded(MetaPathFinder):
 
 
 def install() -> None:
-    """Entry point of vLLM's platform plugins: :func:`register`, and no platform to offer."""
+    """Entry point of vLLM's platform plugins, called first in each of its processes.
+
+    Repairs, lets an engine core end with the service (:mod:`service.engine.child`), and has no
+    platform to offer.
+    """
+    settle()
     register()
 
 

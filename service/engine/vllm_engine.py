@@ -7,11 +7,14 @@ import gc
 import itertools
 import multiprocessing
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import fields
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image
@@ -29,9 +32,11 @@ from service.engine.checkpoint import (
     load_manifest,
     verify_loaded_config,
 )
+from service.engine.child import CORE
 from service.engine.environment import (
     PLUGIN,
     PLUGINS,
+    core_environment,
     kv_cache_is_set,
     prepare_cpu,
     prepare_environment,
@@ -55,9 +60,12 @@ from service.engine.torchvision_schemas import register
 _SUPPRESSED = -100.0
 """Added to the logit of a token that must never be sampled."""
 
+_LONGEST_STEP = 30.0
+_LONGEST_STEP_OF_LARGE_MODEL_ON_CPU = 300.0
+
 
 class VllmEngine:
-    """Meets :class:`service.engine.protocol.Engine` with vLLM's ``AsyncLLM``.
+    """Meets :class:`service.engine.protocol.WatchedEngine` with vLLM's ``AsyncLLM``.
 
     Making one reads and verifies the manifest; vLLM is imported and the checkpoint loaded by
     :meth:`start`.
@@ -81,6 +89,11 @@ class VllmEngine:
         self._loaded: Any = None
         self._prompts: PromptBuilder | None = None
         self._starting: asyncio.Future[None] | None = None
+        # The kernel ends vLLM's processes with the thread that started them (see `child`).
+        self._starter: ThreadPoolExecutor | None = None
+        self._others: set[BaseProcess] | None = None
+        self._temporary: TemporaryDirectory[str] | None = None
+        self._longest_step = _LONGEST_STEP
         self._stopped = False
         self._numbers = itertools.count()
 
@@ -111,7 +124,10 @@ class VllmEngine:
         if self._engine is not None:
             return
         self._stopped = False
-        self._starting = asyncio.ensure_future(asyncio.to_thread(self._load))
+        self._others = set(multiprocessing.active_children())
+        self._starter = ThreadPoolExecutor(1, "engine-starter")
+        self._temporary = TemporaryDirectory(prefix="deepmedix-engine-", ignore_cleanup_errors=True)
+        self._starting = asyncio.get_running_loop().run_in_executor(self._starter, self._load)
         # Shielded: a thread cannot be cancelled, and stop() must be able to wait for it.
         await asyncio.shield(self._starting)
         self._prompts = self._prompt_builder(self._loaded)
@@ -123,16 +139,58 @@ class VllmEngine:
         self._engine = None
         starting, self._starting = self._starting, None
         if starting is not None:
-            await _give_up(starting)
+            await self._give_up(starting)
         engine, self._loaded = self._loaded, None
-        if engine is None:
-            return
-        if engine.output_handler is not None:
-            engine.output_handler.cancel()  # else it reports the core's end as a failure
-        await asyncio.to_thread(engine.shutdown)
-        del engine
-        # vLLM's engine is part of cycles, and its finaliser fails when it runs at exit.
-        gc.collect()
+        if engine is not None:
+            if engine.output_handler is not None:
+                engine.output_handler.cancel()  # else it reports the core's end as a failure
+            _tell_those_waiting(engine)
+            await asyncio.to_thread(engine.shutdown)
+            del engine
+            # vLLM's engine is part of cycles, and its finaliser fails when it runs at exit.
+            gc.collect()
+        starter, self._starter = self._starter, None
+        if starter is not None:
+            starter.shutdown(wait=False)
+        self._others = None
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.cleanup()
+
+    def kill(self) -> None:
+        """End vLLM's processes now, without asking them; :meth:`stop` then frees the rest."""
+        for process in self._processes():
+            _kill_with_descendants(process)
+
+    async def beat(self) -> None:
+        """Return when the engine's core has answered, which it does between two steps.
+
+        Raises
+        ------
+        EngineUnavailable
+            When the engine is not started.
+        Exception
+            vLLM's own, when the core cannot be asked.
+        """
+        await self._running().is_paused()
+
+    async def ended(self) -> None:
+        """Return when one of the processes that vLLM started from here has ended."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        sentinels = [process.sentinel for process in self._processes()]
+        for sentinel in sentinels:
+            loop.add_reader(sentinel, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            for sentinel in sentinels:
+                loop.remove_reader(sentinel)
+
+    @property
+    def longest_step(self) -> float:
+        """Seconds within which any step ends on this machine, with room to spare."""
+        return self._longest_step
 
     async def check_health(self) -> None:
         """Return when requests can be taken.
@@ -175,7 +233,7 @@ class VllmEngine:
                     finished = delta.finish_reason is not None
                     yield delta
         finally:
-            if not finished:
+            if not finished and engine is self._engine:
                 # vLLM aborts by itself, except where it is left while it hands the request over.
                 await asyncio.shield(_abort(engine, name))
 
@@ -197,6 +255,21 @@ class VllmEngine:
         assert self._prompts is not None
         return self._prompts.length(self._prompts.encode(request), request)
 
+    def _processes(self) -> list[BaseProcess]:
+        """What vLLM has started for this engine, also while it still starts."""
+        if self._others is None:
+            return []
+        children = set(multiprocessing.active_children()) - self._others
+        return [child for child in children if child.name.startswith(CORE)]
+
+    async def _give_up(self, starting: asyncio.Future[None]) -> None:
+        """Wait for a start that nobody wants any more, made shorter where that can be done."""
+        while not starting.done():
+            self.kill()  # a core that still loads its weights hears nothing else
+            await asyncio.wait([starting], timeout=0.5)
+        if not starting.cancelled():
+            starting.exception()  # seen, so that asyncio does not report it
+
     def _running(self) -> Any:
         if self._engine is None:
             raise EngineUnavailable("The engine is not started.")
@@ -212,6 +285,8 @@ class VllmEngine:
 
         check_arguments(self._settings, (field.name for field in fields(AsyncEngineArgs)))
         machine = self._machine(cpu=current_platform.is_cpu())
+        if machine.cpu and not machine.small:
+            self._longest_step = _LONGEST_STEP_OF_LARGE_MODEL_ON_CPU
         arguments = engine_arguments(self._settings, self._manifest, machine)
         if self._folder is None:
             arguments.setdefault("revision", self._manifest.revision)
@@ -224,8 +299,10 @@ class VllmEngine:
         except (TypeError, ValueError) as error:
             raise EngineArgumentError(f"vLLM refuses the engine's arguments: {error}") from error
         if not self._stopped:
-            # Not returned: the thread would keep it alive beyond its shutdown.
-            self._loaded = AsyncLLM.from_vllm_config(config)
+            assert self._temporary is not None
+            with core_environment(self._temporary.name):
+                # Not returned: the thread would keep it alive beyond its shutdown.
+                self._loaded = AsyncLLM.from_vllm_config(config)
 
     def _model(self) -> str:
         return str(self._folder) if self._folder is not None else self._settings.model
@@ -279,17 +356,6 @@ class VllmEngine:
             raise RequestRefused() from error
 
 
-async def _give_up(starting: asyncio.Future[None]) -> None:
-    """Wait for a start that nobody wants any more, made shorter where that can be done."""
-    while not starting.done():
-        for child in multiprocessing.active_children():
-            if child.name.startswith("EngineCore"):
-                child.terminate()
-        await asyncio.wait([starting], timeout=0.5)
-    if not starting.cancelled():
-        starting.exception()  # seen, so that asyncio does not report it
-
-
 def _check_installation(*, repaired: bool) -> None:
     if find_spec("vllm") is None:
         raise EngineNotInstalledError(
@@ -336,6 +402,20 @@ async def _deltas(outputs: Any) -> AsyncGenerator[Delta, None]:
         raise EngineUnavailable() from error
     except (VLLMClientError, ValueError) as error:
         raise RequestRefused() from error
+
+
+def _tell_those_waiting(engine: Any) -> None:
+    """End every wait for text: vLLM itself forgets whoever waits when it is shut down."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    engine.output_processor.propagate_error(EngineDeadError())
+
+
+def _kill_with_descendants(process: BaseProcess) -> None:
+    from vllm.utils.system_utils import kill_process_tree
+
+    if process.pid is not None and process.is_alive():
+        kill_process_tree(process.pid)
 
 
 async def _abort(engine: Any, name: str) -> None:

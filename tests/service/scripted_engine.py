@@ -76,7 +76,7 @@ class _Rule:
 
 
 class ScriptedEngine:
-    """Meets the ``Engine`` protocol without a model.
+    """Meets the ``WatchedEngine`` protocol without a model; it neither dies nor hangs.
 
     Parameters
     ----------
@@ -151,6 +151,17 @@ class ScriptedEngine:
     async def check_health(self) -> None:
         if self.health is not None:
             raise self.health
+
+    longest_step = 20.0
+
+    async def beat(self) -> None:
+        pass
+
+    async def ended(self) -> None:
+        await asyncio.Event().wait()
+
+    def kill(self) -> None:
+        pass
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         await self.check_health()

@@ -27,6 +27,8 @@ class ScriptedLLM:
         self.errored = False
         self.shut_down = 0
         self.output_handler = None
+        self.output_processor = self
+        self._error: asyncio.Future[None] = asyncio.Future()
 
     async def generate(
         self, prompt: Any, params: Any, name: str, *, trace_headers: Any = None
@@ -35,10 +37,14 @@ class ScriptedLLM:
         for item in self.script:
             if item is None:
                 self.waiting.set()
-                await asyncio.Event().wait()
+                await self._error
             if isinstance(item, BaseException):
                 raise item
             yield item
+
+    def propagate_error(self, error: Exception) -> None:
+        self._error.set_exception(error)
+        self._error.exception()  # seen, whether or not anybody waits
 
     async def abort(self, name: str) -> None:
         self.aborted.append(name)

@@ -1,6 +1,8 @@
 """What the engine does around vLLM, with vLLM itself scripted."""
 
 import asyncio
+import multiprocessing
+import signal
 from contextlib import aclosing
 from importlib.metadata import EntryPoints, entry_points
 
@@ -234,6 +236,40 @@ async def test_stop_shuts_down_once_and_for_all(started):
     assert llm.shut_down == 1
     with pytest.raises(EngineUnavailable):
         await collect(engine, request())
+
+
+async def test_a_killed_core_has_ended_and_nobody_elses_process_has(started):
+    engine, _ = started()
+    spawn = multiprocessing.get_context("spawn")
+    other, core = (spawn.Process(target=signal.pause, name="EngineCore") for _ in range(2))
+    try:
+        other.start()
+        engine._others = set(multiprocessing.active_children())
+        core.start()
+        ended = asyncio.create_task(engine.ended())
+        await asyncio.sleep(0)
+        assert not ended.done()
+        engine.kill()
+        await ended
+        core.join()
+        assert core.exitcode == -signal.SIGKILL
+        assert other.is_alive()
+        await engine.stop()
+        engine.kill()
+        assert other.is_alive()
+    finally:
+        other.kill()
+        other.join()
+
+
+async def test_who_waits_for_text_is_told_of_the_stop(started):
+    engine, llm = started(output("One"), None)
+    task = asyncio.create_task(collect(engine, request()))
+    await llm.waiting.wait()
+    await engine.stop()
+    with pytest.raises(EngineUnavailable):
+        await task
+    assert llm.aborted == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""An engine core's first steps in its own process."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from service.engine import child
+from service.engine.environment import core_environment
+
+ROOT = Path(__file__).parents[3]
+
+PARENT = """
+import multiprocessing, threading
+from service.engine.environment import core_environment
+from tests.service.engine.test_child import Settling, tell_and_wait
+
+if __name__ == "__main__":
+    reader, writer = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    core = context.Process(target=tell_and_wait, args=(Settling(), writer), name="EngineCore")
+    with core_environment("/nowhere"):
+        core.start()
+    print(reader.recv(), flush=True)
+    threading.Event().wait()
+"""
+
+
+class Settling:
+    """An argument that settles the process which reads it, as vLLM's own arguments do."""
+
+    def __reduce__(self):
+        return child.settle, ()
+
+
+def tell_and_wait(settled, writer):
+    writer.send(os.getpid())
+    signal.pause()
+
+
+def tell_folder(settled, writer):
+    writer.send(tempfile.gettempdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal is Linux's")
+def test_a_core_ends_when_the_service_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    core = os.pidfd_open(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    waiting = multiprocessing.connection.wait([core], timeout=60)  # readable once it has ended
+    os.close(core)
+    assert waiting
+
+
+@pytest.mark.parametrize(("name", "expected"), [("EngineCore", True), ("other", False)])
+def test_files_of_a_core_and_of_nobody_else_go_into_its_folder(tmp_path, name, expected):
+    reader, writer = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    with core_environment(str(tmp_path)):
+        process = context.Process(target=tell_folder, args=(Settling(), writer), name=name)
+        process.start()
+    assert (reader.recv() == str(tmp_path)) is expected
+    process.join()
+
+
+def test_the_service_itself_is_left_as_it_is(tmp_path):
+    before = tempfile.gettempdir()
+    with core_environment(str(tmp_path)):
+        child.settle()
+    assert tempfile.gettempdir() == before
+
+
+def test_the_operators_own_folder_is_named_again_afterwards(monkeypatch, tmp_path):
+    monkeypatch.setenv(child.FOLDER, "mine")
+    with core_environment(str(tmp_path)):
+        assert os.environ[child.FOLDER] == str(tmp_path)
+    assert os.environ[child.FOLDER] == "mine"
