@@ -97,7 +97,7 @@ def after_the_engines_death(service, client) -> list[tuple[int, httpx.Response]]
             name = Path(f"/proc/{pid}/comm").read_text()
         except OSError:
             continue
-        if "EngineCore" in name:
+        if "EngineCor" in name:  # the kernel keeps 15 letters of VLLM::EngineCore
             os.kill(pid, signal.SIGKILL)
             files = {"image": (SENTINELS["filename"], dicom())}
             reply = client.post("/report", files=files, headers=laced())
