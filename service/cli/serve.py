@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import os
 import signal
 import socket
 from types import FrameType
@@ -160,7 +162,11 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     finally:
         announcer.cancel()
     if server.forced_by is not None:
-        return 128 + server.forced_by  # as the shell has it
+        # An orderly stop of the engine takes many seconds, and every request has its answer.
+        for child in multiprocessing.active_children():
+            child.kill()
+        logging.shutdown()
+        os._exit(128 + server.forced_by)  # as the shell has it
     return 1 if service.failure is not None else 0
 
 

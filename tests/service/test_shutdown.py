@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -29,8 +30,8 @@ async def serving(**settings):
         while url is None:
             line = (await process.stderr.readline()).decode()
             assert line, "the process ended before it was ready"
-            if "ready on " in line:
-                url = line.split("ready on ")[1].strip()
+            if ready := re.search(r"ready on (http://[^\s\"]+)", line):
+                url = ready[1]
         drained = asyncio.create_task(process.stderr.read())
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             yield process, client
