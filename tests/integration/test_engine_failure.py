@@ -11,8 +11,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -68,13 +68,15 @@ class Served:
                 assert self.process.poll() is None, self.said
                 await asyncio.sleep(0.1)  # a process of its own: there is no event to wait for
 
-    async def until_ready(self) -> httpx.AsyncClient:
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Wait until it answers, and give a client of it."""
         await self.until(lambda: "INFO    ready on" in self.said)
         address = re.search(r"INFO    ready on (http://\S+)", self.said)
         assert address is not None
-        client = httpx.AsyncClient(base_url=address[1], timeout=SLOW)
-        await until_status(client, 200)
-        return client
+        async with httpx.AsyncClient(base_url=address[1], timeout=SLOW) as client:
+            await until_status(client, 200)
+            yield client
 
 
 async def until_status(client: httpx.AsyncClient, status: int) -> httpx.Response:
@@ -162,7 +164,7 @@ def resources(served: Served) -> dict[str, int]:
 
 
 async def test_an_engine_that_is_killed_is_replaced_and_reads_as_before(served):
-    async with await served.until_ready() as client:
+    async with served.ready() as client:
         before = await reading(client)
         (core,) = served.cores
 
@@ -187,7 +189,7 @@ async def test_an_engine_that_is_killed_is_replaced_and_reads_as_before(served):
 
 
 async def test_an_engine_that_hangs_is_replaced_and_reads_as_before(served):
-    async with await served.until_ready() as client:
+    async with served.ready() as client:
         before = await reading(client)
         (core,) = served.cores
         held = resources(served)
@@ -210,8 +212,8 @@ async def test_an_engine_that_hangs_is_replaced_and_reads_as_before(served):
 
 async def test_an_engine_that_dies_again_and_again_ends_the_service_with_a_failure(served):
     while served.process.poll() is None:
-        client = await served.until_ready()
-        await client.aclose()
+        async with served.ready():
+            pass
         killed = served.cores
         for core in killed:
             core.kill()
