@@ -85,7 +85,7 @@ class Idempotency:
             await _read_on(receive, digest, settings.body_timeout)
             if digest.value() != kept.digest:
                 raise idempotency_key_reused()
-            await _replay(kept, send)
+            await _replay(kept, scope, send)
             return
         if store.in_flight(key):
             raise idempotency_in_flight()
@@ -95,7 +95,7 @@ class Idempotency:
         try:
             await self._app(scope, recording.receiving(receive), recording.sending(send))
         finally:
-            store.end(key, recording.reply())
+            store.end(key, recording.reply(tuple(scope.get("state", {}).get("studies", ()))))
             # What a reply says of a patient is not to outlast its time because nobody asks.
             asyncio.get_running_loop().call_later(settings.idempotency_expiry, store.expire)
 
@@ -190,13 +190,17 @@ class _Recording:
 
         return send_recorded
 
-    def reply(self) -> KeptReply | None:
+    def reply(self, studies: tuple[Any, ...]) -> KeptReply | None:
         """Return the reply, if it is whole and the same request would get it again."""
         if not (self._recording and self._whole and self._start and self._digest.complete):
             return None
         body = b"".join(self._body)
         kept = KeptReply(
-            self._digest.value(), self._start["status"], tuple(self._start["headers"]), body
+            self._digest.value(),
+            self._start["status"],
+            tuple(self._start["headers"]),
+            body,
+            studies,
         )
         return kept if _is_repeatable(kept) else None
 
@@ -245,7 +249,8 @@ async def _read_on(receive: Receive, digest: RequestDigest, timeout: float) -> N
         raise body_timeout() from error
 
 
-async def _replay(kept: KeptReply, send: Send) -> None:
+async def _replay(kept: KeptReply, scope: Scope, send: Send) -> None:
+    scope.setdefault("state", {})["studies"] = kept.studies
     headers: list[Any] = [*kept.headers, (REPLAYED.lower().encode(), b"true")]
     await send({"type": "http.response.start", "status": kept.status, "headers": headers})
     await send({"type": "http.response.body", "body": kept.body, "more_body": False})

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 _OVERHEAD = 1024
 """Bytes that an entry takes beside its reply, amply."""
@@ -13,12 +14,16 @@ _OVERHEAD = 1024
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """A whole reply, and the digest of the request that it answers."""
+    """A whole reply, and the digest of the request that it answers.
+
+    ``studies`` are what the audit trail called the request's studies: a replay discloses them, too.
+    """
 
     digest: bytes
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes = field(repr=False)
+    studies: tuple[Any, ...] = field(default=(), repr=False)
 
     @property
     def size(self) -> int:

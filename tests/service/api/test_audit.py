@@ -99,6 +99,17 @@ async def test_a_study_is_recorded_by_its_keyed_hash_and_nothing_of_the_patient(
     assert identity not in reply.text
 
 
+async def test_a_replayed_reading_is_recorded_with_its_study_too(recording, trail, dicom):
+    headers = {"Idempotency-Key": "again"}
+    async with running(recording()) as client:
+        for _ in range(2):
+            data = {"allow_other_anatomy": "true"}
+            last = await post(client, "/report", dicom, data=data, headers=headers)
+    assert last.headers["Idempotency-Replayed"] == "true"
+    first, replayed = (event["entity"][1]["what"]["identifier"] for event in events(trail))
+    assert first == replayed
+
+
 async def test_failures_are_recorded_with_their_code(recording, trail, film, engine):
     async with running(recording(max_body_bytes=100_000)) as client:
         await post(client, "/report", b"not a film")
