@@ -145,7 +145,7 @@ class VllmEngine:
             if engine.output_handler is not None:
                 engine.output_handler.cancel()  # else it reports the core's end as a failure
             _tell_those_waiting(engine)
-            await asyncio.to_thread(engine.shutdown)
+            await asyncio.get_running_loop().run_in_executor(self._starter, engine.shutdown)
             del engine
             # vLLM's engine is part of cycles, and its finaliser fails when it runs at exit.
             gc.collect()

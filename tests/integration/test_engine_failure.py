@@ -157,7 +157,6 @@ def resources(served: Served) -> dict[str, int]:
     process = served.process
     return {
         "descriptors": process.num_fds(),
-        "threads": process.num_threads(),
         "processes": len(process.children(recursive=True)),
         "temporary files": len(list(served.folder.rglob("*"))),
     }
@@ -192,7 +191,7 @@ async def test_an_engine_that_hangs_is_replaced_and_reads_as_before(served):
     async with served.ready() as client:
         before = await reading(client)
         (core,) = served.cores
-        held = resources(served)
+        held, threads = resources(served), served.process.num_threads()
 
         async def stall(requests):
             core.suspend()
@@ -207,6 +206,8 @@ async def test_an_engine_that_hangs_is_replaced_and_reads_as_before(served):
         assert not core.is_running()
         page = (await client.get("/metrics")).text
         assert resources(served) == held
+        # asyncio's own pool grows up to its bound, whatever happens here.
+        assert served.process.num_threads() <= threads + (os.cpu_count() or 1) + 4
     assert metric(page, 'deepmedix_engine_restarts_total{reason="stall"}') == 1
 
 
