@@ -126,7 +126,8 @@ class VllmEngine:
         self._stopped = False
         self._others = set(multiprocessing.active_children())
         self._starter = ThreadPoolExecutor(1, "engine-starter")
-        self._temporary = TemporaryDirectory(prefix="deepmedix-engine-", ignore_cleanup_errors=True)
+        # A short name: the path of a socket in it may have 107 bytes.
+        self._temporary = TemporaryDirectory(prefix="dmx-", ignore_cleanup_errors=True)
         self._starting = asyncio.get_running_loop().run_in_executor(self._starter, self._load)
         # Shielded: a thread cannot be cancelled, and stop() must be able to wait for it.
         await asyncio.shield(self._starting)

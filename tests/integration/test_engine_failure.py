@@ -232,8 +232,8 @@ async def served_or_ended(served: Served, killed: list[psutil.Process]) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_no_engine_outlives_a_service_that_is_killed(tmp_path):
-    served = Served(tmp_path)
+async def test_no_engine_outlives_a_service_that_is_killed(tmp_path_factory):
+    served = Served(tmp_path_factory.mktemp("killed"))
     await served.until(lambda: served.cores)
     (core,) = served.cores
     served.process.kill()
