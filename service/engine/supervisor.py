@@ -100,8 +100,10 @@ class SupervisedEngine:
     def why_given_up(self) -> str:
         """Why the engine is not started again, for the operator."""
         happened = _HAPPENED[self._last_failure] if self._last_failure else "it was never started"
+        failures = self._policy.restarts + 1
+        often = f"{failures} times" if failures > 1 else "once"
         return (
-            f"the engine failed {self._policy.restarts + 1} times within "
+            f"the engine failed {often} within "
             f"{self._policy.window:g} seconds; the last time, {happened}"
         )
 

@@ -126,7 +126,8 @@ class VllmEngine:
         self._stopped = False
         self._others = set(multiprocessing.active_children())
         self._starter = ThreadPoolExecutor(1, "engine-starter")
-        self._temporary = TemporaryDirectory(prefix="deepmedix-engine-", ignore_cleanup_errors=True)
+        # A short name: the path of a socket in it may have 107 bytes.
+        self._temporary = TemporaryDirectory(prefix="dmx-", ignore_cleanup_errors=True)
         self._starting = asyncio.get_running_loop().run_in_executor(self._starter, self._load)
         # Shielded: a thread cannot be cancelled, and stop() must be able to wait for it.
         await asyncio.shield(self._starting)
@@ -145,7 +146,7 @@ class VllmEngine:
             if engine.output_handler is not None:
                 engine.output_handler.cancel()  # else it reports the core's end as a failure
             _tell_those_waiting(engine)
-            await asyncio.to_thread(engine.shutdown)
+            await asyncio.get_running_loop().run_in_executor(self._starter, engine.shutdown)
             del engine
             # vLLM's engine is part of cycles, and its finaliser fails when it runs at exit.
             gc.collect()
