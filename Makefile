@@ -41,6 +41,10 @@ lint: $(DEVELOP) ## ruff, mypy, import contracts
 bench: $(DEVELOP) ## what things cost beside each other
 	$(BIN)/python -m benchmarks.rewards
 
+lock: $(DEVELOP) ## write docker/requirements-*.txt, the images' Python packages with their digests
+	./docker/lock.sh cpu "$(BIN)" "$(TORCH_CPU_INDEX)"
+	./docker/lock.sh gpu "$(BIN)" "$(TORCH_CPU_INDEX)"
+
 openapi: $(SERVE) ## write openapi.yaml
 	$(BIN)/deepmedix openapi -o openapi.yaml
 

@@ -81,12 +81,13 @@ class _Server(uvicorn.Server):
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
     from service.app import create_app
-    from service.engine import ManifestError
+    from service.engine import ManifestError, require_weights
 
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     LOG.info("listening on %s; not ready yet", url)
     try:
+        require_weights(settings.model)
         app = create_app(settings)
     except ManifestError as error:
         LOG.error("the service could not start: %s", error)

@@ -1,6 +1,7 @@
 """Prompt, images and sampling in; an asynchronous stream of text out. Nothing imports vLLM here."""
 
 from service.engine.checkpoint import hash_files, load_manifest, write_manifest
+from service.engine.hub_cache import require_weights
 from service.engine.manifest import (
     LineageRecord,
     Manifest,
@@ -47,5 +48,6 @@ __all__ = [
     "hash_files",
     "load_manifest",
     "manifest_schema_json",
+    "require_weights",
     "write_manifest",
 ]
