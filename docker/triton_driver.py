@@ -8,6 +8,7 @@ compiler, so the module is made here, against a library that stands in for the d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -27,10 +28,9 @@ def main(cache: Path) -> None:
             check=True,
         )
         os.environ["LIBRARY_PATH"] = folder  # searched by gcc after the folders of the digest
-        try:
+        # Compiled and kept; it cannot be loaded without the driver itself.
+        with contextlib.suppress(ImportError):
             driver.CudaUtils()
-        except ImportError:
-            pass  # compiled and kept; it cannot be loaded without the driver itself
     made = [str(path) for path in cache.rglob("cuda_utils*.so")]
     if not made:
         sys.exit("Triton's driver module was not made: has Triton changed how it compiles it?")

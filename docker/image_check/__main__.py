@@ -18,7 +18,7 @@ from pathlib import Path
 from docker.image_check.base_image import make_base_image
 from docker.image_check.container import Container
 from docker.image_check.pip_settings import pip_settings
-from docker.image_check.tools import CheckFailed, engine, missing, run, say
+from docker.image_check.tools import CheckError, engine, missing, run, say
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "localhost/deepmedix:cpu"
@@ -44,7 +44,7 @@ def main() -> int:
     try:
         _build(work)
         _check(container, work)
-    except CheckFailed as failure:
+    except CheckError as failure:
         print(f"image-check FAILED: {failure}", file=sys.stderr)
         return 1
     finally:
@@ -66,7 +66,7 @@ def _build(work: Path) -> None:
     ]  # fmt: skip
     built = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
     if built.returncode:
-        raise CheckFailed(f"the build ended with {built.returncode}")
+        raise CheckError(f"the build ended with {built.returncode}")
     told = json.loads(run(*engine("podman", work), "image", "inspect", IMAGE))[0]
     say(f"image: {told['Size'] / 1e9:.2f} GB unpacked, {len(told['RootFS']['Layers'])} layers")
     _expect(told["Config"]["User"] == f"{UID}:{UID}", "the image does not run as its own user")
@@ -163,7 +163,7 @@ def _main_job(container: Container, credential: list[str]) -> None:
 def _film() -> Path:
     spec = find_spec("data_store")
     if spec is None or not spec.submodule_search_locations:
-        raise CheckFailed("pydicom-data is not installed: run `make develop`")
+        raise CheckError("pydicom-data is not installed: run `make develop`")
     return Path(spec.submodule_search_locations[0]) / "data" / "RG1_UNCR.dcm"
 
 
@@ -177,7 +177,7 @@ def _folder(path: Path) -> Path:
 
 def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise CheckFailed(otherwise)
+        raise CheckError(otherwise)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from docker.image_check.tools import CheckFailed, engine, run, say
+from docker.image_check.tools import CheckError, engine, run, say
 
 SUITE = "bookworm"
 NAME = "localhost/deepmedix-base:bookworm"
@@ -51,7 +51,7 @@ def _sources() -> list[tuple[str, str]]:
     rows = [tuple(line.split()) for line in told.splitlines() if line.strip()]
     found = [(row[0], row[-1]) for row in rows]
     if not found:
-        raise CheckFailed(
+        raise CheckError(
             "apt's configuration names no archive of Debian's: run `apt-get update`, or name a "
             "mirror: make image-check MIRROR=http://..."
         )

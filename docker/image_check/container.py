@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from docker.image_check.tools import CheckFailed, engine, run
+from docker.image_check.tools import CheckError, engine, run
 
 NAME = "deepmedix-image-check"
 _POLL = 1.0
@@ -62,7 +62,7 @@ class Container:
         check = told[0].get("HealthCheck") or told[0]["Healthcheck"]
         kind, *command = check["Test"]
         if kind != "CMD":
-            raise CheckFailed("the health check is not in exec form")
+            raise CheckError("the health check is not in exec form")
         return self.execute(*command).returncode
 
     def wait_until_healthy(self, patience: float) -> float:
@@ -70,17 +70,17 @@ class Container:
 
         Raises
         ------
-        CheckFailed
+        CheckError
             When the container ends first, or patience does.
         """
         begun = time.monotonic()
         while time.monotonic() - begun < patience:
             if not self.running():
-                raise CheckFailed(f"the container ended by itself:\n{self.log()}")
+                raise CheckError(f"the container ended by itself:\n{self.log()}")
             if self.health() == 0:
                 return time.monotonic() - begun
             time.sleep(_POLL)
-        raise CheckFailed(f"not healthy after {patience:.0f} s:\n{self.log()}")
+        raise CheckError(f"not healthy after {patience:.0f} s:\n{self.log()}")
 
     def running(self) -> bool:
         """Whether the container's first process runs."""
@@ -88,7 +88,7 @@ class Container:
         return told.strip() == "true"
 
     def stop(self, grace: int) -> int:
-        """Send the image's stop signal, wait, and return the exit status (137 when it was killed)."""
+        """Send the image's stop signal, wait, and return the exit status (137: it was killed)."""
         run(*self._podman, "stop", "--time", str(grace), NAME)
         return int(run(*self._podman, "inspect", "--format", "{{.State.ExitCode}}", NAME))
 

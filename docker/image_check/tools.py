@@ -12,7 +12,7 @@ NEEDED = ("debootstrap", "buildah", "podman", "runc")
 """Debian packages, each with a program of its name."""
 
 
-class CheckFailed(Exception):
+class CheckError(Exception):
     """What the image does is not what it should do; the text says what."""
 
 
@@ -36,7 +36,7 @@ def run(*command: str | Path, check: bool = True, **more: object) -> str:
 
     Raises
     ------
-    CheckFailed
+    CheckError
         When it fails and ``check`` is set, with the end of what it said.
     """
     done = subprocess.run(  # type: ignore[call-overload]
@@ -44,14 +44,14 @@ def run(*command: str | Path, check: bool = True, **more: object) -> str:
     )
     if check and done.returncode:
         said = (done.stdout + done.stderr)[-4000:]
-        raise CheckFailed(
+        raise CheckError(
             f"{' '.join(map(str, command[:6]))} ... ended with {done.returncode}:\n{said}"
         )
     return str(done.stdout)
 
 
 def engine(program: str, work: Path) -> list[str]:
-    """Return the beginning of a ``buildah`` or ``podman`` command whose storage lies in ``work``."""
+    """Return the beginning of a ``buildah`` or ``podman`` command that stores in ``work``."""
     command = [program, "--root", str(work / "storage"), "--runroot", str(work / "run")]
     command += ["--storage-driver", "overlay"]
     if program == "podman":

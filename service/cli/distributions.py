@@ -48,6 +48,7 @@ _NVIDIA = "NVIDIA's run-time libraries, redistributable; the CUDA engine's need"
 _READ_FROM_THEIR_TEXTS = {
     "numpy": "BSD-3-Clause",
     "oss-harmony": "Apache-2.0",
+    "quack-kernels": "Apache-2.0",
     "setuptools": "MIT",
     "torchcodec": "BSD-3-Clause",
 }
@@ -56,6 +57,7 @@ _READ_FROM_THEIR_TEXTS = {
 _SPOKEN = {
     "3-clause bsd license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
+    "apache license": "Apache-2.0",
     "apache 2.0 license": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache license, version 2.0": "Apache-2.0",
