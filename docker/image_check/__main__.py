@@ -61,7 +61,8 @@ def _build(work: Path) -> None:
     say("buildah: every step of docker/Dockerfile.cpu")
     command = [
         *engine("buildah", work), "build", "--isolation", "chroot", "--pull-never",
-        "--layers", "--format", "docker", "--build-arg", f"BASE_IMAGE={base}", *pip_settings(work).arguments,
+        "--layers", "--format", "docker",
+        "--build-arg", f"BASE_IMAGE={base}", *pip_settings(work).arguments,
         "--file", "docker/Dockerfile.cpu", "--ignorefile", ".dockerignore", "--tag", IMAGE, ".",
     ]  # fmt: skip
     built = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
