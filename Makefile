@@ -17,10 +17,11 @@ DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
 ARGS ?=
 
-.PHONY: help install develop serve test lint bench openapi checkpoint evaluation films clean
+.PHONY: help install develop serve test lint bench openapi checkpoint evaluation films clean \
+  lock audit licences sbom image-check
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(SERVE) ## the environment in .venv with its program .venv/bin/deepmedix
 
@@ -40,6 +41,24 @@ lint: $(DEVELOP) ## ruff, mypy, import contracts
 
 bench: $(DEVELOP) ## what things cost beside each other
 	$(BIN)/python -m benchmarks.rewards
+
+lock: $(DEVELOP) ## write docker/requirements-*.txt, the images' Python packages with their digests
+	./docker/lock.sh cpu "$(BIN)" "$(TORCH_CPU_INDEX)"
+	./docker/lock.sh gpu "$(BIN)" "$(TORCH_CPU_INDEX)"
+
+audit: $(DEVELOP) ## the images' Python packages against the published advisories
+	$(BIN)/python docker/audit.py $(ARGS)
+
+licences: $(SERVE) ## the licences of all that the service is made of; fails on one not allowed
+	$(BIN)/deepmedix licences
+
+sbom: $(DEVELOP) ## runs/sbom.json: a CycloneDX bill of materials of the serving environment
+	@mkdir -p runs
+	$(BIN)/python -m docker.sbom $(ACCELERATOR) > runs/sbom.json
+	@echo "Wrote runs/sbom.json"
+
+image-check: $(DEVELOP) ## as root: build docker/Dockerfile.cpu, start the image, do the main job in it
+	$(BIN)/python -m docker.image_check $(ARGS)
 
 openapi: $(SERVE) ## write openapi.yaml
 	$(BIN)/deepmedix openapi -o openapi.yaml

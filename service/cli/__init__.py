@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import typer
 
-from service.cli import audit, doctor, documents, keys, serve, studies
+from service.cli import audit, doctor, documents, keys, licences, serve, studies
 from service.settings import SettingsError
 
 COMMAND_GROUP = "deepmedix.commands"
@@ -31,6 +31,7 @@ def build_cli() -> typer.Typer:
     cli.command()(studies.vqa)
     cli.command()(studies.render)
     cli.command()(doctor.doctor)
+    cli.command()(licences.licences)
     cli.command()(documents.openapi)
     cli.command("manifest-schema")(documents.manifest_schema)
     cli.command()(documents.version)

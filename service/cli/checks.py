@@ -187,9 +187,10 @@ def _engine() -> Check:
 
 
 def _checkpoint(settings: Settings) -> Check:
-    from service.engine import ManifestError, load_manifest
+    from service.engine import ManifestError, load_manifest, require_weights
 
     try:
+        require_weights(settings.model)
         manifest, digest = load_manifest(settings.model)
     except ManifestError as error:
         mend = "Set DEEPMEDIX_MODEL to a whole checkpoint, or make one with `make checkpoint`."

@@ -127,7 +127,7 @@ class _Server(uvicorn.Server):
 async def _run(settings: Settings, listener: socket.socket) -> int:
     from service.app import create_app
     from service.audit import AuditUnavailableError
-    from service.engine import ManifestError
+    from service.engine import ManifestError, require_weights
     from service.identity import KeyFileError
 
     host, port = listener.getsockname()[:2]
@@ -135,6 +135,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     LOG.info("listening on %s; not ready yet", url)
     try:
+        require_weights(settings.model)
         app = create_app(settings)
     except (
         ManifestError,

@@ -2,6 +2,7 @@
 
 from service.engine.checkpoint import hash_files, load_manifest, write_manifest
 from service.engine.failure import RestartPolicy
+from service.engine.hub_cache import require_weights
 from service.engine.manifest import (
     LineageRecord,
     Manifest,
@@ -54,5 +55,6 @@ __all__ = [
     "hash_files",
     "load_manifest",
     "manifest_schema_json",
+    "require_weights",
     "write_manifest",
 ]

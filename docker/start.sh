@@ -1,0 +1,23 @@
+#!/bin/sh
+# First thing in the container: says what it found, then becomes the program itself, so that
+# signals reach it.
+set -eu
+
+say() { echo "start: $*" >&2; }
+
+if [ -w /cache ]; then
+  # Where there is a GPU, Triton's driver module was compiled with the image.
+  if [ -d /opt/deepmedix/share/triton ] && [ ! -d /cache/triton ]; then
+    cp -r /opt/deepmedix/share/triton /cache/triton
+  fi
+else
+  say "/cache is not writable: what the engine compiles is lost when the container stops"
+  export HOME=/tmp XDG_CACHE_HOME=/tmp VLLM_CACHE_ROOT=/tmp/vllm
+  export TRITON_CACHE_DIR=/tmp/triton TORCHINDUCTOR_CACHE_DIR=/tmp/inductor
+  [ ! -d /opt/deepmedix/share/triton ] || cp -r /opt/deepmedix/share/triton /tmp/triton
+fi
+say "deepmedix $* as user $(id -u), model ${DEEPMEDIX_MODEL:-not named}"
+if [ "${HF_HUB_OFFLINE:-0}" = 1 ]; then
+  say "offline: weights come from a mounted folder or from the cache in ${HF_HOME:-/cache}"
+fi
+exec deepmedix "$@"

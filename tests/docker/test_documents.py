@@ -1,0 +1,30 @@
+"""What the threat model and the deployment page rest on is there."""
+
+import re
+
+import pytest
+
+from tests.docker.dockerfile import ROOT
+
+PAGES = ("docs/threat-model.md", "docs/deployment.md", "SECURITY.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_and_file_that_is_named_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`((?:tests|docker|docs|service)/[\w./-]+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_that_is_named_exists(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`make ([a-z-]+)", (ROOT / page).read_text()):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_every_threat_has_a_proof() -> None:
+    rows = re.findall(r"^\| \d+ \|.*$", (ROOT / "docs/threat-model.md").read_text(), re.M)
+    assert len(rows) > 10
+    for row in rows:
+        assert "`tests/" in row.split("|")[4], row

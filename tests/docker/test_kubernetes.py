@@ -1,0 +1,73 @@
+"""The manifests against the API's own schemas, and against the restricted pod standard."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.docker.dockerfile import ROOT
+
+BASE = ROOT / "docker" / "kubernetes" / "base"
+GPU = ROOT / "docker" / "kubernetes" / "gpu"
+
+
+def named(folder: Any) -> list[str]:
+    told = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    return [*told["resources"], *(patch["path"] for patch in told.get("patches", []))]
+
+
+def pod() -> dict[str, Any]:
+    return yaml.safe_load((BASE / "deployment.yaml").read_text())["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("name", named(BASE))
+def test_it_meets_the_schema_of_its_kind(name: str) -> None:
+    content = yaml.safe_load((BASE / name).read_text())
+    kubernetes_validate.validate(content, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_a_misspelt_key_would_be_noticed() -> None:
+    content = yaml.safe_load((BASE / "deployment.yaml").read_text())
+    content["spec"]["template"]["spec"]["containers"][0]["livenessProb"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(content, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_every_file_is_named_by_its_kustomization() -> None:
+    for folder in (BASE, GPU):
+        files = {path.name for path in folder.iterdir()} - {"kustomization.yaml"}
+        assert files == {name for name in named(folder) if "/" not in name}
+
+
+def test_the_pod_meets_the_restricted_standard() -> None:
+    spec = pod()
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 10001
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_probes_ask_for_what_they_are_for() -> None:
+    container = pod()["containers"][0]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_everything_mounted_is_a_volume_of_the_pod() -> None:
+    spec = pod()
+    volumes = {volume["name"] for volume in spec["volumes"]}
+    assert {mount["name"] for mount in spec["containers"][0]["volumeMounts"]} == volumes
+
+
+def test_the_gpu_overlay_changes_the_container_that_there_is() -> None:
+    patch = yaml.safe_load((GPU / "deployment.yaml").read_text())
+    (changed,) = patch["spec"]["template"]["spec"]["containers"]
+    assert changed["name"] == pod()["containers"][0]["name"]
+    assert changed["resources"]["limits"]["nvidia.com/gpu"] == "1"

@@ -1,0 +1,51 @@
+"""The README's table of what a node needs, against the model's own arithmetic."""
+
+import pytest
+
+from benchmarks.node_memory import GIB, Sizes, card_bytes, table
+from tests.docker.dockerfile import ROOT
+
+
+def test_the_readme_has_the_table_that_the_command_prints() -> None:
+    assert table(Sizes()) in (ROOT / "README.md").read_text()
+
+
+def test_the_published_checkpoint_has_as_many_weights() -> None:
+    # `total_size` of Qwen/Qwen2.5-VL-7B-Instruct's model.safetensors.index.json, bfloat16.
+    assert Sizes().parameters * 2 == 16_584_333_312
+
+
+def test_transformers_counts_the_same_weights() -> None:
+    import torch
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    small = Sizes(
+        hidden=64, layers=3, heads=4, kv_heads=2, head_dim=16, intermediate=96, vocabulary=500,
+        vision_hidden=32, vision_layers=2, vision_intermediate=48,
+    )  # fmt: skip
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 500,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]},
+        },
+        vision_config={
+            "hidden_size": 32, "depth": 2, "num_heads": 2, "intermediate_size": 48,
+            "out_hidden_size": 64,
+        },
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    assert sum(weight.numel() for weight in model.parameters()) == small.parameters
+
+
+def test_an_image_takes_as_many_tokens_as_the_service_says() -> None:
+    assert Sizes().image_tokens(28 * 28 * 4) == 4
+
+
+@pytest.mark.parametrize("length", [4096, 16384])
+def test_more_requests_never_need_less(length: int) -> None:
+    needed = [card_bytes(Sizes(), length, sequences) for sequences in (1, 2, 8, 64)]
+    assert needed == sorted(needed)
+    assert needed[0] > 16 * GIB

@@ -1,0 +1,49 @@
+"""The unit, by systemd's own check where there is one."""
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docker.dockerfile import ROOT
+
+UNIT = ROOT / "docker" / "systemd" / "deepmedix.service"
+analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+
+
+@analyze
+def test_systemd_finds_no_fault_in_it(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    # The program is not installed where the unit says; any that is there does for this check.
+    unit.write_text(UNIT.read_text().replace("/opt/deepmedix/.venv/bin/deepmedix", "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    ours = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+@analyze
+def test_systemd_calls_its_exposure_low() -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout.splitlines()[-1:]
+
+
+def test_it_stops_as_the_service_does() -> None:
+    from service.settings import Settings
+
+    text = UNIT.read_text()
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str
+    parser.read_string(text)
+    unit = parser["Service"]
+    assert unit["KillSignal"] == "SIGTERM"
+    assert int(unit["TimeoutStopSec"]) > Settings.model_fields["shutdown_grace"].default
+    assert unit["User"] != "root"
