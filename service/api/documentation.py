@@ -19,7 +19,13 @@ _BESIDE_ROUTES = (ProblemDocument, ImagesEvent, StepEvent, AnswerEvent, RetryEve
 """Models that no route's reply holds in FastAPI's sight."""
 
 PROBLEM_CODES: dict[int, tuple[str, ...]] = {
-    400: ("empty-body", "fields-in-two-places", "malformed-request", "missing-image"),
+    400: (
+        "empty-body",
+        "fields-in-two-places",
+        "malformed-http",
+        "malformed-request",
+        "missing-image",
+    ),
     406: ("not-acceptable",),
     408: ("body-timeout",),
     413: ("body-too-large", "decode-out-of-memory", "file-too-large", "image-too-large"),
@@ -133,6 +139,7 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
     """
     schema = _fields_schema(model)
     properties: dict[str, Any] = schema["properties"]
+    texts = {name: _as_text(field) for name, field in properties.items()}
     required: list[str] = [IMAGE, *schema.get("required", [])]
     return {
         "requestBody": {
@@ -145,7 +152,7 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
                         "required": required,
                         "properties": {
                             IMAGE: _films(max_images, {"format": "binary"}),
-                            **properties,
+                            **texts,
                         },
                     },
                     "encoding": {name: {"explode": True} for name in getattr(model, "LISTS", ())},
@@ -156,7 +163,9 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
                         "additionalProperties": False,
                         "required": required,
                         "properties": {
-                            IMAGE: _films(max_images, {"contentEncoding": "base64"}),
+                            IMAGE: _films(
+                                max_images, {"format": "byte", "contentEncoding": "base64"}
+                            ),
                             **properties,
                         },
                     }
@@ -172,7 +181,7 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
                 "description": f"With a raw body only. {field.get('description', '')}".strip(),
                 "schema": {key: value for key, value in field.items() if key != "description"},
             }
-            for name, field in properties.items()
+            for name, field in texts.items()
         ],
     }
 
@@ -185,6 +194,15 @@ def _films(max_images: int, encoding: dict[str, str]) -> dict[str, Any]:
         "description": "Films of one study: DICOM, PNG or JPEG, told apart by their content.",
         "items": {"type": "string", **encoding},
     }
+
+
+def _as_text(field: dict[str, Any]) -> dict[str, Any]:
+    """Describe a field in a form or a query, where what is empty or null is left out instead."""
+    kept = {key: value for key, value in field.items() if key not in ("anyOf", "minItems")}
+    for alternative in field.get("anyOf", ()):
+        if alternative != {"type": "null"}:
+            kept |= alternative
+    return {key: value for key, value in kept.items() if key != "default" or value is not None}
 
 
 def _fields_schema(model: type[BaseModel]) -> dict[str, Any]:
