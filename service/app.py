@@ -18,7 +18,7 @@ from service.api.routes import health, render, report, vqa
 from service.api.service import Service
 from service.api.version import program_version
 from service.engine import Engine, EngineSettings, VllmEngine
-from service.radiograph import RadiographDecoder
+from service.radiograph import FilmMemory, RadiographDecoder
 from service.settings import Settings, load_settings
 
 _DESCRIPTION = (
@@ -108,6 +108,11 @@ def _decoder(settings: Settings) -> RadiographDecoder:
         workers=settings.decode_workers,
         time_limit=settings.decode_timeout,
         memory_limit=settings.decode_memory,
+        memory=(
+            FilmMemory(max_bytes=settings.film_memory_bytes, seconds=settings.film_memory_seconds)
+            if settings.film_memory_bytes
+            else None
+        ),
     )
 
 

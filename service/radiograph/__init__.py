@@ -6,11 +6,13 @@ from service.radiograph.geometry import Affine, Box, clip_box
 from service.radiograph.grid import PixelGrid, resize_to_grid
 from service.radiograph.limits import Limits
 from service.radiograph.load import load_radiograph, media_type_of
+from service.radiograph.memory import FilmMemory
 from service.radiograph.model_image import ModelImage, fit_to_grid, render_png
 
 __all__ = [
     "Affine",
     "Box",
+    "FilmMemory",
     "Limits",
     "ModelImage",
     "PixelGrid",
