@@ -17,7 +17,7 @@ DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
 ARGS ?=
 
-.PHONY: help install develop serve test lint bench openapi checkpoint evaluation films clean
+.PHONY: help install develop serve test lint bench fuzz schemathesis openapi checkpoint evaluation films clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,14 @@ lint: $(DEVELOP) ## ruff, mypy, import contracts
 
 bench: $(DEVELOP) ## what things cost beside each other
 	$(BIN)/python -m benchmarks.rewards
+	$(BIN)/python -m benchmarks.films $(ARGS)
+	$(BIN)/python -m benchmarks.serving
+
+fuzz: $(DEVELOP) ## 20,000 mutated films and texts through decoder, HTTP and parser (docs/proof.md)
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+schemathesis: $(DEVELOP) ## every check of schemathesis against the service on the real engine (docs/proof.md)
+	$(BIN)/python -m tests.conformance.run $(ARGS)
 
 openapi: $(SERVE) ## write openapi.yaml
 	$(BIN)/deepmedix openapi -o openapi.yaml
