@@ -17,7 +17,7 @@ DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
 ARGS ?=
 
-.PHONY: help install develop serve test lint bench openapi checkpoint evaluation films clean \
+.PHONY: help install develop serve test lint bench fuzz schemathesis openapi checkpoint evaluation films clean \
   lock audit licences sbom image-check
 
 help: ## what can be made
@@ -41,6 +41,14 @@ lint: $(DEVELOP) ## ruff, mypy, import contracts
 
 bench: $(DEVELOP) ## what things cost beside each other
 	$(BIN)/python -m benchmarks.rewards
+	$(BIN)/python -m benchmarks.films $(ARGS)
+	$(BIN)/python -m benchmarks.serving
+
+fuzz: $(DEVELOP) ## 20,000 mutated films and texts through decoder, HTTP and parser (docs/proof.md)
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+schemathesis: $(DEVELOP) ## every check of schemathesis against the service on the real engine (docs/proof.md)
+	$(BIN)/python -m tests.conformance.run $(ARGS)
 
 lock: $(DEVELOP) ## write docker/requirements-*.txt, the images' Python packages with their digests
 	./docker/lock.sh cpu "$(BIN)" "$(TORCH_CPU_INDEX)"

@@ -8,6 +8,7 @@ words). Answers to questions are left out: the published reward compares two str
 
 from __future__ import annotations
 
+import argparse
 import gc
 import random
 import re
@@ -131,6 +132,9 @@ def milliseconds(reward: Callable[[Sequence[Rollout]], object], drawn: Sequence[
 
 def main() -> None:
     """Print both times and their ratio for each kind of text, the median of the rounds."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     print(f"{'ms a completion':34s}{'paper':>9s}{'grounded':>10s}{'ratio':>8s}")
     for draw in (long_reports, free_reports, short_reports):
         rounds = []

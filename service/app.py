@@ -41,7 +41,7 @@ from service.identity import (
     TokenVerifier,
     check_url,
 )
-from service.radiograph import RadiographDecoder
+from service.radiograph import FilmMemory, RadiographDecoder
 from service.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 from service.telemetry import start_tracing, stop_tracing
 
@@ -153,6 +153,11 @@ def _decoder(settings: Settings) -> RadiographDecoder:
         workers=settings.decode_workers,
         time_limit=settings.decode_timeout,
         memory_limit=settings.decode_memory,
+        memory=(
+            FilmMemory(max_bytes=settings.film_memory_bytes, seconds=settings.film_memory_seconds)
+            if settings.film_memory_bytes
+            else None
+        ),
     )
 
 

@@ -121,6 +121,12 @@ class Settings(BaseSettings):
     decode_memory: int = Field(
         2048 * _MIB, ge=256 * _MIB, description="Bytes of memory that opening one film may take."
     )
+    film_memory_bytes: int = Field(
+        128 * _MIB, ge=0, description="Bytes of decoded films kept for further questions; 0: none."
+    )
+    film_memory_seconds: float = Field(
+        300.0, gt=0, description="Seconds after which a decoded film is forgotten."
+    )
     max_body_bytes: int = Field(
         64 * _MIB, ge=1024, description="Most bytes of a request's body; beyond: 413."
     )

@@ -28,6 +28,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "empty-body",
         "fields-in-two-places",
         "invalid-header",
+        "malformed-http",
         "malformed-request",
         "missing-image",
     ),
@@ -262,6 +263,7 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
     """
     schema = _fields_schema(model)
     properties: dict[str, Any] = schema["properties"]
+    texts = {name: _as_text(field) for name, field in properties.items()}
     required: list[str] = [IMAGE, *schema.get("required", [])]
     return {
         "requestBody": {
@@ -274,7 +276,7 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
                         "required": required,
                         "properties": {
                             IMAGE: _films(max_images, {"format": "binary"}),
-                            **properties,
+                            **texts,
                         },
                     },
                     "encoding": {name: {"explode": True} for name in getattr(model, "LISTS", ())},
@@ -285,7 +287,9 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
                         "additionalProperties": False,
                         "required": required,
                         "properties": {
-                            IMAGE: _films(max_images, {"contentEncoding": "base64"}),
+                            IMAGE: _films(
+                                max_images, {"format": "byte", "contentEncoding": "base64"}
+                            ),
                             **properties,
                         },
                     }
@@ -301,7 +305,7 @@ def submission_of(model: type[BaseModel], *, max_images: int) -> dict[str, Any]:
                 "description": f"With a raw body only. {field.get('description', '')}".strip(),
                 "schema": {key: value for key, value in field.items() if key != "description"},
             }
-            for name, field in properties.items()
+            for name, field in texts.items()
         ]
         + list(_HEADERS),
     }
@@ -315,6 +319,15 @@ def _films(max_images: int, encoding: dict[str, str]) -> dict[str, Any]:
         "description": "Films of one study: DICOM, PNG or JPEG, told apart by their content.",
         "items": {"type": "string", **encoding},
     }
+
+
+def _as_text(field: dict[str, Any]) -> dict[str, Any]:
+    """Describe a field in a form or a query, where what is empty or null is left out instead."""
+    kept = {key: value for key, value in field.items() if key not in ("anyOf", "minItems")}
+    for alternative in field.get("anyOf", ()):
+        if alternative != {"type": "null"}:
+            kept |= alternative
+    return {key: value for key, value in kept.items() if key != "default" or value is not None}
 
 
 def _fields_schema(model: type[BaseModel]) -> dict[str, Any]:

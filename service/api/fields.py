@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from service.reading import ClinicalContext, Decoding, Mode, Task
@@ -54,6 +54,16 @@ class FilmFields(BaseModel):
         description="Read the film even where its header says that it is not a chest radiograph.",
         examples=[False],
     )
+
+    @field_validator("allow_other_anatomy", mode="before")
+    @classmethod
+    def _true_or_false(cls, value: object, info: ValidationInfo) -> object:
+        """Of the texts, only these two: the description promises no yes, on or 1."""
+        if info.mode == "json" or not isinstance(value, str):
+            return value
+        if value.lower() not in ("true", "false"):
+            raise PydanticCustomError("bool_parsing", "must be true or false")
+        return value.lower() == "true"
 
 
 class StudyFields(FilmFields):
@@ -152,6 +162,7 @@ class ReportFields(StudyFields):
         max_length=2,
         description="Sections to write. They are generated concurrently.",
         examples=[["findings", "impression"]],
+        json_schema_extra={"uniqueItems": True},
     )
 
     @field_validator("sections")
@@ -168,6 +179,7 @@ class VqaFields(StudyFields):
     question: str = Field(
         min_length=1,
         max_length=_MAX_QUESTION,
+        pattern=r"\S",
         description="The question about the films.",
         examples=["Is there a pleural effusion?"],
     )

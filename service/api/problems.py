@@ -124,6 +124,16 @@ def malformed_request(advice: str) -> Problem:
     return Problem("malformed-request", 400, "The request's body cannot be parsed.", advice)
 
 
+def malformed_http() -> Problem:
+    """Return the 400 for bytes that are not an HTTP request."""
+    return Problem(
+        "malformed-http",
+        400,
+        "The request is not well-formed HTTP.",
+        "Percent-encode the path and the query (RFC 3986) and send HTTP/1.1 (RFC 9112).",
+    )
+
+
 def fields_in_two_places() -> Problem:
     """Return the 400 for fields in the query beside a form or a JSON body."""
     return Problem(

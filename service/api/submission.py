@@ -86,6 +86,7 @@ async def read_submission(
     Problem
         400, 408, 413, 415 or 422, see ``service.api.problems``.
     """
+    strict = False
     content_type = request.headers.get("content-type", RAW[-1]).split(";")[0].strip().lower()
     try:
         async with asyncio.timeout(timeout):
@@ -93,13 +94,14 @@ async def read_submission(
                 films, values = await _read_form(request, model)
             elif content_type == JSON:
                 films, values = await _read_json(request)
+                strict = True  # JSON has types of its own
             elif content_type in RAW:
                 films, values = await _read_raw(request, model)
             else:
                 raise unsupported_body((MULTIPART, JSON, *RAW))
     except TimeoutError as error:
         raise body_timeout() from error
-    fields = validate(model, values)
+    fields = validate(model, values, strict=strict)
     if not films:
         raise missing_image()
     if len(films) > max_images:
@@ -107,8 +109,17 @@ async def read_submission(
     return Submission(tuple(films), fields)
 
 
-def validate(model: type[Fields], values: dict[str, Any]) -> Fields:
+def validate(model: type[Fields], values: dict[str, Any], *, strict: bool = False) -> Fields:
     """Validate fields, reporting the name of the field and the kind of error only.
+
+    Parameters
+    ----------
+    model
+        Model of the fields.
+    values
+        By name; texts where they came in a form or a query.
+    strict
+        Take no value of another JSON type than the model's: no text or 0 for a boolean.
 
     Raises
     ------
@@ -116,6 +127,8 @@ def validate(model: type[Fields], values: dict[str, Any]) -> Fields:
         422, never holding a value, nor the name of a field that we do not know.
     """
     try:
+        if strict:
+            return model.model_validate_json(json.dumps(values), strict=True)
         return model.model_validate(values)
     except ValidationError as error:
         raise InvalidFields(
@@ -149,7 +162,7 @@ async def _read_raw(request: Request, model: type[BaseModel]) -> tuple[list[byte
 async def _read_json(request: Request) -> tuple[list[bytes], dict[str, Any]]:
     _no_query(request)
     try:
-        document = json.loads(await request.body())
+        document = json.loads(await request.body(), parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise malformed_request("Send one JSON object in UTF-8.") from error
     if not isinstance(document, dict):
@@ -166,6 +179,12 @@ async def _read_json(request: Request) -> tuple[list[bytes], dict[str, Any]]:
             f"`{IMAGE}` must hold plain base64 (RFC 4648, section 4), without a data: prefix."
         ) from error
     return films, document
+
+
+def _number(text: str) -> float | int:
+    """Read a JSON number; a whole one is an integer however it is written (JSON Schema, 6.1.1)."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 async def _read_form(

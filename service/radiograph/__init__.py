@@ -7,11 +7,13 @@ from service.radiograph.grid import PixelGrid, resize_to_grid
 from service.radiograph.image_headers import stated_size
 from service.radiograph.limits import Limits
 from service.radiograph.load import load_radiograph, media_type_of
+from service.radiograph.memory import FilmMemory
 from service.radiograph.model_image import ModelImage, fit_to_grid, render_png
 
 __all__ = [
     "Affine",
     "Box",
+    "FilmMemory",
     "Limits",
     "ModelImage",
     "PixelGrid",

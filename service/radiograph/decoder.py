@@ -15,6 +15,7 @@ from service.radiograph import problems
 from service.radiograph.film import Radiograph
 from service.radiograph.limits import Limits
 from service.radiograph.load import media_type_of
+from service.radiograph.memory import FilmMemory
 from service.radiograph.wire import (
     ACKNOWLEDGED,
     LENGTHS,
@@ -30,6 +31,8 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _START_LIMIT = 60.0  # seconds; importing takes well under one on an idle machine
 
 _ENDING_LIMIT = 5.0  # seconds from a closed pipe to the end of the process
+
+_BUFFER = 1 << 20  # bytes read ahead of a reply, which is megabytes
 
 # Signals that a film provokes in a codec, as opposed to an operator's or the kernel's SIGKILL.
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
@@ -52,6 +55,8 @@ class RadiographDecoder:
         Seconds that one film may take.
     limits
         Caps checked on headers.
+    memory
+        Holds films for a while after they were decoded; ``None`` holds none.
 
     Examples
     --------
@@ -68,7 +73,9 @@ class RadiographDecoder:
         memory_limit: int = 2 * 1024**3,
         time_limit: float = 20.0,
         limits: Limits | None = None,
+        memory: FilmMemory | None = None,
     ) -> None:
+        self._memory = memory
         self._limits = limits or Limits()
         self._time_limit = time_limit
         self._workers = [_Worker(memory_limit) for _ in range(max(1, workers))]
@@ -105,6 +112,17 @@ class RadiographDecoder:
         if media_type_of(data) is None:
             raise problems.unsupported_media_type()
         request = DecodeRequest(frame, allow_other_anatomy, self._limits)
+        if self._memory is None:
+            return await self._decode(request, data)
+        key = await self._memory.key(data, frame, allow_other_anatomy)
+        film = self._memory.recall(key)
+        if film is None:
+            film = await self._decode(request, data)
+            if not self._closed:
+                self._memory.remember(key, film)
+        return film
+
+    async def _decode(self, request: DecodeRequest, data: bytes) -> Radiograph:
         worker = await self._idle.get()
         try:
             return await worker.decode(request, data, self._time_limit)
@@ -114,6 +132,8 @@ class RadiographDecoder:
     async def close(self) -> None:
         """Stop the workers; a film being decoded is given up."""
         self._closed = True
+        if self._memory is not None:
+            self._memory.clear()
         for worker in self._workers:
             worker.retired = True
         await asyncio.gather(*(worker.stop() for worker in self._workers))
@@ -155,6 +175,7 @@ class _Worker:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
+                limit=_BUFFER,
                 env=_environment(),
                 # An interrupt typed at the terminal is the service's to handle.
                 start_new_session=True,

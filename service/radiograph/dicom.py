@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -124,9 +124,9 @@ def _load(
     )
 
 
-def _read(data: bytes) -> Dataset:
+def _read(file: BinaryIO) -> Dataset:
     try:
-        return pydicom.dcmread(io.BytesIO(data), specific_tags=list(_ATTRIBUTES))
+        return pydicom.dcmread(file, specific_tags=list(_ATTRIBUTES))
     except MemoryError:
         raise
     except Exception:  # pydicom raises many kinds on damaged files, with texts that quote them

@@ -6,8 +6,10 @@ the pixel data ends, so that the library is only ever given a file of known size
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 from pydicom.datadict import dictionary_VR
 
@@ -35,20 +37,49 @@ class FileMeta:
     transfer_syntax: TransferSyntax
     data_set_offset: int
 
-    def file_of(self, data: bytes, end: int) -> bytes:
+    def file_of(self, data: bytes, end: int) -> BinaryIO:
         """Return a file that holds the data set up to ``end`` and says this and no more.
 
         A library that reads group 0002 by rules of its own could find another transfer syntax.
         """
         uid = self.transfer_syntax.uid.encode()
         uid += b"\0" * (len(uid) % 2)
-        return b"".join(
-            (
-                bytes(PREFIX_OFFSET) + PREFIX,
-                b"\x02\x00\x10\x00UI" + len(uid).to_bytes(2, "little") + uid,
-                memoryview(data)[self.data_set_offset : end],
-            )
-        )
+        meta = b"\x02\x00\x10\x00UI" + len(uid).to_bytes(2, "little") + uid
+        head = bytes(PREFIX_OFFSET) + PREFIX + meta
+        return cast(BinaryIO, _Joined(head, memoryview(data)[self.data_set_offset : end]))
+
+
+class _Joined(io.RawIOBase):
+    """A head and a body read as one file, without putting the two together in memory."""
+
+    def __init__(self, head: bytes, body: memoryview) -> None:
+        self._head = head
+        self._body = body
+        self._size = len(head) + len(body)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = (0, self._position, self._size)[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        start = min(self._position, self._size)
+        stop = self._size if size is None or size < 0 else min(start + size, self._size)
+        self._position = stop
+        head = len(self._head)
+        if start >= head:
+            return bytes(self._body[start - head : stop - head])
+        return self._head[start:stop] + bytes(self._body[: max(0, stop - head)])
 
 
 def read_file_meta(data: bytes) -> FileMeta:

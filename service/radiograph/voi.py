@@ -115,10 +115,29 @@ def shows_nothing(voi: Voi, sample: FloatArray) -> bool:
     0.5th to 99.5th percentile spans 4 grey levels or fewer, and the film itself has more than
     16 different values.
     """
-    if sample.size == 0 or np.unique(sample).size <= 16:
+    if sample.size == 0 or not _has_contrast(sample):
         return False
     grey = np.floor(voi.apply(sample) * 255.0 + 0.5)
-    if np.count_nonzero((grey > 0) & (grey < 255)) < 0.01 * grey.size:
+    counts = np.bincount(grey.astype(np.intp), minlength=256)
+    if counts[1:255].sum() < 0.01 * grey.size:
         return True
-    low, high = np.percentile(grey, FALLBACK_PERCENTILES)
+    # Of so few different values the percentiles are read off the counts, without sorting.
+    low, high = _percentiles(counts)
     return bool(high - low <= 4)
+
+
+def _has_contrast(sample: FloatArray) -> bool:
+    """Whether there are more than 16 different values; a small part mostly shows it."""
+    return any(np.unique(part).size > 16 for part in (sample[::61], sample))
+
+
+def _percentiles(counts: npt.NDArray[np.intp]) -> tuple[float, float]:
+    """Return numpy's percentiles (linear between neighbours) of whole numbers counted from 0."""
+    ends = np.cumsum(counts)
+    found = []
+    for percentile in FALLBACK_PERCENTILES:
+        rank = (int(ends[-1]) - 1) * percentile / 100.0
+        below = int(rank)
+        at, after = np.searchsorted(ends, (below, min(below + 1, int(ends[-1]) - 1)), side="right")
+        found.append(float(at + (after - at) * (rank - below)))
+    return found[0], found[1]

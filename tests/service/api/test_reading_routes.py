@@ -242,3 +242,16 @@ async def test_replies_are_not_to_be_stored_and_vary_with_the_format(client, fil
     reply = await post(client, "/report", film)
     assert reply.headers["Cache-Control"] == "no-store"
     assert reply.headers["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize("text", ["yes", "1", "on"])
+async def test_texts_other_than_true_and_false_are_no_booleans(client, film, text):
+    reply = await client.post("/report", files={"image": film}, data={"allow_other_anatomy": text})
+    assert (reply.status_code, reply.json()["code"]) == (422, "invalid-field")
+
+
+async def test_a_whole_number_in_json_is_an_integer_however_it_is_written(client, film):
+    encoded = base64.b64encode(film).decode()
+    body = f'{{"image": ["{encoded}"], "seed": 3.0, "temperature": 0}}'
+    reply = await client.post("/report", content=body, headers={"Content-Type": "application/json"})
+    assert reply.status_code == 200, reply.text

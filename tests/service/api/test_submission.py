@@ -28,6 +28,13 @@ class Fields(BaseModel):
     include: tuple[str, ...] = ()
 
 
+@pytest.mark.parametrize("wrong", [{"temperature": "1"}, {"temperature": True}, {"question": 3}])
+async def test_json_values_have_the_types_of_json(client, wrong):
+    encoded = base64.b64encode(FILM).decode()
+    reply = await client.post("/echo", json={"image": encoded, "question": "x", **wrong})
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, next(iter(wrong)))
+
+
 @pytest.fixture
 def client():
     app = FastAPI()

@@ -1,0 +1,72 @@
+"""Films remembered for a short while, so that the second question about one does not open it again.
+
+In this process's memory only, found by a digest of the file that was sent, bounded in bytes, and
+forgotten after a time whether or not anything else is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+
+from service.radiograph.film import Radiograph
+
+Key = tuple[bytes, int | None, bool]
+
+
+class FilmMemory:
+    """The films decoded last.
+
+    Parameters
+    ----------
+    max_bytes
+        Bytes of pixels held at most; the film unused for longest goes first.
+    seconds
+        Time after which a film is forgotten, counted from its decoding.
+    """
+
+    def __init__(self, *, max_bytes: int, seconds: float) -> None:
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self._films: OrderedDict[Key, tuple[Radiograph, asyncio.TimerHandle]] = OrderedDict()
+        self.held = 0
+        """Bytes of pixels held now."""
+
+    @staticmethod
+    async def key(data: bytes, frame: int | None, allow_other_anatomy: bool) -> Key:
+        """Return what a film, opened in a certain way, is found by."""
+        # Megabytes; the digest is taken without the interpreter's lock.
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
+        return digest, frame, allow_other_anatomy
+
+    def recall(self, key: Key) -> Radiograph | None:
+        """Return a film that is remembered."""
+        if key not in self._films:
+            return None
+        self._films.move_to_end(key)
+        return self._films[key][0]
+
+    def remember(self, key: Key, film: Radiograph) -> None:
+        """Hold a film; one that is larger than all there is room for is not held."""
+        size = film.pixels.nbytes
+        if size > self._max_bytes:
+            return
+        self._forget(key)
+        while self.held + size > self._max_bytes:
+            self._forget(next(iter(self._films)))
+        timer = asyncio.get_running_loop().call_later(self._seconds, self._forget, key)
+        self._films[key] = (film, timer)
+        self.held += size
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for key in list(self._films):
+            self._forget(key)
+
+    def _forget(self, key: Key) -> None:
+        found = self._films.pop(key, None)
+        if found is not None:
+            film, timer = found
+            timer.cancel()
+            self.held -= film.pixels.nbytes

@@ -1,0 +1,52 @@
+"""The service keeps to its OpenAPI document: every check of schemathesis, on the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+
+import pytest
+import uvicorn
+
+from service.api.malformed_http import ProblemProtocol
+from service.app import create_app
+from service.settings import Settings
+from tests.conformance.run import command
+from tests.integration.running_engine import RunningEngine
+
+
+class BriefEngine(RunningEngine):
+    """The real engine, whose checkpoint says that a few words are enough: hundreds are asked."""
+
+    @property
+    def manifest(self):
+        manifest = super().manifest
+        return replace(manifest, sampling=replace(manifest.sampling, max_tokens=4))
+
+
+@pytest.mark.timeout(600)
+async def test_every_check_of_schemathesis_passes_on_the_real_engine(engine):
+    app = create_app(Settings(), engine=BriefEngine(engine))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=ProblemProtocol))
+    # Signals are the test runner's.
+    serving = asyncio.create_task(server._serve(sockets=[listener]))
+    try:
+        while not hasattr(app.state, "service") or not app.state.service.started.is_set():
+            await asyncio.wait({serving}, timeout=0.05)
+            assert not serving.done()
+        line, environment = command(
+            f"http://127.0.0.1:{listener.getsockname()[1]}", examples=3, seed=0
+        )
+        check = await asyncio.create_subprocess_exec(
+            *line,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await check.communicate()
+        assert check.returncode == 0, said.decode(errors="replace")[-6000:]
+    finally:
+        server.should_exit = True
+        await serving

@@ -1,0 +1,89 @@
+"""Films are remembered for a while: in memory, within bounds, and forgotten by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.radiograph import FilmMemory, RadiographDecoder, load_radiograph
+
+
+async def key_of(data: bytes):
+    return await FilmMemory.key(data, None, False)
+
+
+async def test_a_film_is_opened_once(build_dicom, monkeypatch):
+    decoder = RadiographDecoder(memory=FilmMemory(max_bytes=1 << 20, seconds=60))
+    opened = []
+    decode = decoder._decode
+    monkeypatch.setattr(
+        decoder, "_decode", lambda request, data: (opened.append(request), decode(request, data))[1]
+    )
+    await decoder.start()
+    data = build_dicom()
+    try:
+        first, second = await decoder.load(data), await decoder.load(data)
+        assert second is first
+        await decoder.load(data, allow_other_anatomy=True)
+        await decoder.load(data, frame=1)
+        assert len(opened) == 3  # what is asked otherwise may be answered otherwise
+    finally:
+        await decoder.close()
+
+
+async def test_a_refused_film_is_not_remembered(build_dicom):
+    memory = FilmMemory(max_bytes=1 << 20, seconds=60)
+    decoder = RadiographDecoder(memory=memory)
+    await decoder.start()
+    try:
+        with pytest.raises(Exception, match="chest"):
+            await decoder.load(build_dicom(BodyPartExamined="FOOT"))
+        assert memory.held == 0
+    finally:
+        await decoder.close()
+
+
+async def test_bytes_are_bounded_and_the_oldest_goes_first(build_dicom):
+    film = load_radiograph(build_dicom())
+    size = film.pixels.nbytes
+    memory = FilmMemory(max_bytes=2 * size, seconds=60)
+    keys = [await key_of(bytes([number])) for number in range(3)]
+    for key in keys[:2]:
+        memory.remember(key, film)
+    assert memory.recall(keys[0]) is film
+    memory.remember(keys[2], film)
+    assert memory.recall(keys[1]) is None
+    assert memory.recall(keys[0]) is film
+    assert memory.held == 2 * size
+    memory.remember(keys[0], film)
+    assert memory.held == 2 * size
+    memory.clear()
+    assert memory.held == 0
+
+
+async def test_a_film_larger_than_all_the_room_is_not_held(build_dicom):
+    film = load_radiograph(build_dicom())
+    memory = FilmMemory(max_bytes=film.pixels.nbytes - 1, seconds=60)
+    memory.remember(await key_of(b""), film)
+    assert memory.held == 0
+
+
+async def test_a_film_is_forgotten_though_nobody_asks(build_dicom):
+    film = load_radiograph(build_dicom())
+    memory = FilmMemory(max_bytes=1 << 20, seconds=0.001)
+    memory.remember(await key_of(b"film"), film)
+    async with asyncio.timeout(20):
+        while memory.held:
+            await asyncio.sleep(0)
+    assert memory.recall(await key_of(b"film")) is None
+
+
+async def test_closing_the_decoder_forgets(build_dicom):
+    memory = FilmMemory(max_bytes=1 << 20, seconds=60)
+    decoder = RadiographDecoder(memory=memory)
+    await decoder.start()
+    await decoder.load(build_dicom())
+    assert memory.held > 0
+    await decoder.close()
+    assert memory.held == 0
