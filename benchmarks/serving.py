@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import io
 import random
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ async def _run(options: argparse.Namespace, bare: BareEngine) -> None:
         sides: dict[str, Side] = {"bare engine": bare, "service": served, "OpenAI server": peer}
         for number, form in enumerate(options.forms):
             films = Films(options.seed + number, manifest, form)
-            print(f"== the film as {form}", flush=True)
+            print(f"== the film as {form}")
             for side in sides.values():  # each has allocated all it needs before it is measured
                 await take_turn(side, [prepared(films.next(), manifest) for _ in range(4)], 4)
             for concurrency in options.concurrency:
@@ -215,6 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a run takes minutes
     bare = BareEngine()
     try:
         asyncio.run(_run(options, bare))

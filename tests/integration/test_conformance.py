@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import replace
 
 import pytest
 import uvicorn
@@ -22,7 +21,8 @@ class BriefEngine(RunningEngine):
     @property
     def manifest(self):
         manifest = super().manifest
-        return replace(manifest, sampling=replace(manifest.sampling, max_tokens=4))
+        sampling = manifest.sampling.model_copy(update={"max_tokens": 4})
+        return manifest.model_copy(update={"sampling": sampling})
 
 
 @pytest.mark.timeout(600)
