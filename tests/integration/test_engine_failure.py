@@ -22,7 +22,7 @@ from pydicom.data import get_testdata_file
 
 ROOT = Path(__file__).parents[2]
 FILMS = ("RG1_J2KR.dcm", "RG1_J2KI.dcm")
-SLOW = 900  # seconds within which anything here ends, also on a busy machine
+SLOW = 300  # seconds within which anything here ends, also on a busy machine
 
 pytestmark = pytest.mark.timeout(SLOW)
 
@@ -71,8 +71,8 @@ class Served:
     @asynccontextmanager
     async def ready(self) -> AsyncIterator[httpx.AsyncClient]:
         """Wait until it answers, and give a client of it."""
-        await self.until(lambda: "INFO    ready on" in self.said)
-        address = re.search(r"INFO    ready on (http://\S+)", self.said)
+        await self.until(lambda: "ready on http" in self.said)
+        address = re.search(r"ready on (http://[0-9.]+:\d+)", self.said)
         assert address is not None
         async with httpx.AsyncClient(base_url=address[1], timeout=SLOW) as client:
             await until_status(client, 200)
@@ -156,7 +156,8 @@ def metric(page: str, line: str) -> float:
 def resources(served: Served) -> dict[str, int]:
     process = served.process
     return {
-        "descriptors": process.num_fds(),
+        # But for the callers' connections, which stay open for a while.
+        "descriptors": process.num_fds() - len(process.net_connections(kind="tcp")),
         "processes": len(process.children(recursive=True)),
         "temporary files": len(list(served.folder.rglob("*"))),
     }
@@ -205,7 +206,8 @@ async def test_an_engine_that_hangs_is_replaced_and_reads_as_before(served):
         assert await reading(client) == before
         assert not core.is_running()
         page = (await client.get("/metrics")).text
-        assert resources(served) == held
+        for name, count in resources(served).items():
+            assert count <= held[name], name
         # asyncio's own pool grows up to its bound, whatever happens here.
         assert served.process.num_threads() <= threads + (os.cpu_count() or 1) + 4
     assert metric(page, 'deepmedix_engine_restarts_total{reason="stall"}') == 1
