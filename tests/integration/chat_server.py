@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,7 +49,9 @@ def running_chat_server() -> Iterator[str]:
                 break
         else:
             pytest.fail("the server did not start:\n" + "".join(said[-30:]))
+        # What it says later is read, too: a full pipe would stop it.
+        threading.Thread(target=server.stdout.read, daemon=True).start()
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.terminate()
-        server.communicate(timeout=60)
+        server.wait(timeout=60)

@@ -21,6 +21,8 @@ from training.data.ct_radiographs.generate import simulate_patient
 from training.data.store import write_examples
 from training.evaluation.folder import Selection, run
 
+pytestmark = pytest.mark.timeout(900)  # whoever is first waits for the server
+
 
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:

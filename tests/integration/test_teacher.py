@@ -24,6 +24,8 @@ from training.data.teacher.cli import teach
 APP = Typer()
 APP.command()(teach)
 
+pytestmark = pytest.mark.timeout(900)  # whoever is first waits for the server
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -131,9 +131,24 @@ def simulate(
     batch: Annotated[int, typer.Option(help="Matches between ratings.", min=1)] = 60,
     seed: int = 0,
 ) -> None:
-    """Matches to a stable true ranking, adaptive beside uniform pairing, in one run."""
+    """Matches to a stable true ranking, adaptive beside uniform pairing, in one run.
+
+    With the defaults about a minute of one core.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
     from training.arena.simulation import World, measure_saving
 
     world = World({f"system-{n}": 1000.0 + apart * n for n in range(systems)}, tie=tie)
-    saving = measure_saving(world, runs=runs, budget=budget, batch=batch, seed=seed)
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("tournaments", total=runs)
+        saving = measure_saving(
+            world,
+            runs=runs,
+            budget=budget,
+            batch=batch,
+            seed=seed,
+            finished=lambda: progress.advance(task),
+        )
     typer.echo(json.dumps(asdict(saving), indent=2))

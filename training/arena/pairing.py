@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from training.arena.ratings import Fit
 
@@ -57,7 +57,7 @@ def next_pairs(
         variance = (
             covariance[first, first] + covariance[second, second] - 2 * covariance[first, second]
         ).clip(1e-12)
-        worth = norm.cdf(-gap / np.sqrt(variance)) * np.log1p(told * variance)
+        worth = ndtr(-gap / np.sqrt(variance)) * np.log1p(told * variance)
         best = int(rng.choice(np.flatnonzero(worth >= worth.max() * (1 - 1e-9))))
         a, b = first[best], second[best]
         chosen.append(_either_way((systems[a], systems[b]), rng))

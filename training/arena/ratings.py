@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from training.arena.match import Match, Outcome
 
@@ -23,6 +23,10 @@ ELO = 400 / log(10)
 _MEAN = 1000.0
 _PRIOR = 1e-4
 """Precision of the normal prior of every parameter: keeps who never lost from infinity."""
+_CLOSE = 1e-10
+"""Part of the loss that a last step may still gain."""
+_STEPS = 100
+"""At most; a handful are taken."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,13 @@ class Arena:
     position
         Whether to estimate what being shown first is worth. Without it, it is worth nothing.
 
+    Matches that tell the same (pair, order, contrasts, outcome) are one row with a weight, so that
+    without covariates a fit takes as long for thousands of matches as for hundreds.
+
     Raises
     ------
     ValueError
-        When there are no matches, or one is of a system with itself.
+        When there are no matches, one is of a system with itself, or a contrast is not finite.
     """
 
     def __init__(
@@ -91,87 +98,110 @@ class Arena:
             raise ValueError("A match is of a system with itself.")
         self.systems = tuple(sorted({m.first for m in matches} | {m.second for m in matches}))
         self.covariates = tuple(covariates)
+        won = {Outcome.FIRST: 1.0, Outcome.SECOND: -1.0}
+        rows: dict[tuple[Any, ...], int] = {}
+        told = (
+            (
+                m.first,
+                m.second,
+                won.get(m.outcome, 0.0),
+                *[m.contrasts.get(c, 0.0) for c in covariates],
+            )
+            for m in matches
+        )
+        self._row = np.array([rows.setdefault(row, len(rows)) for row in told])
         index = {system: n for n, system in enumerate(self.systems)}
         count = len(self.systems)
-        self._design = np.zeros((len(matches), count + len(self.covariates) + 1))
-        for row, match in enumerate(matches):
-            self._design[row, index[match.first]] = 1
-            self._design[row, index[match.second]] = -1
-            for n, name in enumerate(self.covariates):
-                self._design[row, count + n] = match.contrasts.get(name, 0.0)
-        contrasts = self._design[:, count:-1]
-        spread = contrasts.std(axis=0)
-        self._design[:, count:-1] = contrasts / np.where(spread > 0, spread, 1)
+        self._won = np.array([row[2] for row in rows])
+        self._design = np.zeros((len(rows), count + len(self.covariates) + 1))
+        for n, (first, second, _, *contrasts) in enumerate(rows):
+            self._design[n, index[first]] = 1
+            self._design[n, index[second]] = -1
+            self._design[n, count:-1] = contrasts
+        spread = self._design[self._row, count:-1].std(axis=0)
+        self._design[:, count:-1] /= np.where(spread > 0, spread, 1)
         self._design[:, -1] = float(position)
-        won = {Outcome.FIRST: 1.0, Outcome.SECOND: -1.0}
-        self._won = np.array([won.get(match.outcome, 0.0) for match in matches])
-        studies = {match.study: n for n, match in enumerate(reversed(matches))}
-        number = {study: n for n, study in enumerate(studies)}
-        self._study = np.array([number[match.study] for match in matches])
+        if not np.isfinite(self._design).all():
+            raise ValueError("A contrast is no finite number: correct the matches.")
+        self._studies = [match.study for match in matches]
 
     @cached_property
     def fit(self) -> Fit:
         """The likeliest parameters."""
-        return self._fit(np.ones(len(self._won)))
+        return self._fit(np.ones(len(self._row)))
 
     def intervals(self, *, resamples: int = 200, seed: int = 0) -> dict[str, tuple[float, float]]:
         """95% percentile intervals of the ratings over studies drawn with replacement."""
         rng = np.random.default_rng(seed)
-        studies = int(self._study.max()) + 1
+        number = {study: n for n, study in enumerate(dict.fromkeys(self._studies))}
+        of_match = np.array([number[study] for study in self._studies])
         drawn = []
         for _ in range(resamples):
-            times = np.bincount(rng.integers(studies, size=studies), minlength=studies)
-            weights = times[self._study].astype(float)
+            times = np.bincount(rng.integers(len(number), size=len(number)), minlength=len(number))
+            weights = times[of_match].astype(float)
             if weights.any():
                 drawn.append(self._fit(weights).strengths)
         low, high = np.percentile(_MEAN + ELO * np.array(drawn), [2.5, 97.5], axis=0)
         return {system: (float(low[n]), float(high[n])) for n, system in enumerate(self.systems)}
 
-    def _fit(self, weights: np.ndarray) -> Fit:
+    def _fit(self, times: np.ndarray) -> Fit:
+        """With every match as often as ``times`` says."""
+        weights = np.bincount(self._row, weights=times, minlength=len(self._won))
         used = weights > 0
         design, won, weights = self._design[used], self._won[used], weights[used]
-        ties = bool((won == 0).any())
+        parameters, curvature = _likeliest(design, won, weights)
+        slopes, tie = parameters[:-1], parameters[-1]
         count = len(self.systems)
-
-        def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            slopes, tie = parameters[:-1], parameters[-1]
-            d = design @ slopes
-            parts = np.stack([d / 2, -d / 2, np.full_like(d, tie if ties else -np.inf)])
-            top = parts.max(axis=0)
-            total = top + np.log(np.exp(parts - top).sum(axis=0))
-            chosen = np.where(won == 0, tie if ties else 0.0, won * d / 2)
-            shares = np.exp(parts - total)
-            slope = weights * ((shares[0] - shares[1]) / 2 - won / 2)
-            gradient = np.append(
-                design.T @ slope, (weights * (shares[2] - (won == 0))).sum() if ties else 0.0
-            )
-            value = (weights * (total - chosen)).sum() + _PRIOR / 2 * (parameters**2).sum()
-            return float(value), gradient + _PRIOR * parameters
-
-        start = np.zeros(design.shape[1] + 1)
-        done = minimize(
-            loss, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-14, "gtol": 1e-9}
-        )
-        slopes, tie = done.x[:-1], done.x[-1]
-        strengths = slopes[:count] - slopes[:count].mean()
+        centre = np.eye(count) - 1 / count
         return Fit(
             systems=self.systems,
-            strengths=strengths,
+            strengths=slopes[:count] - slopes[:count].mean(),
             position=float(slopes[-1]),
             slopes=dict(zip(self.covariates, slopes[count:-1].tolist(), strict=True)),
-            tie=float(np.exp(tie)) if ties else 0.0,
-            covariance=self._covariance(design, weights, slopes, tie if ties else -np.inf, count),
+            tie=float(np.exp(tie)) if (won == 0).any() else 0.0,
+            covariance=centre @ np.linalg.inv(curvature)[:count, :count] @ centre,
         )
 
-    def _covariance(
-        self, design: np.ndarray, weights: np.ndarray, slopes: np.ndarray, tie: float, count: int
-    ) -> np.ndarray:
-        parts = np.stack([design @ slopes / 2, -design @ slopes / 2])
-        odds = np.append(np.exp(parts), np.full((1, len(weights)), np.exp(tie)), axis=0)
-        shares = odds / odds.sum(axis=0)
-        # Of the outcome (+1/2, -1/2, 0): what a match tells of the difference.
-        told = (shares[0] + shares[1]) / 4 - ((shares[0] - shares[1]) / 2) ** 2
-        information = design.T @ (design * (weights * told)[:, None])
-        information += _PRIOR * np.eye(len(information))
-        centre = np.eye(count) - 1 / count
-        return centre @ np.linalg.inv(information)[:count, :count] @ centre
+
+def _likeliest(
+    design: np.ndarray, won: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes and log nu at their likeliest, and the curvature of the loss there.
+
+    By Newton's method with halved steps: the loss is convex, and a few small systems of equations
+    are all it takes.
+    """
+    ties = (won == 0).any()
+
+    def shares_at(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        d, tie = design @ parameters[:-1], parameters[-1]
+        parts = np.stack([d / 2, -d / 2, np.full_like(d, tie if ties else -np.inf)])
+        total = np.logaddexp.reduce(parts)
+        chosen = np.where(won == 0, parts[2], won * d / 2)
+        loss = weights @ (total - chosen) + _PRIOR / 2 * (parameters @ parameters)
+        return float(loss), np.exp(parts - total)
+
+    parameters = np.zeros(design.shape[1] + 1)
+    loss, (first, second, tied) = shares_at(parameters)
+    for _ in range(_STEPS):
+        lead = (first - second) / 2
+        told = (first + second) / 4 - lead**2
+        gradient = _PRIOR * parameters
+        gradient[:-1] += design.T @ (weights * (lead - won / 2))
+        gradient[-1] += weights @ (tied - (won == 0))
+        across = -design.T @ (weights * lead * tied)
+        curvature = _PRIOR * np.eye(len(parameters))
+        curvature[:-1, :-1] += design.T @ (design * (weights * told)[:, None])
+        curvature[:-1, -1] += across
+        curvature[-1, :-1] += across
+        curvature[-1, -1] += weights @ (tied * (1 - tied))
+        step = np.linalg.solve(curvature, gradient)
+        gain = float(gradient @ step)
+        if gain <= _CLOSE * (1 + loss):
+            parameters = parameters - step
+            break
+        while (found := shares_at(parameters - step))[0] > loss - gain / 4:
+            step, gain = step / 2, gain / 2
+        parameters = parameters - step
+        loss, (first, second, tied) = found
+    return parameters, curvature

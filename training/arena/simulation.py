@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -43,19 +43,25 @@ class World:
         self, pairs: Sequence[tuple[str, str]], rng: np.random.Generator, studies: int
     ) -> list[Match]:
         """A verdict on each pair, each on a study drawn at random."""
-        matches = []
-        for first, second in pairs:
-            contrast = rng.normal()
-            if self.lengths is not None:
-                contrast += self.lengths[first] - self.lengths[second]
-            d = (self.ratings[first] - self.ratings[second]) / ELO + self.position
-            d += self.length * contrast
-            weights = np.array([np.exp(d / 2), np.exp(-d / 2), self.tie])
-            drawn = rng.choice(3, p=weights / weights.sum())
-            outcome = (Outcome.FIRST, Outcome.SECOND, Outcome.TIE)[drawn]
-            study = f"study-{rng.integers(studies)}"
-            matches.append(Match(study, first, second, outcome, contrasts={"length": contrast}))
-        return matches
+        rating = np.array([[self.ratings[one], self.ratings[other]] for one, other in pairs])
+        contrast = rng.normal(size=len(pairs))
+        if self.lengths is not None:
+            contrast += [self.lengths[one] - self.lengths[other] for one, other in pairs]
+        d = (rating[:, 0] - rating[:, 1]) / ELO + self.position + self.length * contrast
+        weights = np.stack([np.exp(d / 2), np.exp(-d / 2), np.full_like(d, self.tie)])
+        reached = (weights / weights.sum(axis=0)).cumsum(axis=0)
+        drawn = (rng.random(len(pairs)) >= reached[:2]).sum(axis=0)
+        outcomes = (Outcome.FIRST, Outcome.SECOND, Outcome.TIE)
+        return [
+            Match(f"study-{study}", *pair, outcomes[kind], contrasts={"length": told})
+            for pair, kind, told, study in zip(
+                pairs,
+                drawn.tolist(),
+                contrast.tolist(),
+                rng.integers(studies, size=len(pairs)).tolist(),
+                strict=True,
+            )
+        ]
 
 
 def matches_to_rank(
@@ -103,20 +109,28 @@ class Saving:
 
 
 def measure_saving(
-    world: World, *, runs: int = 40, budget: int = 2000, batch: int = 20, seed: int = 0
+    world: World,
+    *,
+    runs: int = 40,
+    budget: int = 2000,
+    batch: int = 20,
+    seed: int = 0,
+    finished: Callable[[], object] | None = None,
 ) -> Saving:
-    """What adaptive pairing saves in one world."""
-    needed = np.array(
-        [
-            [
-                matches_to_rank(world, pairing, budget=budget, batch=batch, seed=seed + run)
-                or budget
-                for run in range(runs)
-            ]
-            for pairing in ("adaptive", "uniform")
-        ],
-        dtype=float,
-    )
+    """What adaptive pairing saves in one world.
+
+    Parameters
+    ----------
+    finished
+        Called after every run.
+    """
+    needed = np.full((2, runs), float(budget))
+    for run in range(runs):
+        for row, pairing in enumerate(get_args(Pairing)):
+            played = matches_to_rank(world, pairing, budget=budget, batch=batch, seed=seed + run)
+            needed[row, run] = played or budget
+        if finished is not None:
+            finished()
     rng = np.random.default_rng(seed)
 
     def saved(columns: np.ndarray) -> float:

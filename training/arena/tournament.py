@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -61,7 +61,7 @@ class Tally:
     Attributes
     ----------
     asked, cached
-        Verdicts of this run, and of earlier ones.
+        Verdicts of this run, and those that were there: of earlier ones, or of an equal question.
     tokens
         Of both: what the tournament has cost so far.
     unplayed
@@ -196,6 +196,8 @@ class _Table:
         self.matches: list[Match] = []
         self.tally = Tally()
         self._asking = self._dearest = 0
+        self._counted: set[str] = set()
+        self._each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._weighing = asyncio.Lock()
 
     async def play(self) -> None:
@@ -303,21 +305,24 @@ class _Table:
     ) -> Opinion | None:
         """What the judge says; None where the budget allows no further question."""
         key = judge.key(example, first, second)
-        opinion = self._verdicts.find(key)
-        if opinion is None:
-            async with self._gate:
-                if self._rules.tokens is None or self._dearest:
-                    opinion = await self._put(judge, example, first, second)
-                else:  # one at a time, until it is known what a verdict costs
-                    async with self._weighing:
+        async with self._each[key]:  # what is asked already is waited for, not asked again
+            opinion = self._verdicts.find(key)
+            if opinion is not None:
+                self.tally.cached += 1
+                if key not in self._counted:
+                    self._count(opinion)
+            else:
+                async with self._gate:
+                    if self._rules.tokens is None or self._dearest:
                         opinion = await self._put(judge, example, first, second)
-            if opinion is None:
-                return None
-            self._verdicts.keep(key, judge.name, opinion)
-            self.tally.asked += 1
-        else:
-            self.tally.cached += 1
-            self._count(opinion)
+                    else:  # one at a time, until it is known what a verdict costs
+                        async with self._weighing:
+                            opinion = await self._put(judge, example, first, second)
+                if opinion is None:
+                    return None
+                self._verdicts.keep(key, judge.name, opinion)
+                self.tally.asked += 1
+            self._counted.add(key)
         return opinion
 
     async def _put(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 
 from PIL import Image
@@ -38,13 +39,22 @@ class FilmViewer:
         What the paths are relative to.
     paths
         All films, those of one patient side by side.
+    other
+        Of each film the one that the shuffled control shows; where not given, half the list on.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[str], shown: Films) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        paths: Sequence[str],
+        shown: Films,
+        *,
+        other: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder
         self._shown = shown
         half = len(paths) // 2
-        self._other = dict(zip(paths, (*paths[half:], *paths[:half]), strict=True))
+        self._other = other or dict(zip(paths, (*paths[half:], *paths[:half]), strict=True))
 
     def __call__(self, path: str) -> bytes:
         """What is shown for the film at ``path``."""
@@ -60,10 +70,53 @@ class FilmViewer:
         return written.getvalue()
 
 
-def films_by_patient(examples: Iterable[Example]) -> list[str]:
-    """Every film once, those of one patient side by side."""
-    ordered = sorted(examples, key=lambda example: (example.source, example.subject))
-    return list(dict.fromkeys(image for example in ordered for image in example.images))
+def films_by_patient(examples: Iterable[Example]) -> dict[str, tuple[str, str]]:
+    """Patient and view of every film, those of one patient side by side."""
+    films: dict[str, tuple[str, str]] = {}
+    for example in sorted(examples, key=lambda example: (example.source, example.subject)):
+        for image, role in zip_longest(example.images, example.roles[: len(example.images)]):
+            view = "LATERAL" if role == "lateral" else example.view
+            films.setdefault(image, (f"{example.source}:{example.subject}", view))
+    return films
+
+
+def exchanged(films: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Of each film another patient's, of the same view where there is one; no chance in it.
+
+    Parameters
+    ----------
+    films
+        Patient and view of each.
+
+    Raises
+    ------
+    ValueError
+        When all are of one patient.
+    """
+    every = list(films)
+    by_view: dict[str, list[str]] = defaultdict(list)
+    for path, (_, view) in films.items():
+        by_view[view].append(path)
+
+    def another(group: Sequence[str], number: int, path: str) -> str | None:
+        begin = number + len(group) // 2
+        circle = (group[(begin + n) % len(group)] for n in range(len(group)))
+        return next((other for other in circle if films[other][0] != films[path][0]), None)
+
+    found: dict[str, str] = {}
+    for group in by_view.values():
+        for number, path in enumerate(group):
+            if (other := another(group, number, path)) is not None:
+                found[path] = other
+    for number, path in enumerate(every):
+        if path not in found:
+            if (other := another(every, number, path)) is None:
+                raise ValueError(
+                    "The shuffled control needs films of two patients, and here all are of one: "
+                    "leave the controls out (--no-controls), or ask about more."
+                )
+            found[path] = other
+    return found
 
 
 def majority(known: Iterable[Example], asked: Sequence[Example], name: str) -> list[Prediction]:

@@ -14,7 +14,14 @@ from typing import Any
 from training.data.example import Example
 from training.data.store import images_folder, read_description, read_examples
 from training.data.store.features import from_row, to_row
-from training.evaluation.controls import MAJORITY, Films, FilmViewer, films_by_patient, majority
+from training.evaluation.controls import (
+    MAJORITY,
+    Films,
+    FilmViewer,
+    exchanged,
+    films_by_patient,
+    majority,
+)
 from training.evaluation.learned import LEARNED, columns_in, measure_all
 from training.evaluation.page import write_page
 from training.evaluation.predict import predict_all
@@ -92,17 +99,20 @@ def run(
     training.data.store.DataError, training.systems.protocol.NoSystemError
         When the examples cannot be read, or a system cannot be asked at all.
     ValueError
-        When two systems have one name, or there are no examples.
+        When two systems have one name, there are no examples, or the shuffled control is asked
+        for and all films are of one patient.
     """
     names = [name for name, _, _ in systems]
     if len(set(names)) < len(names) or MAJORITY in names:
         raise ValueError("Every system needs a name of its own: NAME=kind:location.")
     examples = select(selection)
     root = images_folder(selection.data)
+    films = films_by_patient(examples)
+    other = exchanged(films) if Films.SHUFFLED in conditions else None
     out.mkdir(parents=True, exist_ok=True)
+    looks = {shown: FilmViewer(root, list(films), shown, other=other) for shown in conditions}
     for name, _, system in systems:
-        work = _ask(name, system, examples, root, out, conditions, concurrency, timeout)
-        asyncio.run(work)
+        asyncio.run(_ask(name, system, examples, looks, out, concurrency, timeout))
     trained = "train" in read_description(selection.data).splits
     known = list(read_examples(selection.data, "train")) if trained else examples
     _write(out / "predictions" / f"{MAJORITY}.jsonl", majority(known, examples, MAJORITY))
@@ -125,21 +135,19 @@ async def _ask(
     name: str,
     system: System,
     examples: Sequence[Example],
-    root: Path,
+    looks: Mapping[Films, FilmViewer],
     out: Path,
-    conditions: Sequence[Films],
     concurrency: int,
     timeout: float,
 ) -> None:
-    paths = films_by_patient(examples)
     async with system:
-        for shown in conditions:
+        for shown, look in looks.items():
             stem = _stem(name, shown)
             said = await predict_all(
                 name,
                 system,
                 examples,
-                FilmViewer(root, paths, shown),
+                look,
                 out / "cache" / f"{stem}.jsonl",
                 concurrency=concurrency,
                 timeout=timeout,

@@ -77,6 +77,10 @@ def test_what_cannot_be_rated_is_refused() -> None:
         Arena([])
     with pytest.raises(ValueError, match="with itself"):
         Arena([Match("1", "a", "a", Outcome.TIE)])
+    with pytest.raises(ValueError, match="no finite number"):
+        Arena(
+            [Match("1", "a", "b", Outcome.TIE, contrasts={"length": np.nan})], covariates=["length"]
+        )
 
 
 def test_matches_are_read_as_written(tmp_path: Path) -> None:

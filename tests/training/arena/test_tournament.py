@@ -158,6 +158,25 @@ def test_a_budget_below_the_first_verdicts_ends_at_once(tmp_path: Path) -> None:
     assert tally.unplayed == 20
 
 
+class Slow(Fixed):
+    """Lets others ask while it thinks."""
+
+    async def judge(self, asked, first: Prediction, second: Prediction) -> Opinion:
+        await asyncio.sleep(0)
+        return await super().judge(asked, first, second)
+
+
+def test_equal_questions_at_once_are_put_once(tmp_path: Path) -> None:
+    judge = Slow(lambda one, other: always(Choice.TIE))
+    entrants = {"good": GOOD, "fair": FAIR, "alike": FAIR}
+    matches, tally = played([judge], tmp_path, entrants, matches=30, concurrency=64, batch=30)
+    assert len(matches) == 30
+    # Of each study: good beside fair in both orders, fair beside its like.
+    assert judge.asked == tally.asked == 3 * len(EXAMPLES)
+    assert tally.cached == 60 - judge.asked
+    assert tally.tokens == 10 * judge.asked
+
+
 def test_a_judges_bias_for_a_side_is_told_beside_its_steadiness(tmp_path: Path) -> None:
     first = Fixed(lambda one, other: always(Choice.A), "first")
     matches, _ = played([RuleJudge(), first], tmp_path, matches=12)

@@ -1,13 +1,15 @@
 """Labels, matching and intervals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.small_store import SIZE, example
 from training.evaluation.ablation import Measured, write_ablation
-from training.evaluation.controls import Films, FilmViewer
+from training.evaluation.controls import Films, FilmViewer, exchanged, films_by_patient
 from training.evaluation.film_score import FilmScore, read_scores, same_answer, write_scores
 from training.evaluation.intervals import bootstrap_interval
 from training.evaluation.overlap import average_precision, box_iou, matched_overlaps
@@ -88,6 +90,27 @@ def test_controls_show_a_blank_or_another_patients_film(tmp_path: Path) -> None:
     with Image.open(tmp_path / "blank.png") as blank:
         assert blank.size == (20, 30)
         assert len(blank.getcolors()) == 1
+
+
+def test_the_shuffled_control_keeps_the_view_and_leaves_the_patient() -> None:
+    asked = [example(n, view="PA" if n < 3 else "AP") for n in range(9)]
+    asked += [example(n + 20, subject=f"patient-{n}", view="LATERAL") for n in range(2)]
+    asked += [example(30, images=("30.png", "31.png"), sizes=(SIZE, SIZE), view="PA")]
+    asked[-1] = replace(asked[-1], roles=("current", "lateral"))
+    asked += [example(40, view="OBLIQUE")]
+    films = films_by_patient(asked)
+    assert films["31.png"][1] == "LATERAL"
+    other = exchanged(films)
+    assert other.keys() == films.keys()
+    for film, shown in other.items():
+        assert films[film][0] != films[shown][0]
+        assert films[film][1] in (films[shown][1], "OBLIQUE")
+
+
+def test_films_of_one_patient_make_no_shuffled_control() -> None:
+    films = films_by_patient([example(n, subject="one") for n in range(3)])
+    with pytest.raises(ValueError, match="films of two patients"):
+        exchanged(films)
 
 
 def scored(films: int, found: int) -> tuple[FilmScore, ...]:
