@@ -16,6 +16,7 @@ from service.radiograph.film import Radiograph
 from service.radiograph.limits import Limits
 from service.radiograph.load import media_type_of
 from service.radiograph.memory import FilmMemory
+from service.radiograph.shared_bytes import SharedBytes
 from service.radiograph.wire import (
     ACKNOWLEDGED,
     LENGTHS,
@@ -32,7 +33,7 @@ _START_LIMIT = 60.0  # seconds; importing takes well under one on an idle machin
 
 _ENDING_LIMIT = 5.0  # seconds from a closed pipe to the end of the process
 
-_BUFFER = 1 << 20  # bytes read ahead of a reply, which is megabytes
+_CHANNELS = 3  # bytes a pixel of what comes back, at most
 
 # Signals that a film provokes in a codec, as opposed to an operator's or the kernel's SIGKILL.
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
@@ -42,8 +43,8 @@ class RadiographDecoder:
     """Decodes untrusted films in a small pool of supervised worker processes.
 
     A worker that crashes, is killed, or runs past its time is replaced; the request that it held
-    gets a Problem and every other request is served. Bytes travel through pipes, nothing is
-    written to disk.
+    gets a Problem and every other request is served. Bytes travel through memory that service and
+    worker share, nothing is written to disk.
 
     Parameters
     ----------
@@ -154,6 +155,7 @@ class _Worker:
     def __init__(self, memory_limit: int) -> None:
         self._memory_limit = memory_limit
         self._process: asyncio.subprocess.Process | None = None
+        self._shared: SharedBytes | None = None
         self.retired = False
 
     @property
@@ -161,27 +163,30 @@ class _Worker:
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
-    async def ensure_running(self) -> asyncio.subprocess.Process:
+    async def ensure_running(self) -> tuple[asyncio.subprocess.Process, SharedBytes]:
         if self.retired:  # a film that still waited when the decoder was closed
             raise problems.decode_worker_died()
-        process = self._process
-        if process is None or process.returncode is not None:
+        process, shared = self._process, self._shared
+        if process is None or shared is None or process.returncode is not None:
+            self._forget_shared()
+            self._shared = shared = SharedBytes()
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
                 "-m",
                 "service.radiograph.worker",
                 str(self._memory_limit),
+                str(shared.descriptor),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                limit=_BUFFER,
+                pass_fds=(shared.descriptor,),
                 env=_environment(),
                 # An interrupt typed at the terminal is the service's to handle.
                 start_new_session=True,
             )
             await self._wait_until_ready(process)
-        return process
+        return process, shared
 
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # a pipe
@@ -206,10 +211,10 @@ class _Worker:
                 raise problems.decode_worker_died() from None
 
     async def _attempt(self, request: DecodeRequest, data: bytes, time_limit: float) -> Radiograph:
-        process = await self.ensure_running()
+        process, shared = await self.ensure_running()
         try:
             async with asyncio.timeout(time_limit):
-                return await _exchange(process, request, data)
+                return await _exchange(process, shared, request, data)
         except TimeoutError:
             await self.stop()
             raise problems.decode_timeout() from None
@@ -235,21 +240,27 @@ class _Worker:
 
     async def stop(self) -> None:
         process, self._process = self._process, None
+        self._forget_shared()
         if process is None:
             return
         with suppress(ProcessLookupError):
             process.kill()
         await asyncio.shield(process.wait())
 
+    def _forget_shared(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
+
 
 async def _exchange(
-    process: asyncio.subprocess.Process, request: DecodeRequest, data: bytes
+    process: asyncio.subprocess.Process, shared: SharedBytes, request: DecodeRequest, data: bytes
 ) -> Radiograph:
     assert process.stdin is not None  # both are pipes
     assert process.stdout is not None
+    await shared.put(data, room=_CHANNELS * request.limits.max_pixels)
     try:
         process.stdin.write(frame_message(request_header(request), len(data)))
-        process.stdin.write(data)
         await process.stdin.drain()
         await process.stdout.readexactly(len(ACKNOWLEDGED))
     except (ConnectionError, asyncio.IncompleteReadError):
@@ -257,7 +268,8 @@ async def _exchange(
     lengths = await process.stdout.readexactly(LENGTHS.size)
     header_length, body_length = LENGTHS.unpack(lengths)
     header = json.loads(await process.stdout.readexactly(header_length))
-    body = await process.stdout.readexactly(body_length)
+    body = await shared.take(body_length)
+    shared.clear()
     return read_reply(header, body)
 
 

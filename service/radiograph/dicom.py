@@ -17,11 +17,17 @@ from service.radiograph import problems
 from service.radiograph.dicom_header import check_chest, header_notices, read_header
 from service.radiograph.elements import items, numbers, text, values
 from service.radiograph.film import DICOM_RENDERING, Radiograph
-from service.radiograph.frame import DecodedFrame, ImageFormat, decode_frame, read_format
+from service.radiograph.frame import (
+    DecodedFrame,
+    ImageFormat,
+    decode_frame,
+    plain_frame,
+    read_format,
+)
 from service.radiograph.grey import StoredFormat, render_grey
 from service.radiograph.limits import Limits
 from service.radiograph.orientation import Turn, principal_directions, upright_turn
-from service.radiograph.part10 import FileMeta, bounded_end, read_file_meta
+from service.radiograph.part10 import FileMeta, bounded_extent, read_file_meta
 from service.radiograph.raster import COLOUR, grey_if_equal
 from service.radiograph.transfer_syntaxes import Coding, TransferSyntax
 
@@ -87,10 +93,15 @@ def _load(
     data: bytes, meta: FileMeta, frame: int | None, limits: Limits, allow_other_anatomy: bool
 ) -> Radiograph:
     syntax = meta.transfer_syntax
-    dataset = _read(meta.file_of(data, bounded_end(data, meta, limits)))
+    extent = bounded_extent(data, meta, limits)
+    # Pixels that lie there as they are need no library and no copy.
+    native = (
+        None if extent.pixel_value is None else memoryview(data)[extent.pixel_value : extent.end]
+    )
+    dataset = _read(meta.file_of(data, extent.pixel_element if native else extent.end))
     if "ConcatenationUID" in dataset or "InConcatenationNumber" in dataset:
         raise problems.concatenation()
-    if not values(dataset, "PixelData"):
+    if not native and not values(dataset, "PixelData"):
         raise problems.no_pixel_data()
     header = read_header(dataset)
     notices: list[Notice] = []
@@ -98,7 +109,10 @@ def _load(
     notices += header_notices(dataset, header)
     form = read_format(dataset, limits)
     number = _frame_number(frame, form, notices)
-    decoded = decode_frame(dataset, form, syntax, number - 1)
+    decoded = plain_frame(native, dataset, form, syntax, number - 1) if native else None
+    if decoded is None:
+        whole = _read(meta.file_of(data, extent.end)) if native else dataset
+        decoded = decode_frame(whole, form, syntax, number - 1)
     pixels = _render(dataset, decoded, form, syntax, number - 1, notices)
     turn = _turn(dataset, notices)
     aspect = _pixel_aspect(dataset, notices)

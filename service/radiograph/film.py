@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from service.notice import Notice
 from service.radiograph.geometry import Affine
+from service.radiograph.grid import PixelGrid
 
 DICOM_RENDERING = "dicom-voi/1"
 RASTER_RENDERING = "raster/1"
@@ -43,6 +44,9 @@ class Radiograph:
         The frame shown, counted from 1, and how many the image has.
     sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid
         DICOM identifiers, for results that refer back to the image; never logged.
+    resized
+        ``pixels`` on the grids that they were asked for on, so that a film which is remembered is
+        not resized again.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -61,6 +65,9 @@ class Radiograph:
     sop_instance_uid: str | None = field(default=None, repr=False)
     study_instance_uid: str | None = field(default=None, repr=False)
     series_instance_uid: str | None = field(default=None, repr=False)
+    resized: dict[PixelGrid, npt.NDArray[np.uint8]] = field(
+        init=False, default_factory=dict, repr=False
+    )
 
     @property
     def display_size(self) -> tuple[int, int]:

@@ -110,6 +110,42 @@ class DecodedFrame:
     codestream: ImageHeader | None
 
 
+def plain_frame(
+    value: memoryview, dataset: Dataset, form: ImageFormat, syntax: TransferSyntax, index: int
+) -> DecodedFrame | None:
+    """Return one frame (counted from 0) of plain greyscale pixels, as a view of the file's bytes.
+
+    Parameters
+    ----------
+    value
+        Value of the native Pixel Data.
+    dataset
+        The header; where anything of it is missing or odd, the library's rules decide.
+
+    Returns
+    -------
+    DecodedFrame or None
+        ``None`` where :func:`decode_frame` is needed: colour, big endian, 1 or 32 bits, too few
+        bytes, an incomplete Image Pixel module.
+    """
+    size = form.rows * form.columns * form.allocated // 8
+    plain = (
+        syntax.coding is Coding.NATIVE
+        and syntax.little_endian
+        and form.allocated in (8, 16)
+        and integer(dataset, "SamplesPerPixel") == 1
+        and integer(dataset, "PixelRepresentation") in (0, 1)
+        and integer(dataset, "BitsStored") == form.stored
+        and text(dataset, "PhotometricInterpretation") in _SINGLE
+        and len(value) >= size * form.frames
+    )
+    if not plain:
+        return None
+    dtype = f"<{'i' if form.signed else 'u'}{form.allocated // 8}"
+    samples = np.frombuffer(value[size * index : size * (index + 1)], dtype)
+    return DecodedFrame(samples.reshape(form.rows, form.columns), None)
+
+
 def decode_frame(
     dataset: Dataset, form: ImageFormat, syntax: TransferSyntax, index: int
 ) -> DecodedFrame:

@@ -21,7 +21,8 @@ class FilmMemory:
     Parameters
     ----------
     max_bytes
-        Bytes of pixels held at most; the film unused for longest goes first.
+        Bytes of pixels held at most; the film unused for longest goes first. What the model sees
+        of a film stays with it and comes on top; it is smaller, as a rule far smaller.
     seconds
         Time after which a film is forgotten, counted from its decoding.
     """

@@ -44,8 +44,11 @@ def fit_to_grid(radiograph: Radiograph, grid: PixelGrid) -> ModelImage:
     Problem
         ``aspect-ratio-too-extreme`` where the film is a strip.
     """
-    pixels = resize_to_grid(radiograph.pixels, grid, display_size=radiograph.display_size)
-    pixels.setflags(write=False)
+    pixels = radiograph.resized.get(grid)
+    if pixels is None:
+        pixels = resize_to_grid(radiograph.pixels, grid, display_size=radiograph.display_size)
+        pixels.setflags(write=False)
+        radiograph.resized[grid] = pixels
     height, width = pixels.shape[:2]
     rows, columns = radiograph.pixels.shape[:2]
     to_upright = Affine.scaling(columns / width, rows / height)

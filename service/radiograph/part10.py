@@ -119,8 +119,28 @@ def read_file_meta(data: bytes) -> FileMeta:
     return FileMeta(syntax, position)
 
 
-def bounded_end(data: bytes, meta: FileMeta, limits: Limits) -> int:
-    """Walk the data set and return the offset at which its pixel data (or the file) ends.
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a data set ends, and where its pixels lie.
+
+    Attributes
+    ----------
+    end
+        Offset at which the pixel data (or the file) ends.
+    pixel_element
+        Offset at which the pixel data element begins; ``end`` where there is none.
+    pixel_value
+        Offset of the pixel data's value, which runs to ``end``; ``None`` where there is none, and
+        where it is encapsulated.
+    """
+
+    end: int
+    pixel_element: int
+    pixel_value: int | None
+
+
+def bounded_extent(data: bytes, meta: FileMeta, limits: Limits) -> Extent:
+    """Walk the data set and return where it and its pixel data end.
 
     Raises
     ------
@@ -151,6 +171,7 @@ class _Walk:
         self._position = meta.data_set_offset
         self._limits = limits
         self._count = 0
+        self._pixel_value: int | None = None
         syntax = meta.transfer_syntax
         self._levels = [
             _Level(
@@ -168,23 +189,24 @@ class _Walk:
         vr = self._data[self._position + 4 : self._position + 6]
         return vr.isalpha() and vr.isupper()
 
-    def run(self) -> int:
+    def run(self) -> Extent:
         while True:
             level = self._levels[-1]
             if self._position >= level.end:
                 if level.delimited:
                     raise problems.malformed_dicom()
                 if len(self._levels) == 1:
-                    return self._size
+                    return Extent(self._size, self._size, None)
                 self._levels.pop()
                 continue
             self._count += 1
             if self._count > self._limits.max_elements:
                 raise problems.dicom_too_complex()
+            start = self._position
             if level.is_sequence:
                 self._enter_item(level)
             elif self._enter_element(level):
-                return self._position
+                return Extent(self._position, start, self._pixel_value)
 
     def _tag(self, level: _Level) -> int:
         if self._position + 8 > level.end:
@@ -238,6 +260,7 @@ class _Walk:
             raise problems.malformed_dicom()
         if tag == _PIXEL_DATA and top:
             # Too short a value is found when it is decoded, with a clearer answer.
+            self._pixel_value = self._position
             self._position = min(self._position + length, self._size)
             return True
         if self._position + length > level.end:

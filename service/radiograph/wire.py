@@ -1,4 +1,4 @@
-"""What passes between the service and a decode worker: a JSON header, then raw bytes.
+"""What passes between the service and a decode worker: JSON headers, and bytes in shared memory.
 
 No pickle: a worker that a hostile film has taken over must not be able to hand objects back.
 """
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from service.notice import Notice
 from service.problem import Problem
@@ -19,7 +20,7 @@ from service.radiograph.geometry import Affine
 from service.radiograph.limits import Limits
 
 LENGTHS = struct.Struct(">IQ")
-"""Bytes of header and of body, before both."""
+"""Bytes of header and of body; the header follows, the body is in the shared memory."""
 
 READY = b"R"
 """Sent by the worker when it has imported all it needs and confined itself."""
@@ -44,7 +45,7 @@ class DecodeRequest:
 
 
 def frame_message(header: dict[str, Any], body_length: int) -> bytes:
-    """Return lengths and header; the body follows."""
+    """Return lengths and header."""
     encoded = json.dumps(header).encode()
     return LENGTHS.pack(len(encoded), body_length) + encoded
 
@@ -83,7 +84,7 @@ def problem_header(problem: Problem) -> dict[str, Any]:
     }
 
 
-def read_reply(header: dict[str, Any], body: bytes) -> Radiograph:
+def read_reply(header: dict[str, Any], body: npt.NDArray[np.uint8]) -> Radiograph:
     """Read a worker's reply.
 
     Raises
@@ -96,7 +97,8 @@ def read_reply(header: dict[str, Any], body: bytes) -> Radiograph:
     if "problem" in header:
         code, status, title, advice, retry_after = header["problem"]
         raise Problem(code, status, title, advice, retry_after=retry_after)
-    pixels = np.frombuffer(body, dtype=np.uint8).reshape(header["shape"])
+    pixels = body.reshape(header["shape"])
+    pixels.setflags(write=False)
     return Radiograph(
         pixels=pixels,
         notices=tuple(Notice(code, detail) for code, detail in header["notices"]),

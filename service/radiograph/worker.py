@@ -1,12 +1,12 @@
-"""The decode worker: ``python -m service.radiograph.worker MEMORY_LIMIT_BYTES``.
+"""The decode worker: ``python -m service.radiograph.worker MEMORY_LIMIT_BYTES DESCRIPTOR``.
 
 Reads requests from standard input and writes replies to standard output until the input ends.
+Films and pixels pass through the memory that the descriptor names.
 Imports NumPy, Pillow, pydicom and its codecs, and nothing of the engine.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import resource
@@ -19,6 +19,7 @@ from service.core_dumps import forbid_core_dumps
 from service.problem import Problem
 from service.radiograph import problems
 from service.radiograph.load import load_radiograph
+from service.radiograph.shared_bytes import read_shared, write_shared
 from service.radiograph.wire import (
     ACKNOWLEDGED,
     LENGTHS,
@@ -29,8 +30,6 @@ from service.radiograph.wire import (
     radiograph_header,
     read_request,
 )
-
-_PIPE = 1 << 20  # bytes
 
 
 def confine(memory_limit: int) -> None:
@@ -48,33 +47,25 @@ def confine(memory_limit: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def widen(pipe: int) -> None:
-    """Let a pipe hold a megabyte where the system can: a film is several, and each fill a wait."""
-    with suppress(AttributeError, OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
-
-
-def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer requests one by one until ``source`` ends."""
+def serve(source: BinaryIO, sink: BinaryIO, shared: int) -> None:
+    """Answer requests one by one until ``source`` ends; ``shared`` holds film and pixels."""
     while True:
         lengths = source.read(LENGTHS.size)
         if len(lengths) < LENGTHS.size:
             return
         header_length, body_length = LENGTHS.unpack(lengths)
         header = source.read(header_length)
-        data = source.read(body_length)
-        if len(header) < header_length or len(data) < body_length:
+        if len(header) < header_length:
             return
+        data = read_shared(shared, body_length)
         sink.write(ACKNOWLEDGED)
         sink.flush()
-        reply, pixels = _answer(read_request(json.loads(header)), data)
-        del data
-        sink.write(reply)
-        sink.write(pixels)
+        sink.write(_answer(read_request(json.loads(header)), data, shared))
         sink.flush()
+        del data
 
 
-def _answer(request: DecodeRequest, data: bytes) -> tuple[bytes, bytes]:
+def _answer(request: DecodeRequest, data: bytes, shared: int) -> bytes:
     try:
         radiograph = load_radiograph(
             data,
@@ -82,25 +73,24 @@ def _answer(request: DecodeRequest, data: bytes) -> tuple[bytes, bytes]:
             limits=request.limits,
             allow_other_anatomy=request.allow_other_anatomy,
         )
-        pixels = radiograph.pixels.tobytes()
+        write_shared(shared, radiograph.pixels)
     except Problem as problem:
-        return frame_message(problem_header(problem), 0), b""
+        return frame_message(problem_header(problem), 0)
     except MemoryError:
-        return frame_message(problem_header(problems.decode_out_of_memory()), 0), b""
+        return frame_message(problem_header(problems.decode_out_of_memory()), 0)
     except Exception:  # the last resort: whatever a film provokes is the film's problem
-        return frame_message(problem_header(problems.decode_failed()), 0), b""
-    return frame_message(radiograph_header(radiograph), len(pixels)), pixels
+        return frame_message(problem_header(problems.decode_failed()), 0)
+    return frame_message(radiograph_header(radiograph), radiograph.pixels.nbytes)
 
 
 def main() -> None:
     """Serve standard input, with standard output kept clear of what codecs may print."""
     sink = os.fdopen(os.dup(1), "wb")
-    widen(sink.fileno())
     os.dup2(2, 1)
     confine(int(sys.argv[1]))
     sink.write(READY)
     sink.flush()
-    serve(sys.stdin.buffer, sink)
+    serve(sys.stdin.buffer, sink, int(sys.argv[2]))
 
 
 if __name__ == "__main__":

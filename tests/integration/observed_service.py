@@ -94,15 +94,21 @@ class ObservedService:
 
     def _watch(self) -> None:
         while not self._stopped.wait(0.02):
-            self.look()
+            self.look(at_work=True)
 
-    def look(self) -> None:
-        """Keep what temporary files, shared memory and unlinked files hold now."""
+    def look(self, *, at_work: bool = False) -> None:
+        """Keep what temporary files, shared memory and unlinked files hold now.
+
+        While the service is at work, anonymous memory holds the film that a worker opens, as the
+        process' own memory does; when it is at rest, nothing may be left in it.
+        """
         places = [*_listing(self._temporary), *(set(_listing(_SHARED_MEMORY)) - self._known)]
         for pid in self.processes():
             for descriptor in _listing(Path(f"/proc/{pid}/fd"), deep=False):
                 with suppress(OSError):
                     target = os.readlink(descriptor)
+                    if at_work and target.startswith("/memfd:film"):
+                        continue
                     if target.startswith("/") and "(deleted)" in target:
                         places.append(descriptor)
         for place in places:

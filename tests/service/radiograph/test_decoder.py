@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,21 @@ async def test_a_worker_gives_what_decoding_here_gives(
                  "to_original", "pixel_aspect", "modality", "frame", "frames",
                  "sop_instance_uid"):  # fmt: skip
         assert getattr(there, name) == getattr(here, name), name
+
+
+async def test_nothing_of_a_film_is_left_in_the_memory_shared_with_a_worker(
+    decoder: RadiographDecoder, build_dicom
+) -> None:
+    (pid,) = decoder.worker_pids
+    for data in (build_dicom(**WINDOW), build_dicom(BodyPartExamined="FOOT")):
+        with suppress(Problem):
+            await decoder.load(data)
+        shared = [
+            descriptor.stat().st_size
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir()
+            if os.readlink(descriptor).startswith("/memfd:film")
+        ]
+        assert shared == [0]
 
 
 async def test_options_reach_the_worker(decoder: RadiographDecoder) -> None:

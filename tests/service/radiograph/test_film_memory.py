@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from service.radiograph import FilmMemory, RadiographDecoder, load_radiograph
+from service.radiograph import (
+    FilmMemory,
+    PixelGrid,
+    RadiographDecoder,
+    fit_to_grid,
+    load_radiograph,
+)
 
 
 async def key_of(data: bytes):
@@ -87,3 +94,13 @@ async def test_closing_the_decoder_forgets(build_dicom):
     assert memory.held > 0
     await decoder.close()
     assert memory.held == 0
+
+
+async def test_a_remembered_film_is_resized_once_for_each_grid(build_dicom):
+    film = load_radiograph(build_dicom())
+    small, large = PixelGrid(28 * 28, 56 * 56), PixelGrid(112 * 112, 224 * 224)
+    first = fit_to_grid(film, small)
+    assert fit_to_grid(film, small).pixels is first.pixels
+    assert fit_to_grid(film, large).pixels.shape != first.pixels.shape
+    brighter = replace(film, pixels=film.pixels // 2 + 128)
+    assert fit_to_grid(brighter, small).pixels.min() >= 128  # another film, not the one before
