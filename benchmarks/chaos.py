@@ -31,7 +31,7 @@ from benchmarks.endurance.failing_parts import (
 )
 from benchmarks.endurance.full_disk import disk_full_closed, disk_full_open, small_disk
 from benchmarks.endurance.scenario import Case, Check, Scenario
-from benchmarks.endurance.served import Served
+from benchmarks.endurance.served import PROGRAM, Served
 from benchmarks.endurance.shifted_clock import LEEWAY, clock_jumps
 from tests.service.identity_provider import AUDIENCE, IdentityProvider, providing
 
@@ -72,9 +72,12 @@ def parser() -> argparse.ArgumentParser:
 class Stage:
     """The service that scenarios happen to, started anew when the next one needs another."""
 
-    def __init__(self, folder: Path, provider: IdentityProvider) -> None:
+    def __init__(
+        self, folder: Path, provider: IdentityProvider, program: Sequence[str] = PROGRAM
+    ) -> None:
         self._folder = folder
         self._provider = provider
+        self._program = program
         self._number = 0
         self._settings: object = None
         self._held = ExitStack()
@@ -106,6 +109,7 @@ class Stage:
         self._settings = scenario.settings
         self._served = Served(
             folder,
+            program=self._program,
             audit_file=folder / "audit" / "audit.jsonl",
             oidc_issuer=self._provider.issuer,
             oidc_audience=AUDIENCE,
@@ -121,11 +125,13 @@ class Stage:
         self._held.close()
 
 
-async def chaos(only: Sequence[str], folder: Path) -> dict[str, list[Check]]:
+async def chaos(
+    only: Sequence[str], folder: Path, program: Sequence[str] = PROGRAM
+) -> dict[str, list[Check]]:
     """Run scenarios; what each found, by its name."""
     found = {}
     with providing() as provider:
-        stage = Stage(folder, provider)
+        stage = Stage(folder, provider, program)
         try:
             for scenario in SCENARIOS:
                 if scenario.name not in only:

@@ -8,7 +8,7 @@ import time
 
 from benchmarks.endurance.exchange import Outcome
 from benchmarks.endurance.scenario import Case
-from benchmarks.endurance.served import gone
+from benchmarks.endurance.served import gone, serving
 
 PROMPTLY = 2.0
 """Seconds within which ``/readyz`` fails."""
@@ -160,8 +160,6 @@ async def _all_gone(case: Case, processes) -> None:
 
 async def service_killed(case: Case) -> None:
     """``kill -9`` of the service itself under load, then a start on the same audit file."""
-    from benchmarks.endurance.served import serving
-
     traffic = case.traffic()
     await traffic.send("same")
     working = await case.load(traffic, ["stream"] * 2 + ["report"] * 6)
@@ -177,18 +175,17 @@ async def service_killed(case: Case) -> None:
     half = case.served.audit_file.read_bytes().splitlines()[-1][:200]
     with case.served.audit_file.open("ab") as file:
         file.write(half)
-    async with serving(case.served.folder, **case.served.settings) as next_one:
-        async with next_one.client() as client:
-            after = Case(next_one, client, case.provider)
-            again = after.traffic()
-            again.remember(traffic)
-            reading = await again.send("same")
-            case.check("the next start reads as before", reading.outcome is Outcome.RIGHT)
-            found = next_one.verified()
-            case.check(
-                "the audit trail is intact, and tells of the torn line",
-                found.fault is None and found.torn,
-                f"{found.lines} lines, {found.events} events, torn: {len(found.torn)}",
-            )
-            after.recorded(again)
-            case.checks += after.checks
+    async with serving(case.served.folder, **case.served.settings) as anew, anew.client() as client:
+        after = Case(anew, client, case.provider)
+        again = after.traffic()
+        again.remember(traffic)
+        reading = await again.send("same")
+        after.check("the next start reads as before", reading.outcome is Outcome.RIGHT)
+        found = anew.verified()
+        after.check(
+            "the audit trail is intact, and tells of the torn line",
+            found.fault is None and found.torn,
+            f"{found.lines} lines, {found.events} events, torn: {len(found.torn)}",
+        )
+        after.recorded(again)
+        case.checks += after.checks

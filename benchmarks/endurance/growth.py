@@ -39,19 +39,25 @@ class Held:
 
 
 async def held_at_rest(served: Served, client: httpx.AsyncClient, limit: float = 60.0) -> Held:
-    """Wait until no request is in progress, and look.
+    """Wait until no request is in progress and what is held does not change, and return that.
 
     Raises
     ------
     TimeoutError
-        When something is in progress for longer than ``limit`` seconds.
+        When it is not so within ``limit`` seconds.
     """
+    last: Held | None = None
     async with asyncio.timeout(limit):
-        while (page := await served.metrics(client))["deepmedix_requests_in_progress"]:
-            await asyncio.sleep(0.2)
-    # Threads without work leave after ten seconds (anyio), closed connections within a moment.
-    await asyncio.sleep(12)
-    page = await served.metrics(client)
+        while True:
+            page = await served.metrics(client)
+            held = _held(served, page)
+            if held == last and not page["deepmedix_requests_in_progress"]:
+                return held
+            last = held
+            await asyncio.sleep(_PERIOD)
+
+
+def _held(served: Served, page: dict[str, float]) -> Held:
     processes = served.processes().values()
     return Held(
         descriptors=sum(process.num_fds() for process in processes),

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ CALLERS = ("ward-1", "ward-2", "clinic", "research")
 START_LIMIT = 300.0
 """Seconds that the service may take to be ready."""
 
+PROGRAM = ("-c", "from service.cli import main; main()")
+
 _KEPT_LINES = 4000
 
 
@@ -37,11 +39,15 @@ class Served:
     ----------
     folder
         Empty; gets keys, audit file and temporary files.
+    program
+        Python's arguments before ``serve``.
     settings
         Further settings, by their name without the prefix.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, *, program: Sequence[str] = PROGRAM, **settings: object
+    ) -> None:
         self.folder = folder
         self.settings = dict(settings)
         self.temporary = folder / "tmp"
@@ -62,7 +68,7 @@ class Served:
         clean = {name: text for name, text in os.environ.items() if "DEEPMEDIX" not in name}
         chosen = {f"DEEPMEDIX_{name.upper()}": str(value) for name, value in given.items()}
         self.process = psutil.Popen(
-            [sys.executable, "-c", "from service.cli import main; main()", "serve"],
+            [sys.executable, *program, "serve"],
             cwd=folder,
             env=clean | chosen | {"TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
@@ -171,7 +177,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **settings: object) -> AsyncIterator[Served]:
+async def serving(folder: Path, **settings: Any) -> AsyncIterator[Served]:
     """Run the service until the block ends; nothing of it is left then."""
     served = Served(folder, **settings)
     try:

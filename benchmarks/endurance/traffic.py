@@ -51,7 +51,7 @@ _BAD = {
     "no-such-path": (404, {"not-found"}),
 }
 _SHARES = (6, 2, 1, 1)  # one caller asks for more than its share
-_DRAWN = 0.4
+_DRAWN = 0.5
 
 
 class Traffic:
@@ -79,7 +79,9 @@ class Traffic:
         self._served = served
         self._client = client
         self._random = random.Random(seed)
-        self._films = [real_film(name) for name in REAL]
+        # Those that are asked about again and again; the first is a real one.
+        self._films = [real_film(REAL[0]), *(drawn_film(seed) for seed in range(3))]
+        self._large_film = real_film(REAL[1])
         self._first: dict[tuple[object, ...], Any] = {}
         self.allowed = allowed
         self.exchanges: list[Exchange] = []
@@ -134,7 +136,7 @@ class Traffic:
         if kind == "same":
             return "/report", self._films[0], {"temperature": "0"}, ("/report", 0, None)
         if kind == "large-render":
-            return "/render", self._films[1], {}, ("render", 1)
+            return "/render", self._large_film, {}, ("render", "large")
         drawn = self._random.random() < _DRAWN
         number = self._random.randrange(len(self._films))
         film = drawn_film(self._random.getrandbits(40)) if drawn else self._films[number]
