@@ -108,7 +108,7 @@ class Growth:
 
 
 def growth(times: Sequence[float], sizes: Sequence[int]) -> Growth:
-    """Return the growth of a series of at least four samples.
+    """Return the growth of a series of two samples or more.
 
     Parameters
     ----------
@@ -117,6 +117,6 @@ def growth(times: Sequence[float], sizes: Sequence[int]) -> Growth:
     sizes
         Bytes.
     """
-    quarter = len(sizes) // 4
+    quarter = max(1, len(sizes) // 4)
     slope = linear_regression([time / 60 for time in times], [size / MIB for size in sizes]).slope
     return Growth(median(sizes[:quarter]) / MIB, median(sizes[-quarter:]) / MIB, slope)
