@@ -17,7 +17,7 @@ DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
 ARGS ?=
 
-.PHONY: help install develop serve test lint bench openapi checkpoint evaluation films clean
+.PHONY: help install develop serve test lint bench soak chaos openapi checkpoint evaluation films clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,12 @@ lint: $(DEVELOP) ## ruff, mypy, import contracts
 
 bench: $(DEVELOP) ## what things cost beside each other
 	$(BIN)/python -m benchmarks.rewards
+
+soak: $(DEVELOP) ## the service under twice its capacity for ten minutes (ARGS="--minutes 2")
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+chaos: $(DEVELOP) ## its parts killed, stopped, cut off under load (ARGS="--only sigterm")
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 openapi: $(SERVE) ## write openapi.yaml
 	$(BIN)/deepmedix openapi -o openapi.yaml

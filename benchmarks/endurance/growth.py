@@ -16,6 +16,8 @@ from benchmarks.endurance.served import Served
 
 MIB = 1024 * 1024
 _PERIOD = 1.0
+_KEPT_ALIVE = 7.0
+"""Seconds; connections without a request are closed after five by either side."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,15 @@ async def held_at_rest(served: Served, client: httpx.AsyncClient, limit: float =
         When it is not so within ``limit`` seconds.
     """
     last: Held | None = None
+    since = 0.0
     async with asyncio.timeout(limit):
         while True:
             page = await served.metrics(client)
             held = _held(served, page)
-            if held == last and not page["deepmedix_requests_in_progress"]:
+            if held != last or page["deepmedix_requests_in_progress"]:
+                last, since = held, time.monotonic()
+            elif time.monotonic() - since > _KEPT_ALIVE:
                 return held
-            last = held
             await asyncio.sleep(_PERIOD)
 
 
