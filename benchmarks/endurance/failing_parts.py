@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable, Sequence
+
+import psutil
 
 from benchmarks.endurance.exchange import Outcome
 from benchmarks.endurance.scenario import Case
@@ -26,7 +29,7 @@ async def engine_stalled(case: Case) -> None:
     await _engine_lost(case, "stall", lambda core: core.suspend())
 
 
-async def _engine_lost(case: Case, reason: str, happen) -> None:
+async def _engine_lost(case: Case, reason: str, happen: Callable[[psutil.Process], None]) -> None:
     traffic = case.traffic("engine-unavailable")
     await traffic.send("same")
     service, core = case.served.process.pid, case.served.processes()["engine"]
@@ -137,7 +140,6 @@ async def engine_gives_up(case: Case) -> None:
     again = await traffic.send("same")
     case.check("the first death is mended", again.outcome is Outcome.RIGHT, again.fault or "right")
     working = await case.load(traffic, ["report"] * 4)
-    # The service may go before its last reply is read: such a request is accounted for as lost.
     case.served.processes()["engine"].kill()
     await asyncio.gather(*working)
     status, seconds = await case.served.ended()
@@ -148,7 +150,7 @@ async def engine_gives_up(case: Case) -> None:
     case.recorded(traffic)
 
 
-async def _all_gone(case: Case, processes) -> None:
+async def _all_gone(case: Case, processes: Sequence[psutil.Process]) -> None:
     began = time.monotonic()
     while not all(gone(process) for process in processes) and time.monotonic() < began + 10:
         await asyncio.sleep(0.02)

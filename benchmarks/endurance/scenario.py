@@ -73,26 +73,23 @@ class Case:
                 await asyncio.sleep(0.02)
         return time.monotonic() - began
 
-    async def until_metric(self, name: str, least: float, limit: float = 120.0) -> None:
-        """Wait until a figure of ``/metrics`` is at least so much."""
-        async with asyncio.timeout(limit):
-            while (await self.served.metrics(self.client)).get(name, 0) < least:
-                await asyncio.sleep(0.01)
-
     async def load(self, traffic: Traffic, kinds: Sequence[str]) -> list[asyncio.Task[Exchange]]:
-        """Send requests at once; returns when all are admitted and the engine is at work."""
-        tasks = [asyncio.create_task(traffic.send(kind)) for kind in kinds]
-        await self.until_metric("deepmedix_requests_in_progress", len(kinds))
-        async with asyncio.timeout(120):
-            while not await self._engine_at_work() and not any(task.done() for task in tasks):
-                await asyncio.sleep(0.01)
-        return tasks
+        """Send requests at once; returns when all are admitted and the engine is at work.
 
-    async def _engine_at_work(self) -> bool:
-        page = await self.served.metrics(self.client)
-        return any(
-            value for name, value in page.items() if name.startswith("vllm:num_requests_running{")
-        )
+        Where one is answered before that, it returns then.
+        """
+        tasks = [asyncio.create_task(traffic.send(kind)) for kind in kinds]
+        async with asyncio.timeout(120):
+            while not any(task.done() for task in tasks):
+                page = await self.served.metrics(self.client)
+                running = sum(
+                    value
+                    for name, value in page.items()
+                    if name.startswith("vllm:num_requests_running{")
+                )
+                if page["deepmedix_requests_in_progress"] >= len(kinds) and running:
+                    break
+        return tasks
 
     def account(self, traffic: Traffic, *, replies: bool = True) -> None:
         """Check that every request has a right ending, and that no reading is unrecorded."""
