@@ -52,7 +52,7 @@ SCENARIOS = (
 )
 """In this order; neighbours with the same settings share a service."""
 
-LIMIT = 420.0
+LIMIT = 900.0
 """Seconds that one scenario may take, its service's start included."""
 
 
