@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -126,9 +126,12 @@ class Stage:
 
 
 async def chaos(
-    only: Sequence[str], folder: Path, program: Sequence[str] = PROGRAM
+    only: Sequence[str],
+    folder: Path,
+    tell: Callable[[str, list[Check]], None],
+    program: Sequence[str] = PROGRAM,
 ) -> dict[str, list[Check]]:
-    """Run scenarios; what each found, by its name."""
+    """Run scenarios, tell what each found as it ends, and return all of it."""
     found = {}
     with providing() as provider:
         stage = Stage(folder, provider, program)
@@ -146,25 +149,18 @@ async def chaos(
                     ]
                     stage.clear()
                 found[scenario.name] = checks
-                passed = all(check.holds for check in checks)
-                took = time.monotonic() - began
-                said = "pass" if passed else "FAIL"
-                print(f"{said} {scenario.name} ({took:.0f} s)", file=sys.stderr, flush=True)
+                tell(f"{scenario.name} ({time.monotonic() - began:.0f} s)", checks)
         finally:
             stage.clear()
     return found
 
 
-def table(found: dict[str, list[Check]]) -> str:
-    """What was found, to be read."""
-    lines = []
-    for name, checks in found.items():
-        lines.append(f"{'pass' if all(check.holds for check in checks) else 'FAIL'}  {name}")
-        for check in checks:
-            evidence = f": {check.evidence}" if check.evidence else ""
-            lines.append(f"      {'ok  ' if check.holds else 'FAIL'} {check.claim}{evidence}")
-    failed = [name for name, checks in found.items() if not all(check.holds for check in checks)]
-    lines.append(f"{len(found) - len(failed)} of {len(found)} scenarios pass")
+def table(name: str, checks: list[Check]) -> str:
+    """What a scenario found, to be read."""
+    lines = [f"{'pass' if all(check.holds for check in checks) else 'FAIL'}  {name}"]
+    for check in checks:
+        evidence = f": {check.evidence}" if check.evidence else ""
+        lines.append(f"      {'ok  ' if check.holds else 'FAIL'} {check.claim}{evidence}")
     return "\n".join(lines)
 
 
@@ -172,14 +168,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; the exit status."""
     options = parser().parse_args(arguments)
     names = options.only or [scenario.name for scenario in SCENARIOS]
+
+    def tell(name: str, checks: list[Check]) -> None:
+        print(table(name, checks), file=sys.stderr if options.json else sys.stdout, flush=True)
+
     with tempfile.TemporaryDirectory(prefix="deepmedix-chaos-") as folder:
-        found = asyncio.run(chaos(names, Path(folder)))
+        found = asyncio.run(chaos(names, Path(folder), tell))
+    passed = sum(all(check.holds for check in checks) for checks in found.values())
     if options.json:
         told = {name: [asdict(check) for check in checks] for name, checks in found.items()}
         print(json.dumps(told, indent=2))
     else:
-        print(table(found))
-    return 0 if all(check.holds for checks in found.values() for check in checks) else 1
+        print(f"{passed} of {len(found)} scenarios pass")
+    return 0 if passed == len(found) else 1
 
 
 if __name__ == "__main__":
