@@ -22,13 +22,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import httpx
 
 from benchmarks.endurance.exchange import Exchange, Outcome
-from benchmarks.endurance.growth import Growth, Held, MemoryWatch, growth, held_at_rest
+from benchmarks.endurance.growth import MIB, Growth, Held, MemoryWatch, growth, held_at_rest
 from benchmarks.endurance.served import PROGRAM, Served, serving
 from benchmarks.endurance.traffic import OTHERS, WELL_FORMED, Traffic, draw
 from benchmarks.endurance.truthfulness import truthfulness
@@ -161,6 +161,7 @@ async def soak(
             if (found := truthfulness(traffic.exchanges, code)) is not None
         },
         "memory_mib": {name: asdict(it) | {"ratio": it.ratio} for name, it in grown.items()},
+        "memory_by_minute_mib": by_minute(watch.samples),
         "held_before": asdict(before),
         "held_after": asdict(after),
         "seconds_to_stop": stopping,
@@ -178,6 +179,17 @@ async def soak(
     if status != 0:
         faults.append(f"the service ended with {status}")
     return figures | {"faults": faults}
+
+
+def by_minute(samples: Sequence[tuple[float, dict[str, int]]]) -> list[dict[str, float]]:
+    """Median memory of each process in each minute from the beginning of the load, MiB."""
+    minutes: dict[int, list[dict[str, int]]] = {}
+    for at, sizes in samples:
+        minutes.setdefault(int((at - samples[0][0]) // 60), []).append(sizes)
+    return [
+        {name: round(median(sizes.get(name, 0) for sizes in them) / MIB, 1) for name in them[-1]}
+        for _, them in sorted(minutes.items())
+    ]
 
 
 def of(sizes: dict[str, int], name: str) -> int:
