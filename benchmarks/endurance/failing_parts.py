@@ -34,9 +34,15 @@ async def _engine_lost(case: Case, reason: str, happen: Callable[[psutil.Process
     await traffic.send("same")
     service, core = case.served.process.pid, case.served.processes()["engine"]
     working = await case.load(traffic, ["stream"] * 3 + ["report"] * 8)
+    began = time.monotonic()
     happen(core)
+    ending = asyncio.create_task(_until_gone(core))
     seconds = await case.until_ready(503, limit=60)
-    case.check(f"/readyz fails within {PROMPTLY:g} s", seconds <= PROMPTLY, f"{seconds:.2f} s")
+    ended = f", its process ended after {ending.result() - began:.2f} s" if ending.done() else ""
+    ending.cancel()
+    case.check(
+        f"/readyz fails within {PROMPTLY:g} s", seconds <= PROMPTLY, f"{seconds:.2f} s{ended}"
+    )
     done = await asyncio.gather(*working)
     told = [exchange for exchange in done if exchange.code == "engine-unavailable"]
     case.check("those at work are told", told, f"{len(told)} of {len(done)}, the others answered")
@@ -59,6 +65,12 @@ async def _engine_lost(case: Case, reason: str, happen: Callable[[psutil.Process
     )
     case.account(traffic)
     case.recorded(traffic)
+
+
+async def _until_gone(process: psutil.Process) -> float:
+    while not gone(process):
+        await asyncio.sleep(0.01)
+    return time.monotonic()
 
 
 async def decode_worker_killed(case: Case) -> None:
