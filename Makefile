@@ -17,8 +17,8 @@ DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
 ARGS ?=
 
-.PHONY: help install develop serve test lint bench fuzz schemathesis openapi checkpoint evaluation films clean \
-  lock audit licences sbom image-check
+.PHONY: help install develop serve test lint bench fuzz schemathesis soak chaos openapi checkpoint \
+  evaluation films clean lock audit licences sbom image-check
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,6 +67,12 @@ sbom: $(DEVELOP) ## runs/sbom.json: a CycloneDX bill of materials of the serving
 
 image-check: $(DEVELOP) ## as root: build docker/Dockerfile.cpu, start the image, do the main job in it
 	$(BIN)/python -m docker.image_check $(ARGS)
+
+soak: $(DEVELOP) ## the service under twice its capacity for ten minutes (ARGS="--minutes 2")
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+chaos: $(DEVELOP) ## its parts killed, stopped, cut off under load (ARGS="--only sigterm")
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 openapi: $(SERVE) ## write openapi.yaml
 	$(BIN)/deepmedix openapi -o openapi.yaml

@@ -89,6 +89,7 @@ class _Recording:
             try:
                 await self._trail.resume()
             except AuditUnavailableError as error:
+                self._trail.note_unrecorded()
                 self._failed(error)
                 raise audit_unavailable(retry_after) from error
         ended: tuple[int, str | None] = (500, "internal-error")

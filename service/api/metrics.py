@@ -44,4 +44,5 @@ SERVICE_RATE = Gauge(
     "deepmedix_service_tokens_per_second",
     "Measured rate at which estimated tokens are worked off; 0: not measured yet.",
 )
+TASKS = Gauge("deepmedix_asyncio_tasks", "Asyncio tasks of the service, this reply's included.")
 READY = Gauge("deepmedix_ready", "1 when the service is ready to answer.")

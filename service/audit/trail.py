@@ -67,6 +67,7 @@ class AuditTrail:
         self._policy = policy
         self._addresses = addresses
         self._unrecorded = 0
+        self._resuming = asyncio.Lock()
 
     @property
     def closed(self) -> bool:
@@ -113,6 +114,10 @@ class AuditTrail:
         except AuditUnavailableError as error:
             LOG.error("an audit event is in the file alone: %s", error)
 
+    def note_unrecorded(self) -> None:
+        """Count a request that was refused because recording does not work."""
+        self._unrecorded += 1
+
     async def resume(self) -> None:
         """After a failure, find out whether recording works again, by recording the gap.
 
@@ -121,13 +126,14 @@ class AuditTrail:
         AuditUnavailableError
             When it does not.
         """
-        if self._file is None or not self._unrecorded:
-            self._unrecorded = 0
-            return
-        gap = self._unrecorded
-        line = {"unrecorded": gap, "answered": not self.closed}
-        await asyncio.to_thread(self._file.append, RecordKind.RESUMED, line)
-        self._unrecorded -= gap
+        async with self._resuming:  # else two requests at once would record the same gap
+            if self._file is None or not self._unrecorded:
+                self._unrecorded = 0
+                return
+            gap = self._unrecorded
+            line = {"unrecorded": gap, "answered": not self.closed}
+            await asyncio.to_thread(self._file.append, RecordKind.RESUMED, line)
+            self._unrecorded -= gap
 
     def reopen(self) -> None:
         """Open the file anew after it was moved away.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -60,7 +61,10 @@ def serve(
     # them before: nobody, so that this process ends by itself and with its own exit status.
     for received in (signal.SIGINT, signal.SIGTERM):
         signal.signal(received, _handled_already)
-    raise typer.Exit(asyncio.run(_run(settings, listener)))
+    status = asyncio.run(_run(settings, listener))
+    # Else the interpreter goes through all of vLLM's and PyTorch's objects once more, for seconds.
+    gc.freeze()
+    raise typer.Exit(status)
 
 
 def _handled_already(sig: int, frame: FrameType | None) -> None:

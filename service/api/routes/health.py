@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -69,6 +70,7 @@ async def prometheus(service: ServiceDep) -> Response:
     metrics.WAITING.set(admission.admitted - admission.at_work)
     metrics.ADMITTED_TOKENS.set(admission.tokens)
     metrics.SERVICE_RATE.set(admission.tokens_per_second)
+    metrics.TASKS.set(len(asyncio.all_tasks()))
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 

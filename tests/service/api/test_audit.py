@@ -214,7 +214,7 @@ async def test_closed_means_that_no_reading_leaves_unrecorded(
     assert [told(event) for event in events(trail)] == [("report", "0", "200")]
     lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
     assert [line["resumed"] for line in lines if "resumed" in line] == [
-        {"unrecorded": 1, "answered": False}
+        {"unrecorded": 2, "answered": False}
     ]
     assert verify([trail]).intact
 
@@ -232,6 +232,25 @@ async def test_open_answers_and_records_the_gap(recording, trail, film, monkeypa
     assert [line["resumed"] for line in lines if "resumed" in line] == [
         {"unrecorded": 2, "answered": True}
     ]
+
+
+@pytest.mark.parametrize("policy", ["closed", "open"])
+async def test_requests_that_come_at_once_record_the_gap_once(
+    recording, trail, film, monkeypatch, policy
+):
+    async with running(recording(audit_failure=policy)) as client:
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        await asyncio.gather(*(post(client, "/report", film) for _ in range(3)))
+        monkeypatch.undo()
+        replies = await asyncio.gather(*(post(client, "/report", film) for _ in range(4)))
+        assert [reply.status_code for reply in replies] == [200] * 4
+    lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    assert [line["resumed"] for line in lines if "resumed" in line] == [
+        {"unrecorded": 3, "answered": policy == "open"}
+    ]
+    assert len(events(trail)) == 4
+    assert verify([trail]).intact
 
 
 async def test_a_refusal_stays_a_refusal_when_it_cannot_be_recorded(

@@ -1,0 +1,1 @@
+"""What soak and chaos share: a served service, requests with known right answers, measurements."""

@@ -1,0 +1,126 @@
+"""Whether a running service grows: memory over time, and what it holds when nothing is at work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import linear_regression, median
+
+import httpx
+import psutil
+
+from benchmarks.endurance.served import Served
+
+MIB = 1024 * 1024
+_PERIOD = 1.0
+_KEPT_ALIVE = 7.0
+"""Seconds; connections without a request are closed after five by either side."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the service's processes hold while nothing is at work.
+
+    Attributes
+    ----------
+    descriptors, threads
+        Of all its processes together, from /proc.
+    tasks
+        Asyncio tasks of the service's event loop, as ``deepmedix_asyncio_tasks`` has it.
+    temporary_files
+        Files under its TMPDIR.
+    """
+
+    descriptors: int
+    threads: int
+    tasks: int
+    temporary_files: int
+
+
+async def held_at_rest(served: Served, client: httpx.AsyncClient, limit: float = 60.0) -> Held:
+    """Wait until no request is in progress and what is held does not change, and return that.
+
+    Raises
+    ------
+    TimeoutError
+        When it is not so within ``limit`` seconds.
+    """
+    last: Held | None = None
+    since = 0.0
+    async with asyncio.timeout(limit):
+        while True:
+            page = await served.metrics(client)
+            held = _held(served, page)
+            if held != last or page["deepmedix_requests_in_progress"]:
+                last, since = held, time.monotonic()
+            elif time.monotonic() - since > _KEPT_ALIVE:
+                return held
+            await asyncio.sleep(_PERIOD)
+
+
+def _held(served: Served, page: dict[str, float]) -> Held:
+    processes = served.processes().values()
+    return Held(
+        descriptors=sum(process.num_fds() for process in processes),
+        threads=sum(process.num_threads() for process in processes),
+        tasks=int(page["deepmedix_asyncio_tasks"]),
+        temporary_files=sum(path.is_file() for path in served.temporary.rglob("*")),
+    )
+
+
+class MemoryWatch:
+    """Resident memory of each process of a service, once a second."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self.samples: list[tuple[float, dict[str, int]]] = []
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            sizes = {}
+            for name, process in self._served.processes().items():
+                with suppress(psutil.NoSuchProcess):
+                    sizes[name] = process.memory_info().rss
+            self.samples.append((time.monotonic(), sizes))
+            await asyncio.sleep(_PERIOD)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Memory from a first window of time to a last one.
+
+    Attributes
+    ----------
+    first, last
+        Median of the first and of the last quarter, MiB.
+    slope
+        Least squares over all of it, MiB a minute.
+    """
+
+    first: float
+    last: float
+    slope: float
+
+    @property
+    def ratio(self) -> float:
+        """Last over first."""
+        return self.last / self.first
+
+
+def growth(times: Sequence[float], sizes: Sequence[int]) -> Growth:
+    """Return the growth of a series of two samples or more.
+
+    Parameters
+    ----------
+    times
+        Seconds.
+    sizes
+        Bytes.
+    """
+    quarter = max(1, len(sizes) // 4)
+    slope = linear_regression([time / 60 for time in times], [size / MIB for size in sizes]).slope
+    return Growth(median(sizes[:quarter]) / MIB, median(sizes[-quarter:]) / MIB, slope)

@@ -1,0 +1,73 @@
+"""Soak and chaos in short, on the scripted engine: they pass on a right service, and can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import chaos, soak
+from benchmarks.endurance.exchange import Exchange, Outcome
+from benchmarks.endurance.growth import MIB, Held, growth
+from benchmarks.endurance.truthfulness import truthfulness
+
+SCRIPTED = ("-m", "tests.service.serving_process")
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def test_a_short_soak_finds_no_fault(tmp_path):
+    options = soak.parser().parse_args(
+        ["--minutes", "0.15", "--capacity-seconds", "2", "--rate", "10"]
+    )
+    figures = await soak.soak(options, tmp_path, SCRIPTED)
+    assert figures["faults"] == []
+    assert figures["outcomes"]["right"] > 0
+    assert "faults              none" in soak.table(figures)
+
+
+async def test_scenarios_that_need_no_model_pass(tmp_path):
+    names = ["decode-worker-killed", "clock-jumps", "disk-full-closed"]
+    told = []
+    found = await chaos.chaos(names, tmp_path, lambda *it: told.append(chaos.table(*it)), SCRIPTED)
+    assert list(found) == names
+    failed = [check for checks in found.values() for check in checks if not check.holds]
+    assert failed == []
+    assert [text.split()[:2] for text in told] == [["pass", name] for name in names]
+
+
+def test_what_grew_is_a_fault():
+    held = Held(descriptors=20, threads=10, tasks=8, temporary_files=0)
+    more = Held(descriptors=21, threads=30, tasks=9, temporary_files=1)
+    steady = growth(range(8), [100 * MIB] * 8)
+    grown = growth([0, 60, 120, 180], [100 * MIB, 105 * MIB, 110 * MIB, 115 * MIB])
+    assert grown.slope == pytest.approx(5)
+    assert soak.grown_too_much(steady, held, held, judged=True) == []
+    assert len(soak.grown_too_much(grown, held, more, judged=True)) == 5
+
+
+@pytest.mark.parametrize(
+    ("recorded", "faults"), [(["200"], 0), ([], 1), (["200", "200"], 1), (["503 overloaded"], 1)]
+)
+def test_each_request_is_recorded_once_as_it_was_answered(recorded, faults):
+    exchange = Exchange("report", status=200)
+    exchange.end(Outcome.RIGHT)
+    events = {exchange.request_id: [{"outcomeDesc": outcome} for outcome in recorded]}
+    assert len(soak.unrecorded([exchange], events)) == faults
+
+
+def test_retry_after_is_true_where_the_next_request_is_admitted_by_then():
+    refused = Exchange("vqa", "clinic", began=0, code="overloaded", status=503, retry_after=2)
+    refused.end(Outcome.REFUSED)
+    refused.ended = 0.1
+    for began, truth in ((1.1, 1.0), (3.1, 0.0)):
+        admitted = Exchange("vqa", "clinic", began=began, status=200)
+        admitted.end(Outcome.RIGHT)
+        found = truthfulness([refused, admitted], "overloaded")
+        assert found is not None
+        assert (found.told, found.room_by_then) == (2, truth)
+        assert found.until_admitted == pytest.approx(began - 0.1)
+
+
+@pytest.mark.parametrize("arguments", [["--minutes", "61"], ["--rate", "0"], ["--url", "x"]])
+def test_a_soak_has_bounds(arguments):
+    with pytest.raises(SystemExit):
+        soak.parser().parse_args(arguments)
