@@ -127,7 +127,7 @@ def requests(max_body_bytes: int) -> Iterator[tuple[int, Mapping[str, object]]]:
     raw = {"Content-Type": "application/dicom"}
     yield 200, _post(f"/vqa?max_tokens=8&question={s['query']}", content=dicom(), extra=raw)
     encoded = [base64.b64encode(dicom()).decode()]
-    yield 200, _post("/report", json={"image": encoded, "max_tokens": 8, **texts})
+    yield 200, _post("/report", json={"image": encoded, **texts, "max_tokens": 8})
 
     files = {"image": (named, dicom())}
     wrong = {"temperature": s["wrongvalue"], s["fieldname"]: s["wrongvalue"]}
