@@ -56,8 +56,8 @@ def before_call(context, case, kwargs):
         case.query = {}
 
 
-BEYOND_SCHEMA = ("frame-out-of-range", "prompt-too-long")
-"""Refusals of valid fields, which hang on the film and on the checkpoint's tokenizer."""
+BEYOND_SCHEMA = ("frame-out-of-range", "prompt-too-long", "idempotency-key-reused")
+"""Refusals of valid fields: they hang on the film, the checkpoint's tokenizer, earlier requests."""
 
 
 @schemathesis.hook
