@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
+from uvicorn.lifespan.off import LifespanOff
 
 from service.cli.exposure import check_exposure
 from service.cli.hangup import reload_on_hangup
@@ -118,6 +119,7 @@ class _Server(uvicorn.Server):
             self._stopping.cancel()
             self._service.admission.end_all()
             self.config.timeout_graceful_shutdown = _LAST_REPLIES
+            self.lifespan = LifespanOff(self.config)  # whose end stops the engine in good order
             self.should_exit = True
 
     async def _stop_gently(self) -> None:

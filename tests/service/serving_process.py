@@ -1,11 +1,13 @@
 """``deepmedix serve`` with an engine that says what it is told: ``python -m`` this module.
 
-The engine holds every report until the process gets SIGUSR1.
+The engine holds every report until the process gets SIGUSR1. With ENGINE_THAT_NEVER_STOPS in the
+environment its orderly stop takes for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 
 import service.app
@@ -22,6 +24,11 @@ class HoldingEngine(ScriptedEngine):
         held = Script(hold_after=2, release=release)
         self.say(held, containing="Held")
         await super().start()
+
+    async def stop(self) -> None:
+        if os.environ.get("ENGINE_THAT_NEVER_STOPS"):
+            await asyncio.Event().wait()
+        await super().stop()
 
 
 if __name__ == "__main__":

@@ -112,7 +112,8 @@ async def test_what_is_not_finished_within_the_grace_gets_503(film):
         assert await process.wait() == 0
 
 
-async def test_a_second_signal_stops_now(film):
+async def test_a_second_signal_stops_now(film, monkeypatch):
+    monkeypatch.setenv("ENGINE_THAT_NEVER_STOPS", "1")
     async with serving(shutdown_grace=600, shutdown_delay=0) as (process, client):
         working = report(client, film)
         await reaches(client, in_progress=1, waiting=0)
