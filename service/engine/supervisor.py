@@ -242,8 +242,11 @@ class SupervisedEngine:
 
     async def _clear(self) -> None:
         try:
-            self._engine.kill()
-            await self._engine.stop()
+            try:
+                self._engine.kill()
+            finally:
+                # Whatever came of that: what is not stopped would not be started again.
+                await self._engine.stop()
         except Exception as error:
             # Its text may name paths, never a caller's data: nothing of a request is in reach.
             LOG.error("what the engine left could not all be freed: %r", error)

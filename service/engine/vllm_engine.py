@@ -8,7 +8,7 @@ import itertools
 import multiprocessing
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import fields
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -413,10 +413,13 @@ def _tell_those_waiting(engine: Any) -> None:
 
 
 def _kill_with_descendants(process: BaseProcess) -> None:
+    import psutil  # vLLM's own dependency
     from vllm.utils.system_utils import kill_process_tree
 
     if process.pid is not None and process.is_alive():
-        kill_process_tree(process.pid)
+        # It may end in this very moment.
+        with suppress(psutil.NoSuchProcess):
+            kill_process_tree(process.pid)
 
 
 async def _abort(engine: Any, name: str) -> None:

@@ -122,7 +122,10 @@ def until(process: subprocess.Popen, met, limit: float = 60) -> None:
 
 
 def samples(client: httpx.Client, query: str) -> list:
-    reply = client.get("/query", params={"query": query}).json()
+    answered = client.get("/query", params={"query": query})
+    if answered.status_code == 503:
+        return []  # it listens, and is not ready yet
+    reply = answered.json()
     assert reply["status"] == "success", (query, reply)
     return reply["data"]["result"]
 

@@ -26,6 +26,9 @@ def running_chat_server() -> Iterator[str]:
     command += ["--enforce-eager", "--max-model-len", "4096", "--max-num-seqs", "8"]
     command += ["--max-num-batched-tokens", "4096", "--skip-mm-profiling"]
     command += ["--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0})]
+    # A model that knows nothing of JSON would go on with blanks until its tokens are spent.
+    blanks = {"backend": "xgrammar", "disable_any_whitespace": True}
+    command += ["--structured-outputs-config", json.dumps(blanks)]
     quiet = {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",

@@ -115,6 +115,20 @@ async def test_an_engine_that_dies_is_started_again_and_warmed_up_before_it_is_c
     assert (await watched.read())[-1].finish_reason == "stop"
 
 
+async def test_an_engine_that_is_gone_before_it_can_be_killed_is_started_again(
+    supervision, monkeypatch
+):
+    def gone():
+        raise ProcessLookupError
+
+    watched = await supervision(first_delay=1)
+    monkeypatch.setattr(watched.engine, "kill", gone)
+    watched.engine.die()
+    await watched.time.passes(1.1)
+    assert watched.engine.happened == ["start", "stop", "start"]
+    assert await watched.healthy()
+
+
 async def test_nobody_but_the_warm_up_reads_before_it_is_over(supervision):
     watched = await supervision(first_delay=0)
     watched.warming = asyncio.Event()
