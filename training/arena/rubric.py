@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -136,12 +135,15 @@ def _text(prediction: Prediction) -> str:
 
 
 def _objects(text: str) -> Sequence[dict[str, Any]]:
-    """Every flat JSON object in a text, thoughts before it passed over."""
+    """Every JSON object in a text, thoughts before it passed over; its strings may hold braces."""
     text = text.rpartition("</think>")[2]
-    found = []
-    for match in re.finditer(r"\{[^{}]*\}", text):
+    decoder, found, position = json.JSONDecoder(), [], text.find("{")
+    while position >= 0:
         try:
-            found.append(json.loads(match[0]))
-        except ValueError:
-            continue
+            said, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            end = position + 1
+        else:
+            found.append(said)
+        position = text.find("{", end)
     return found

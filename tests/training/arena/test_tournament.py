@@ -286,3 +286,8 @@ def test_the_command_rates_the_systems_of_an_evaluation(films: Path, tmp_path: P
     wrong = CliRunner().invoke(arena, [*arguments, "--judge", "nobody"])
     assert wrong.exit_code == 2
     assert "is none" in wrong.output
+
+
+def test_a_reason_may_hold_braces():
+    said = '{"reason": "a } and a { in words", "decided_by": "harm", "verdict": "tie"}'
+    assert read_verdict(f"Well: {{}} {said}") == Verdict(Choice.TIE, "a } and a { in words", "harm")
