@@ -413,7 +413,7 @@ def _tell_those_waiting(engine: Any) -> None:
 
 
 def _kill_with_descendants(process: BaseProcess) -> None:
-    import psutil  # vLLM's own dependency
+    import psutil  # type: ignore[import-untyped]  # without types; a dependency of vLLM itself
     from vllm.utils.system_utils import kill_process_tree
 
     if process.pid is not None and process.is_alive():
