@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.audit import AuditFile, AuditUnavailableError, verify
@@ -115,6 +115,7 @@ def test_no_line_and_no_genesis_are_found(whole, tmp_path):
 
 @settings(max_examples=60, deadline=None)
 @given(kept=st.integers(1, 400))
+@example(kept=148)  # the piece ends with a brace, as whole lines do
 def test_a_torn_last_line_is_kept_marked_and_told(whole, tmp_path_factory, kept):
     folder = tmp_path_factory.getbasetemp()
     lines = whole.splitlines(keepends=True)
@@ -132,7 +133,8 @@ def test_a_torn_last_line_is_kept_marked_and_told(whole, tmp_path_factory, kept)
     again = verify([path])
     assert again.intact
     assert [line for _, line in again.torn] == [EVENTS + 1]
-    without = [line for line in path.read_bytes().splitlines(keepends=True) if line[-2:-1] == b"}"]
+    without = path.read_bytes().splitlines(keepends=True)
+    del without[EVENTS]
     path.write_bytes(b"".join(without))
     assert not verify([path]).intact
 
