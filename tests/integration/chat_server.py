@@ -32,6 +32,7 @@ def running_chat_server() -> Iterator[str]:
     quiet = {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "INFO",  # an engine in this process has set it to ERROR
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
