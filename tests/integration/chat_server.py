@@ -32,13 +32,14 @@ def running_chat_server() -> Iterator[str]:
     quiet = {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "INFO",  # an engine in this process has set it to ERROR
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
+    # An engine in this process has set vLLM's variables for itself, and silenced its log with them.
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("VLLM_")}
     server = subprocess.Popen(
         command,
-        env=os.environ | quiet,
+        env=inherited | quiet,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
