@@ -194,7 +194,7 @@ class Traffic:
         reply: httpx.Response,
         path: str,
         known: tuple[object, ...] | None,
-        also: set[str] = frozenset(),  # type: ignore[assignment]
+        also: frozenset[str] | set[str] = frozenset(),
     ) -> None:
         if reply.headers.get("X-Request-Id") != exchange.request_id:
             raise WrongReplyError("the reply bears another request's id")

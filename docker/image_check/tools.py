@@ -39,7 +39,7 @@ def run(*command: str | Path, check: bool = True, **more: object) -> str:
     CheckError
         When it fails and ``check`` is set, with the end of what it said.
     """
-    done = subprocess.run(  # type: ignore[call-overload]
+    done = subprocess.run(  # type: ignore[call-overload]  # keywords are passed on
         [str(part) for part in command], capture_output=True, text=True, check=False, **more
     )
     if check and done.returncode:

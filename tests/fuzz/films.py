@@ -165,7 +165,8 @@ class _Open:
 
 @asynccontextmanager
 async def _client(decoder: RadiographDecoder) -> Any:
-    app = create_app(Settings(), engine=ScriptedEngine(), decoder=_Open(decoder))  # type: ignore[arg-type]
+    opened: Any = _Open(decoder)  # lends the decoder, and does not close it
+    app = create_app(Settings(), engine=ScriptedEngine(), decoder=opened)
     async with app.router.lifespan_context(app):
         await app.state.service.started.wait()
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
