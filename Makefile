@@ -15,6 +15,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SERVE := $(VENV)/.serving-$(ACCELERATOR)
 DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
+# Tests at once; each file is one worker's.
+WORKERS ?= 2
 ARGS ?=
 
 .PHONY: help install develop serve test lint bench fuzz schemathesis soak chaos openapi checkpoint \
@@ -31,7 +33,7 @@ serve: $(SERVE) ## the service on 127.0.0.1:8000 (DEEPMEDIX_PORT, DEEPMEDIX_MODE
 develop: $(DEVELOP) ## the environment with what tests and training need
 
 test: $(DEVELOP) lint ## lint, types, import contracts and the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: $(DEVELOP) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

@@ -108,4 +108,5 @@ class EventStream(Response):
     def _error(self, problem: Problem) -> Event:
         metrics.PROBLEMS.labels(code=problem.code).inc()
         self._state["problem"] = problem.code  # for the audit trail
+        self._state["broken_off"] = problem.status
         return Event("error", document(problem, self._request_id))

@@ -8,7 +8,9 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 REQUESTS = Counter(
-    "deepmedix_requests_total", "Requests answered, 499 = the caller left.", ["route", "code"]
+    "deepmedix_requests_total",
+    "Requests by outcome: 499 the caller left; a stream that broke off, its problem's status.",
+    ["route", "code"],
 )
 REQUEST_SECONDS = Histogram(
     "deepmedix_request_seconds",

@@ -172,7 +172,8 @@ def _trace_headers(scope: Scope) -> dict[str, str]:
 
 def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     route = route_of(scope)
-    metrics.REQUESTS.labels(route=route, code=str(code)).inc()
+    # A stream that broke off had begun with 200; what it came to is its problem's status.
+    metrics.REQUESTS.labels(route=route, code=str(scope["state"].get("broken_off", code))).inc()
     metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
     method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
     facts = {"method": method, "route": route, "status": code, "seconds": round(seconds, 4)}
