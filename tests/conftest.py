@@ -1,4 +1,4 @@
-"""Before any test module imports transformers, by itself or through xgrammar; and who runs where."""
+"""Before any test imports transformers, by itself or through xgrammar; and who runs where."""
 
 from pathlib import Path
 
