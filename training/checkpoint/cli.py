@@ -44,8 +44,10 @@ def export(
     ] = None,
     after: Annotated[
         list[Path] | None,
-        typer.Option(help="Output folders of all earlier stages, first to last, once for each; what "
-            "their configs say of where they started is not followed."),
+        typer.Option(
+            help="Output folders of all earlier stages, first to last, once for each; what "
+            "their configs say of where they started is not followed."
+        ),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(help="JSON list of held-out results (docs/manifest.md).")

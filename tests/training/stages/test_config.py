@@ -145,7 +145,9 @@ def test_the_rollouts_environment_fits_the_programs_own_ranges() -> None:
     known = next(
         r
         for line in requires("trl") or ()
-        if (r := requirement(line)).name == "vllm" and r.marker and r.marker.evaluate({"extra": "vllm"})
+        if (r := requirement(line)).name == "vllm"
+        and r.marker
+        and r.marker.evaluate({"extra": "vllm"})
     )
     assert known.specifier.contains("0.31.0")
     assert pins["vllm"].specifier.contains("0.31.0")
