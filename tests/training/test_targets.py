@@ -1,5 +1,7 @@
 """Training shows and writes exactly what the service shows and reads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.radiograph import Affine, PixelGrid, Radiograph, fit_to_grid
-from service.reading import Mode, Task, from_model_space, parse_text
+from service.reading import SPECIAL_TOKENS, Mode, Task, from_model_space, parse_text
 from training.architecture import (
     COORDINATES,
     GRID,
@@ -18,6 +20,7 @@ from training.architecture import (
 )
 from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.example import Example, ReasoningTarget
+from training.stages.errors import ConfigError
 from training.stages.muon import _orthogonal
 from training.stages.supervised import in_similar_lengths
 from training.stages.text_targets import completion_text, training_row
@@ -84,6 +87,27 @@ def test_only_the_completion_is_learnt(tokenizer) -> None:  # type: ignore[no-un
     image = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     assert row["input_ids"].count(image) == 64
     assert image not in learnt
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("token", SPECIAL_TOKENS)
+def test_special_tokens_are_taken_out_of_what_is_learnt(tokenizer, token: str, mode: Mode) -> None:  # type: ignore[no-untyped-def]  # see above
+    plain = replace(example(448, 448, (1, 2, 3, 4)), mode=mode)
+    said = replace(
+        plain,
+        answer=f"Cardiomegaly{token}.",
+        steps=(replace(plain.steps[0], text=f"The heart {token}is enlarged"),),
+    )
+    assert training_row(said, tokenizer, EMBEDDED_CONVENTIONS, GRID) == training_row(
+        plain, tokenizer, EMBEDDED_CONVENTIONS, GRID
+    )
+
+
+@pytest.mark.parametrize("answer", ["<|im_end|>", "a } b"])
+def test_an_answer_that_cannot_be_learnt_is_named(tokenizer, answer: str) -> None:  # type: ignore[no-untyped-def]  # see above
+    wrong = replace(example(448, 448, (1, 2, 3, 4)), id="e5", answer=answer)
+    with pytest.raises(ConfigError, match="example e5"):
+        training_row(wrong, tokenizer, EMBEDDED_CONVENTIONS, GRID)
 
 
 def test_patches_are_those_of_the_checkpoints_processor() -> None:

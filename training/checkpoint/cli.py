@@ -44,7 +44,10 @@ def export(
     ] = None,
     after: Annotated[
         list[Path] | None,
-        typer.Option(help="Output folders of earlier stages, first to last, once for each."),
+        typer.Option(
+            help="Output folders of all earlier stages, first to last, once for each; what "
+            "their configs say of where they started is not followed."
+        ),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(help="JSON list of held-out results (docs/manifest.md).")
@@ -152,13 +155,10 @@ def _history(
 ) -> tuple[list[LineageRecord], Identity]:
     from training.checkpoint.errors import CheckpointError
     from training.checkpoint.identity import embedded_identity, identity_like, named_manifest
-    from training.checkpoint.lineage import follow_lineage
+    from training.checkpoint.lineage import follow_lineage, told_lineage
 
-    lineages = [follow_lineage(folder) for folder in [*after, trained]] if after else []
-    lineage = lineages[-1] if lineages else follow_lineage(trained)
+    lineage = told_lineage([*after, trained]) if after else follow_lineage(trained)
     records = list(lineage.records)
-    if after:
-        records = [item.records[-1] for item in lineages]
     named = manifest or lineage.manifest
     if named == "embedded":
         return records, identity_like(embedded_identity(), name=name, base=lineage.base)

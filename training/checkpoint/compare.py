@@ -34,6 +34,9 @@ class Comparison:
         Name, conventions, pixels, sampling and the like.
     lineage
         Stages and their settings, by place in the lineage.
+    files
+        Digests of the files, as the manifests give them; weights are among them, and the manifest
+        itself is not.
     results
         Pairs by name of the metric; either may be None. Those that are equal are among them.
     weights
@@ -45,6 +48,7 @@ class Comparison:
     names: tuple[str, str]
     facts: tuple[Difference, ...]
     lineage: tuple[Difference, ...]
+    files: tuple[Difference, ...]
     results: tuple[tuple[MeasuredResult | None, MeasuredResult | None], ...]
     weights: WeightsComparison | None
     warnings: tuple[str, ...]
@@ -64,6 +68,7 @@ def compare_checkpoints(first: Path, second: Path, *, weights: bool = True) -> C
         (f"{one.name} {one.revision}", f"{other.name} {other.revision}"),
         tuple(_differences(_facts(one), _facts(other))),
         tuple(_differences(_stages(one.lineage), _stages(other.lineage))),
+        tuple(_differences(dict(one.files), dict(other.files))),
         tuple(_results(one, other)),
         compare_weights(first, second) if weights else None,
         tuple(_warnings(first, second)),

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.engine import LineageRecord
+from service.engine import LineageRecord, ManifestError
 from service.engine.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from training.checkpoint.errors import CheckpointError
+from training.whole_file import write_whole
 
 STAGE_RECORD = "stage.json"
 """Name of the record beside a stage's output."""
@@ -49,12 +50,16 @@ def record_stage(folder: Path, stage: str, data: Path, revision: str, **settings
     record = LineageRecord(
         stage=stage, config=settings, data_hash=data_hash(data, "train"), code_revision=revision
     )
-    (folder / STAGE_RECORD).write_text(record.model_dump_json(indent=2) + "\n")
+    write_whole(folder / STAGE_RECORD, record.model_dump_json(indent=2) + "\n")
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the stage that writes to the folder has finished."""
-    return (folder / STAGE_RECORD).exists()
+    """Whether the stage that writes to the folder has finished; half a record does not say so."""
+    try:
+        read_record(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def read_lineage(folders: Sequence[Path]) -> list[LineageRecord]:
@@ -81,8 +86,8 @@ def data_hash(folder: Path, split: str) -> str:
 def follow_lineage(trained: Path) -> Lineage:
     """Follow the records of stages back from the last one's output.
 
-    A folder that holds a manifest passes its lineage on; one that is no folder (a hub id) is the
-    base; a folder with neither record is where the chain begins.
+    A folder that holds a manifest passes its lineage on; a hub id is the base; a folder with
+    neither record is where the chain begins.
 
     Raises
     ------
@@ -96,30 +101,106 @@ def follow_lineage(trained: Path) -> Lineage:
     while True:
         folder = Path(place).expanduser()
         if not folder.is_dir():
-            if not records or folder.is_absolute() or place.startswith("."):
+            if not records or _is_path(place, records[-1]):
                 raise CheckpointError(_missing(place, records))
             return Lineage(tuple(reversed(records)), place, named)
         if folder.resolve() in seen:
             raise CheckpointError(f"{folder} started from its own output: its stage.json is wrong.")
         seen.add(folder.resolve())
         if (folder / MANIFEST_FILE).is_file():
-            path = folder / MANIFEST_FILE
-            parent = parse_manifest(path.read_bytes(), str(path))
-            base = parent.base or (None if parent.lineage else parent.name)
-            known = (*parent.lineage, *reversed(records))
-            return Lineage(known, base, named, parent)
-        if not is_finished(folder):
+            return _after_parent(folder, tuple(reversed(records)), named)
+        if not (folder / STAGE_RECORD).exists():
             if not records:
                 raise CheckpointError(_missing(place, records))
             return Lineage(tuple(reversed(records)), None, named)
-        record = _read(folder / STAGE_RECORD)
+        record = read_record(folder)
         records.append(record)
-        model = record.config.get("model")
-        settings = model if isinstance(model, dict) else {}
+        settings = _model(record)
         named = named or settings.get("manifest")
         if not settings.get("start"):
             return Lineage(tuple(reversed(records)), None, named)
         place = str(settings["start"])
+
+
+def told_lineage(folders: Sequence[Path]) -> Lineage:
+    """The stages whose outputs are named, first to last, wherever their configs say they started.
+
+    Only what the first one started from is looked up: an exported checkpoint, which may be named
+    itself, passes its lineage on; a hub id is the base; of a folder that is neither, the base is
+    not known.
+
+    Raises
+    ------
+    CheckpointError
+        When a record cannot be read, or a stage has not finished.
+    """
+    origin: str | None = None
+    records: list[LineageRecord] = []
+    for folder in folders:
+        if (folder / STAGE_RECORD).exists():
+            records.append(read_record(folder))
+        elif (folder / MANIFEST_FILE).is_file() and folder == folders[0]:
+            origin = str(folder)
+        else:
+            raise CheckpointError(_missing(str(folder), []))
+    known = tuple(records)
+    named = next((name for r in reversed(known) if (name := _model(r).get("manifest"))), None)
+    origin = origin or _model(known[0]).get("start")
+    if not origin:
+        return Lineage(known, None, named)
+    place = Path(origin).expanduser()
+    if (place / MANIFEST_FILE).is_file():
+        return _after_parent(place, known, named)
+    is_path = place.is_dir() or _is_path(origin, known[0])
+    return Lineage(known, None if is_path else origin, named)
+
+
+def read_record(folder: Path) -> LineageRecord:
+    """The record that a stage left beside its output.
+
+    Raises
+    ------
+    CheckpointError
+        When it cannot be read.
+    """
+    path = folder / STAGE_RECORD
+    try:
+        return LineageRecord.model_validate_json(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not the record of a stage. Run the stage again, or restore the file."
+        ) from error
+
+
+def names_a_path(start: str) -> bool:
+    """Whether a checkpoint's name is a path: it is not shaped like a hub id, or its folder is here.
+
+    A hub id is an owner and a name with a slash between them.
+    """
+    path = Path(start).expanduser()
+    return path.is_absolute() or len(path.parts) != 2 or Path(path.parts[0]).exists()
+
+
+def _is_path(start: str, record: LineageRecord) -> bool:
+    """:func:`names_a_path`, also where the run's own folder (``runs/sft``) is not here any more."""
+    output = str(record.config.get("output") or "")
+    beside = Path(start).parts[:1] == Path(output).parts[:1]
+    return beside or start.startswith(".") or names_a_path(start)
+
+
+def _after_parent(folder: Path, records: tuple[LineageRecord, ...], named: str | None) -> Lineage:
+    path = folder / MANIFEST_FILE
+    try:
+        parent = parse_manifest(path.read_bytes(), str(path))
+    except (OSError, ManifestError) as error:
+        raise CheckpointError(str(error)) from error
+    base = parent.base or (None if parent.lineage else parent.name)
+    return Lineage((*parent.lineage, *records), base, named, parent)
+
+
+def _model(record: LineageRecord) -> Mapping[str, Any]:
+    model = record.config.get("model")
+    return model if isinstance(model, Mapping) else {}
 
 
 def portable(record: LineageRecord) -> LineageRecord:
@@ -137,15 +218,6 @@ def _without_paths(value: Any) -> Any:
     return value
 
 
-def _read(path: Path) -> LineageRecord:
-    try:
-        return LineageRecord.model_validate_json(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not the record of a stage. Run the stage again, or restore the file."
-        ) from error
-
-
 def _missing(place: str, records: Sequence[LineageRecord]) -> str:
     if not records:
         return (
@@ -154,6 +226,6 @@ def _missing(place: str, records: Sequence[LineageRecord]) -> str:
         )
     return (
         f"The stage {records[-1].stage} started from {place}, which is not here. Name the folders "
-        "of the earlier stages with --after, first to last, or run from the folder that its "
+        "of all earlier stages with --after, first to last, or run from the folder that its "
         "paths are relative to."
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.lineage import STAGE_RECORD
+from training.checkpoint.lineage import STAGE_RECORD, read_record
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ def merge_adapter(
         if file.suffix in _COMPANIONS and file.name not in (*_NOT_KEPT, STAGE_RECORD):
             shutil.copyfile(file, folder / file.name)
     if (trained / STAGE_RECORD).is_file():  # last: it says that the output is whole
-        shutil.copyfile(trained / STAGE_RECORD, folder / STAGE_RECORD)
+        write_whole(folder / STAGE_RECORD, (trained / STAGE_RECORD).read_text())
 
 
 def _merged(trained: Path, base: str | None) -> PreTrainedModel:
@@ -113,10 +114,9 @@ def _base_of(trained: Path) -> str:
 
 def _check_start(trained: Path, named: str) -> None:
     """Refuse adapters that were trained over other adapters, but name only what lies beneath."""
-    record = trained / STAGE_RECORD
-    if not record.is_file():
+    if not (trained / STAGE_RECORD).is_file():
         return
-    model = json.loads(record.read_text()).get("config", {}).get("model")
+    model = read_record(trained).config.get("model")
     start = model.get("start") if isinstance(model, dict) else None
     if start and is_adapter(Path(start)) and Path(start).resolve() != Path(named).resolve():
         raise CheckpointError(

@@ -27,7 +27,13 @@ def manifest_tables(manifest: Manifest, digest: str | None = None) -> Group:
 def comparison_tables(comparison: Comparison, *, most: int) -> Group:
     """Everything that differs; the ``most`` changed tensors by name."""
     parts: list[RenderableType] = [Text(f"warning: {w}", "yellow") for w in comparison.warnings]
-    for title, differences in (("Facts", comparison.facts), ("Lineage", comparison.lineage)):
+    # As many digits of a digest as tell files apart.
+    files = [
+        Difference(d.field, d.first and d.first[:12], d.second and d.second[:12])
+        for d in comparison.files
+    ]
+    sections = (("Facts", comparison.facts), ("Lineage", comparison.lineage), ("Files", files))
+    for title, differences in sections:
         parts.append(_differences(title, differences, comparison.names))
     if comparison.results:
         parts.append(_results_beside(comparison))

@@ -25,10 +25,11 @@ class TensorChange:
     dtypes
         As safetensors names them, in the first and in the second.
     largest
-        Largest absolute difference of two numbers; None where the shapes differ.
+        Largest absolute difference of two numbers, infinite where one of them is none (NaN); None
+        where the shapes differ.
     relative
-        Frobenius norm of the difference over that of the first; None where the shapes differ,
-        infinite where the first is zero.
+        Frobenius norm of the difference over that of the first's finite numbers; None where the
+        shapes differ, infinite where the first is zero.
     """
 
     name: str
@@ -110,12 +111,20 @@ def _change(name: str, first: Any, second: Any) -> TensorChange | None:
     dtypes = tuple(str(t.dtype).removeprefix("torch.") for t in (one, other))
     if shapes[0] != shapes[1]:
         return TensorChange(name, shapes, (dtypes[0], dtypes[1]), None, None)
-    if dtypes[0] == dtypes[1] and torch.equal(one, other):
+    if dtypes[0] == dtypes[1] and torch.equal(_bits(one), _bits(other)):
         return None
     one, other = one.double(), other.double()
-    difference = other - one
-    norm = float(one.norm())
+    alike = (one == other) | (one.isnan() & other.isnan())
+    difference = (other - one).masked_fill(alike, 0.0).nan_to_num(nan=math.inf)
+    norm = float(one[one.isfinite()].norm())
     moved = float(difference.norm())
     relative = moved / norm if norm else (math.inf if moved else 0.0)
     largest = float(difference.abs().max()) if difference.numel() else 0.0
     return TensorChange(name, shapes, (dtypes[0], dtypes[1]), largest, relative)
+
+
+def _bits(tensor: Any) -> Any:
+    """As bytes: a NaN equals itself there, and 0.0 is not -0.0."""
+    import torch
+
+    return tensor.contiguous().reshape(-1).view(torch.uint8)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
+from pathlib import Path
 
 from service.radiograph import PixelGrid
 from service.reading import Conventions
@@ -44,9 +46,13 @@ REWARDS = {
 }
 """Rewards that a config can name in a word."""
 
+_BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
 
 def load_reward(name: str, **weights: float) -> RewardFunction:
     """A reward by its word, or any function by ``module:function``.
+
+    A module may lie in the working folder; an installed one of that name comes first.
 
     Parameters
     ----------
@@ -65,11 +71,14 @@ def load_reward(name: str, **weights: float) -> RewardFunction:
     if not function_name:
         known = ", ".join(sorted(REWARDS))
         raise ValueError(f"There is no reward {name!r}: name one of {known}, or module:function.")
+    if name not in REWARDS and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a console script's path lacks it
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"The reward {name!r} needs a module that is missing: {error.name}."
+            f"The reward {name!r} needs a module that is missing: {error.name}. Install it, or put "
+            "it into the folder that you run from."
         ) from error
     except AttributeError as error:
         raise ValueError(
@@ -77,7 +86,12 @@ def load_reward(name: str, **weights: float) -> RewardFunction:
         ) from error
     if not callable(function):
         raise ValueError(f"{name!r} is not a function.")
-    unknown = [weight for weight in weights if weight not in signature(function).parameters]
-    if unknown:
+    if not weights:
+        return function
+    taken = list(signature(function).parameters.values())[1:]
+    named = {parameter.name for parameter in taken if parameter.kind in _BY_NAME}
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken)
+    unknown = [weight for weight in weights if weight not in named]
+    if unknown and not takes_any:
         raise ValueError(f"The reward {name!r} has no weight {unknown[0]!r}.")
-    return partial(function, **weights) if weights else function
+    return partial(function, **weights)

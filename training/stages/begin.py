@@ -12,6 +12,7 @@ from service.engine.checkpoint import shipped_manifest
 from service.engine.manifest import MANIFEST_FILE, parse_manifest
 from service.radiograph import PixelGrid
 from service.reading import Conventions
+from training.checkpoint.lineage import names_a_path
 from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
 
@@ -60,9 +61,7 @@ def begin(settings: ModelSettings) -> Beginning:
 
 def _refuse_missing_folder(start: str) -> None:
     """A path that is not there is not looked for on a hub, which takes a minute to say no."""
-    path = Path(start).expanduser()
-    is_path = path.is_absolute() or len(path.parts) != 2 or Path(path.parts[0]).exists()
-    if is_path and not path.is_dir():
+    if names_a_path(start) and not Path(start).expanduser().is_dir():
         raise ConfigError(
             f"model.start: there is no checkpoint folder {start}. Run the stage before first, or "
             "name another."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,8 @@ class FilmCollator:
         The checkpoint's.
     keep_seen
         Whether what a frozen tower saw is kept; where not, the tower looks every time.
+    check
+        Is shown every batch, and may refuse it.
     """
 
     def __init__(
@@ -114,12 +116,14 @@ class FilmCollator:
         grid: PixelGrid,
         *,
         keep_seen: bool = True,
+        check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         tower = model.model.visual
         self._films = SeenFilms(tower, folder, grid)
         self._image_token = model.config.image_token_id
         self._padding = model.config.text_config.pad_token_id
         self._kept = keep_seen and not any(p.requires_grad for p in tower.parameters())
+        self._check = check
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the model's inputs, right-padded, with labels."""
@@ -139,6 +143,8 @@ class FilmCollator:
             "labels": labels,
             "mm_token_type_ids": (ids == self._image_token).int(),
         }
+        if self._check is not None:
+            self._check(batch)
         if self._kept:
             seen, shapes = self._films.look(films)
             batch["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=seen)}

@@ -36,6 +36,7 @@ from training.stages.preflight import (
 from training.stages.record import code_revision, write_stage_record
 from training.stages.resume import (
     MarkWhole,
+    begin_run,
     check_same_run,
     finished,
     state_to_resume,
@@ -78,6 +79,7 @@ def run_grpo(
             f"data: {len(data.examples)} examples are fewer than the {stage.rollouts.prompts} "
             "prompts of one step. Take more (data.samples, data.films), or lower rollouts.prompts."
         )
+    check_same_run(stage, data.digest)
     state = state_to_resume(stage.output / "run", resume=resume)
     latest = ScoredRollouts()
     log = RunLog(stage.output / "log.jsonl", "grpo")
@@ -91,9 +93,12 @@ def run_grpo(
     )
     trainer = _trainer(stage, data, beginning, latest)
     board = tensorboard(stage.logging, stage.output, step_of(state))
-    for callback in (log, Guards(stage.guards), MarkWhole(), pictures, *board, *callbacks):
+    mark = MarkWhole(stage.logging.keep)
+    for callback in (log, Guards(stage.guards), mark, pictures, *board, *callbacks):
         trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)  # the log tells the same
+    if is_first_process():
+        begin_run(stage, data.digest)
     try:
         train_or_restore(trainer, state)
     finally:

@@ -84,7 +84,7 @@ def grpo_arguments(
         "max_grad_norm": optimizer.max_grad_norm,
         "logging_steps": stage.logging.every,
         "save_steps": stage.logging.save_every,
-        "save_total_limit": stage.logging.keep,
+        "save_total_limit": None,  # MarkWhole removes old ones
         "report_to": elsewhere(stage.logging),
         "disable_tqdm": True,
         "log_completions": False,

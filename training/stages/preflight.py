@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from service.radiograph import PixelGrid
+from service.reading import SPECIAL_TOKENS
 from training.stages.errors import SilentFailureError
 
 
@@ -25,31 +26,38 @@ def check_labels(batch: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -
     Raises
     ------
     SilentFailureError
-        When a prompt or image token carries a label, or a row has nothing to learn.
+        When a prompt, image or other special token carries a label, save for the end of the turn,
+        or a row has nothing to learn.
     """
     ids, labels = batch["input_ids"], batch["labels"]
     header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
-    vision = vision_ids(tokenizer)
+    vision, special = vision_ids(tokenizer), special_ids(tokenizer)
     for row, (tokens, marks) in enumerate(zip(ids.tolist(), labels.tolist(), strict=True)):
         learnt = [place for place, mark in enumerate(marks) if mark != -100]
         if not learnt:
             raise SilentFailureError(
-                f"Row {row} of the first batch has nothing to learn: every label is -100. Check "
+                f"Row {row} of a batch has nothing to learn: every label is -100. Check "
                 "that the completion survives data.mixture and any length limit (TRL's max_length "
                 "must be none)."
             )
         if any(tokens[place] in vision for place in learnt):
             raise SilentFailureError(
-                f"The loss falls on image tokens in row {row} of the first batch. Use prompt and "
+                f"The loss falls on image tokens in row {row} of a batch. Use prompt and "
                 "completion columns, labels on the completion alone "
                 "(training.stages.text_targets.training_row), not `messages`."
             )
         begins = _last(tokens, header) + len(header)
         if learnt[0] < begins:
             raise SilentFailureError(
-                f"The loss falls on the prompt in row {row} of the first batch (token {learnt[0]}, "
+                f"The loss falls on the prompt in row {row} of a batch (token {learnt[0]}, "
                 f"the completion begins at {begins}). Use prompt and completion columns, labels on "
                 "the completion alone (training.stages.text_targets.training_row), not `messages`."
+            )
+        if any(tokens[place] in special for place in learnt[:-1]):
+            raise SilentFailureError(
+                f"The completion in row {row} of a batch holds a special token before its end: the "
+                "model would learn to break off there. Take special tokens out of the answers "
+                "(training.stages.text_targets.completion_text does)."
             )
 
 
@@ -200,6 +208,12 @@ def vision_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Ids of the tokens that stand for images and videos or bracket them."""
     names = ("vision_start", "vision_end", "vision_pad", "image_pad", "video_pad")
     ids = tokenizer.convert_tokens_to_ids([f"<|{name}|>" for name in names])
+    return frozenset(i for i in ids if i is not None and i != tokenizer.unk_token_id)
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids of all special tokens, which no text holds."""
+    ids = tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))
     return frozenset(i for i in ids if i is not None and i != tokenizer.unk_token_id)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from service.engine import LineageRecord
+from training.checkpoint.lineage import STAGE_RECORD
 from training.stages.config import describe
-
-STAGE_RECORD = "stage.json"
+from training.whole_file import write_whole
 
 _LINEAGE_NAMES = {"cold-start": "cold_start"}
 _TIMES = ("seconds", "step_time")
@@ -49,7 +49,7 @@ def write_stage_record(
         code_revision=revision,
         metrics=metrics,
     )
-    (folder / STAGE_RECORD).write_text(record.model_dump_json(indent=2) + "\n")
+    write_whole(folder / STAGE_RECORD, record.model_dump_json(indent=2) + "\n")
 
 
 def code_revision() -> str:

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     PreTrainedModel,
     TrainerCallback,
@@ -21,18 +22,33 @@ from transformers import (
     TrainingArguments,
 )
 
+from training.checkpoint.lineage import STAGE_RECORD, is_finished
 from training.stages.config import describe
 from training.stages.errors import ConfigError, SilentFailureError
-from training.stages.record import STAGE_RECORD
+from training.whole_file import write_whole
 
 _WHOLE = "whole"
 _CONFIG = "config.json"
+_DATA = "data_hash"
 _MAY_CHANGE = ("output", "logging", "max_steps")
+_SAID = {"start": "the checkpoint that it starts from", _DATA: "the data in data.folder"}
 _NUMBERED = re.compile(r"^checkpoint-(\d+)$")
 
 
 class MarkWhole(TrainerCallback):
-    """Marks every checkpoint that has been saved to its end."""
+    """Marks every checkpoint that all processes have saved to its end, then removes old ones.
+
+    The trainer itself would remove old ones before the new one is marked: kept one, a run killed
+    in between would have none.
+
+    Parameters
+    ----------
+    keep
+        Marked checkpoints that are kept.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
 
     def on_save(
         self,
@@ -42,9 +58,16 @@ class MarkWhole(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Leave the mark."""
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
-            (folder / _WHOLE).touch()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        if not state.is_world_process_zero:
+            return
+        run = Path(args.output_dir or ".")
+        (run / f"checkpoint-{state.global_step}" / _WHOLE).touch()
+        whole = [path for _, path in sorted(_numbered(run).items()) if (path / _WHOLE).exists()]
+        for path in whole[: -self._keep]:
+            (path / _WHOLE).unlink()  # first, so that no half of it is resumed from
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class ResumesWeights:
@@ -74,35 +97,54 @@ class ResumesWeights:
             )
 
 
-def check_same_run(stage: Any) -> None:
-    """Remember what a stage's run was begun with; what goes on later must be the same run.
+def check_same_run(stage: Any, digest: str | None = None) -> None:
+    """Refuse to go on with a run that was begun with something else.
 
     Output, logging and number of steps may change.
+
+    Parameters
+    ----------
+    digest
+        Hash of the data; not compared where it is not given.
 
     Raises
     ------
     ConfigError
-        When a run was begun here with another config, or from another checkpoint.
+        When a run was begun here with another config, on other data, or from another checkpoint.
     """
-    settings = {name: v for name, v in describe(stage).items() if name not in _MAY_CHANGE}
-    record = Path(stage.model.start) / STAGE_RECORD
-    if record.is_file():
-        settings["start"] = hashlib.sha256(record.read_bytes()).hexdigest()
-    file = stage.output / "run" / _CONFIG
+    settings = _begun_with(stage, digest)
     try:
-        begun = json.loads(file.read_text())
+        begun = json.loads((stage.output / "run" / _CONFIG).read_text())
     except (OSError, ValueError):
-        begun = None
-    if begun is not None and begun != settings:
-        names = sorted(n for n in {*begun, *settings} if begun.get(n) != settings.get(n))
-        said = ["the checkpoint that it starts from" if n == "start" else n for n in names]
+        return
+    if digest is None or _DATA not in begun:
+        settings[_DATA] = begun.get(_DATA)
+    names = sorted(n for n in {*begun, *settings} if begun.get(n) != settings.get(n))
+    if names:
+        said = [_SAID.get(name, name) for name in names]
         raise ConfigError(
             f"{stage.output} was begun with another config ({', '.join(said)}). Go on with that "
             "one, name another output, or remove the folder."
         )
-    if begun is None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def begin_run(stage: Any, digest: str) -> None:
+    """Note what a run is begun with, for :func:`check_same_run`.
+
+    For the first process, once settings, data and model have been found to fit.
+    """
+    file = stage.output / "run" / _CONFIG
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, json.dumps(_begun_with(stage, digest), indent=1) + "\n")
+
+
+def _begun_with(stage: Any, digest: str | None) -> dict[str, Any]:
+    settings = {name: v for name, v in describe(stage).items() if name not in _MAY_CHANGE}
+    record = Path(stage.model.start) / STAGE_RECORD
+    if record.is_file():
+        settings["start"] = hashlib.sha256(record.read_bytes()).hexdigest()
+    settings[_DATA] = digest
+    return settings
 
 
 def train_or_restore(trainer: Any, state: Path | None) -> None:
@@ -137,7 +179,7 @@ def finished(output: Path, *, resume: bool) -> bool:
     ConfigError
         When it has, and the caller did not ask to resume: nothing is overwritten.
     """
-    if not (output / STAGE_RECORD).exists():
+    if not is_finished(output):
         return False
     if not resume:
         raise ConfigError(
@@ -161,11 +203,7 @@ def state_to_resume(run: Path, *, resume: bool) -> Path | None:
     ConfigError
         When a run was interrupted here and ``resume`` was not asked for.
     """
-    numbered = {
-        int(found[1]): path
-        for path in (run.iterdir() if run.exists() else ())
-        if (found := _NUMBERED.match(path.name))
-    }
+    numbered = _numbered(run)
     if numbered and not resume:
         raise ConfigError(
             f"{run} holds an interrupted run. Go on with it by --resume, or name another output."
@@ -177,6 +215,15 @@ def state_to_resume(run: Path, *, resume: bool) -> Path | None:
         else:
             shutil.rmtree(path, ignore_errors=True)  # another process may, too
     return whole
+
+
+def _numbered(run: Path) -> dict[int, Path]:
+    """A run's checkpoints, whole or not, by their step."""
+    return {
+        int(found[1]): path
+        for path in (run.iterdir() if run.exists() else ())
+        if (found := _NUMBERED.match(path.name))
+    }
 
 
 def step_of(state: Path | None) -> int:
@@ -196,4 +243,4 @@ def cut_log(log: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # the line that was being written
-    log.write_text("".join(kept))
+    write_whole(log, "".join(kept))

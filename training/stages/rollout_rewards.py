@@ -107,9 +107,10 @@ class LoggedReward:
             )
         self._keep(rollouts, parts)
         if log_metric is not None:
-            for name in parts[0]:
-                values = [part[name] for part in parts if name in part]
-                log_metric(f"rewards/{self.__name__}/{name}", sum(values) / len(values))
+            # One by one: TRL then averages over the rollouts of all processes that have the part.
+            for part in parts:
+                for name, value in part.items():
+                    log_metric(f"rewards/{self.__name__}/{name}", float(value))
             if self._first:
                 whole = [is_whole(rollout) for rollout in rollouts]
                 log_metric("parse_rate", sum(whole) / len(whole))

@@ -29,10 +29,13 @@ _SHOWN = {
     "mean_token_accuracy": "accuracy",
     "grad_norm": "grad",
 }
+_PARTS = "rewards/"
 
 
 class RunLog(TrainerCallback):
     """Writes ``log.jsonl`` and keeps a progress bar.
+
+    A reward's part that no rollout of a line has is null there.
 
     Parameters
     ----------
@@ -86,7 +89,9 @@ class RunLog(TrainerCallback):
         """Write a line."""
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
-        line = {"step": state.global_step, **logs}
+        # Parts of a reward that none of these rollouts has, though earlier ones did.
+        absent = [name for name in self.last if name.startswith(_PARTS) and name not in logs]
+        line = {"step": state.global_step, **logs, **dict.fromkeys(absent)}
         line["seconds"] = round(time.monotonic() - self._started, 3)
         self.last = line
         with self._path.open("a") as file:

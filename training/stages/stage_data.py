@@ -122,7 +122,7 @@ def as_asked(stage: StageName, examples: Sequence[Example]) -> list[Example]:
 
     Instruction fine-tuning asks for answers alone, the cold start for the reasoning that was
     written (what has none is left out), reinforcement learning for reasoning of the model's own.
-    What is the same then, because a store holds it in both modes, is taken once.
+    What is the same then, because a store holds it in both modes, is taken once, with its steps.
     """
     if stage == "cold-start":
         return [e for e in examples if e.mode is Mode.THINK and e.steps]
@@ -131,7 +131,8 @@ def as_asked(stage: StageName, examples: Sequence[Example]) -> list[Example]:
     for example in examples:
         key = (example.images, example.task, example.question, example.answer)
         taken = replace(example, mode=mode, steps=() if mode is Mode.ANSWER else example.steps)
-        asked.setdefault(key, taken)
+        if key not in asked or (taken.steps and not asked[key].steps):
+            asked[key] = taken
     return list(asked.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from training.stages.preflight import check_labels
 from training.stages.record import code_revision, write_stage_record
 from training.stages.resume import (
     MarkWhole,
+    begin_run,
     check_same_run,
     finished,
     state_to_resume,
@@ -40,7 +42,7 @@ from training.stages.resume import (
     train_or_restore,
 )
 from training.stages.run_log import RunLog, elsewhere, tensorboard
-from training.stages.stage_data import StageName, stage_data
+from training.stages.stage_data import StageData, StageName, stage_data
 from training.stages.text_targets import training_row
 
 
@@ -78,9 +80,8 @@ def run_supervised(
     revision = code_revision()
     beginning = begin(stage.model)
     data = stage_data(name, stage.data, seed=stage.seed)
-    last = fit(
-        name, stage, data.examples, data.films, beginning, resume=resume, callbacks=callbacks
-    )
+    check_same_run(stage, data.digest)
+    last = fit(name, stage, data, beginning, resume=resume, callbacks=callbacks)
     if is_first_process():
         write_stage_record(stage.output, name, stage, data.digest, last, revision)
     return stage.output
@@ -89,8 +90,7 @@ def run_supervised(
 def fit(
     title: str,
     stage: SupervisedStage,
-    examples: Sequence[Example],
-    films: Path,
+    data: StageData,
     beginning: Beginning,
     *,
     resume: bool,
@@ -105,11 +105,17 @@ def fit(
     # Before the model: ZeRO-3 and FSDP shard it as it loads.
     arguments = SFTConfig(**_arguments(stage, run))
     model = load_model(stage.model, beginning)
-    rows = _rows(examples, stage, beginning)
+    rows = _rows(data.examples, stage, beginning)
     steps = -(-len(rows) // (stage.batch_size * stage.accumulation * processes()))
     log = RunLog(stage.output / "log.jsonl", title)
-    collator = FilmCollator(model, films, grid, keep_seen=stage.model.keep_seen)
-    check_labels(collator([rows[i] for i in range(min(2, len(rows)))]), tokenizer)
+    collator = FilmCollator(
+        model,
+        data.films,
+        grid,
+        keep_seen=stage.model.keep_seen,
+        check=partial(check_labels, tokenizer=tokenizer),
+    )
+    collator([rows[i] for i in range(min(2, len(rows)))])  # before anything is written
     kind = GroundedSFTTrainer if stage.soft_coordinates else FilmSFTTrainer
     trainer = kind(
         model=model,
@@ -121,7 +127,7 @@ def fit(
         callbacks=[
             log,
             Guards(GuardSettings()),
-            MarkWhole(),
+            MarkWhole(stage.logging.keep),
             *tensorboard(stage.logging, stage.output, step_of(state)),
             *callbacks,
         ],
@@ -129,6 +135,8 @@ def fit(
         **_softening(stage, tokenizer),
     )
     trainer.remove_callback(PrinterCallback)  # the log tells the same
+    if is_first_process():
+        begin_run(stage, data.digest)
     try:
         train_or_restore(trainer, state)
     finally:
@@ -172,7 +180,7 @@ def _arguments(stage: SupervisedStage, run: Path) -> dict[str, Any]:
         "max_grad_norm": stage.optimizer.max_grad_norm,
         "logging_steps": stage.logging.every,
         "save_steps": stage.logging.save_every,
-        "save_total_limit": stage.logging.keep,
+        "save_total_limit": None,  # MarkWhole removes old ones
         "report_to": elsewhere(stage.logging),
         "disable_tqdm": True,
         "gradient_checkpointing": stage.model.gradient_checkpointing,

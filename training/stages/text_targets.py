@@ -15,6 +15,7 @@ from service.reading import (
     Conventions,
     Mode,
     build_prompt,
+    strip_special_tokens,
     to_model_space,
     write_grounded_text,
 )
@@ -64,9 +65,18 @@ def shown_film(folder: Path, film: str, grid: PixelGrid) -> np.ndarray:
 
 
 def completion_text(example: Example, conventions: Conventions, grid: PixelGrid) -> str:
-    """The grounded text that the model is to write, boxes in the manifest's box space."""
+    """The grounded text that the model is to write, boxes in the manifest's box space.
+
+    Special tokens and think tags are taken out of it, as the service takes them out of a question.
+
+    Raises
+    ------
+    ConfigError
+        When nothing is left of the answer or of a step, or the text would not read back as it is.
+    """
+    answer = _plain(example.answer, example)
     if example.mode is Mode.ANSWER:
-        return example.answer
+        return answer
     steps = []
     for step in example.steps:
         boxes = []
@@ -81,25 +91,55 @@ def completion_text(example: Example, conventions: Conventions, grid: PixelGrid)
             )
             written = to_model_space(scaled, columns, rows, conventions.box_space)
             boxes.append(tuple(round(value) for value in written))
-        steps.append((step.text, boxes))
-    return write_grounded_text(steps, example.answer)
+        steps.append((_plain(step.text, example), boxes))
+    try:
+        return write_grounded_text(steps, answer)
+    except ValueError as error:
+        raise ConfigError(
+            f"data: the example {example.id} cannot be learnt from: {error}. Correct it, or leave "
+            "it out, and prepare the data again."
+        ) from error
+
+
+def _plain(text: str, example: Example) -> str:
+    stripped = strip_special_tokens(text)
+    if stripped == text:
+        return text
+    if not stripped.strip():
+        raise ConfigError(
+            f"data: the answer or a step of the example {example.id} holds nothing but special "
+            "tokens. Correct it, or leave it out, and prepare the data again."
+        )
+    return " ".join(stripped.split())
 
 
 def prompt_text(example: Example, conventions: Conventions) -> str:
-    """The user's turn, exactly as the service asks it."""
-    return build_prompt(
-        conventions,
-        example.task,
-        example.mode,
-        question=example.question,
-        context=ClinicalContext(
-            indication=example.indication,
-            technique=example.technique,
-            comparison=example.comparison,
-            prior_report=example.prior_report,
-        ),
-        images=len(example.images),
-    )
+    """The user's turn, exactly as the service asks it.
+
+    Raises
+    ------
+    ConfigError
+        When the service would not ask it.
+    """
+    try:
+        return build_prompt(
+            conventions,
+            example.task,
+            example.mode,
+            question=example.question,
+            context=ClinicalContext(
+                indication=example.indication,
+                technique=example.technique,
+                comparison=example.comparison,
+                prior_report=example.prior_report,
+            ),
+            images=len(example.images),
+        )
+    except Problem as error:
+        raise ConfigError(
+            f"data: the example {example.id} cannot be asked ({error.title.rstrip('.')}). Correct "
+            "it, or leave it out, and prepare the data again."
+        ) from error
 
 
 def asked_text(
@@ -132,6 +172,11 @@ def training_row(
     """Token ids with one image token for each visual token, labels on the completion alone.
 
     ``films`` holds the paths of the example's films in order.
+
+    Raises
+    ------
+    ConfigError
+        When the example cannot be asked, or its text cannot be learnt.
     """
     asked = asked_text(example, tokenizer, conventions, grid)
     prompt = tokenizer.encode(asked, add_special_tokens=False)

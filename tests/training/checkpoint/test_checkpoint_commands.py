@@ -8,7 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
-from service.engine import MeasuredResult, load_manifest
+from service.engine import MeasuredResult, load_manifest, write_manifest
+from tests.training.checkpoint.conftest import write_record
 from tests.training.stages.conftest import write_tiny_films, write_tiny_model
 from training.checkpoint import describe_checkpoint, follow_lineage
 from training.checkpoint.cli import checkpoint
@@ -57,6 +58,33 @@ def test_earlier_stages_can_be_named_where_the_chain_is_broken(
     assert done.exit_code == 0, done.output
     lineage = load_manifest(str(out))[0].lineage
     assert [record.stage for record in lineage] == ["cold_start", "sft"]
+
+
+def test_a_broken_chain_is_mended_as_the_error_says(stages: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(stages / "cold_start", tmp_path / "moved"))
+    write_record(moved, "cold_start", str(tmp_path / "gone"))
+    out = tmp_path / "out"
+    refused = run("export", moved, "--out", out)
+    assert refused.exit_code == 2
+    assert "--after" in refused.output
+    done = run("export", moved, "--out", out, "--after", stages / "sft", "--base", stages / "sft")
+    assert done.exit_code == 0, done.output
+    manifest = load_manifest(str(out))[0]
+    assert [record.stage for record in manifest.lineage] == ["sft", "cold_start"]
+    assert manifest.base == "Qwen/Qwen2.5-VL-7B-Instruct"
+
+
+def test_a_broken_record_or_manifest_is_told_in_words(stages: Path, tmp_path: Path) -> None:
+    trained = Path(shutil.copytree(stages / "cold_start", tmp_path / "trained"))
+    (trained / "stage.json").write_text('{"stage": "co')
+    for command in ("export", "merge"):
+        refused = run(command, trained, "--out", tmp_path / "out")
+        assert refused.exit_code == 2
+        assert "stage.json is not the record" in refused.output
+    (trained / "deepmedix.json").write_text("{")
+    refused = run("export", trained, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "deepmedix.json is not a usable JSON file" in refused.output
 
 
 def test_results_are_taken_from_a_file(stages: Path, tmp_path: Path) -> None:
@@ -117,9 +145,49 @@ def test_diff_says_which_tensors_differ_and_by_how_much(exported: Path, other: P
     assert "Lineage: the same" in shown
 
 
+@pytest.mark.parametrize("name", ["chat_template.jinja", "generation_config.json"])
+def test_diff_names_files_that_differ(exported: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    (folder / name).write_text((folder / name).read_text() + "\n")
+    described = load_manifest(str(exported))[0]
+    write_manifest(folder, described)
+    told = json.loads(run("diff", exported, folder, "--json").output)
+    (changed,) = told["files"]
+    assert changed["field"] == name
+    assert changed["first"] == described.files[name] != changed["second"]
+    shown = run("diff", exported, folder).output
+    assert name in shown
+    assert changed["second"][:12] in shown
+
+
+def test_diff_holds_numbers_against_each_other_to_the_bit(exported: Path, tmp_path: Path) -> None:
+    folders = [Path(shutil.copytree(exported, tmp_path / name)) for name in ("one", "other")]
+    weights = load_file(exported / "model.safetensors")
+    nan = next(name for name in sorted(weights) if name.endswith("norm.weight"))
+    zero = next(name for name in sorted(weights) if name.endswith("down_proj.weight"))
+    for folder, sign in zip(folders, (1.0, -1.0), strict=True):
+        odd = {nan: weights[nan] * float("nan"), zero: weights[zero] * 0 * sign}
+        odd[zero] = odd[zero].abs() * sign
+        save_file(weights | odd, folder / "model.safetensors", metadata={"format": "pt"})
+    told = json.loads(run("diff", *folders, "--json").output)["weights"]
+    assert [(c["name"], c["largest"], c["relative"]) for c in told["changed"]] == [(zero, 0.0, 0.0)]
+    assert told["equal"] == len(weights) - 1
+
+
+def test_diff_of_a_number_with_none_is_infinite(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    weights = load_file(folder / "model.safetensors")
+    name = sorted(weights)[0]
+    weights[name] = weights[name].clone()
+    weights[name].view(-1)[0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (changed,) = json.loads(run("diff", exported, folder, "--json").output)["weights"]["changed"]
+    assert changed["largest"] == changed["relative"] == float("inf")
+
+
 def test_diff_of_a_checkpoint_with_itself_finds_nothing(exported: Path) -> None:
     told = json.loads(run("diff", exported, exported, "--json").output)
-    assert (told["facts"], told["lineage"], told["warnings"]) == ([], [], [])
+    assert (told["facts"], told["lineage"], told["files"], told["warnings"]) == ([], [], [], [])
     assert told["weights"]["changed"] == []
     assert told["weights"]["equal"] > 10
 

@@ -44,3 +44,8 @@ def test_other_films_have_another_hash(tmp_path: Path, films: Path) -> None:
 def test_a_stage_that_has_not_finished_has_no_lineage(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_lineage([tmp_path])
+
+
+def test_half_a_record_does_not_say_that_a_stage_has_finished(tmp_path: Path) -> None:
+    (tmp_path / "stage.json").write_text('{"stage": "sf')
+    assert not is_finished(tmp_path)

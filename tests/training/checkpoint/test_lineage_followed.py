@@ -7,6 +7,7 @@ import pytest
 
 from tests.training.checkpoint.conftest import write_record
 from training.checkpoint import CheckpointError, follow_lineage
+from training.checkpoint.lineage import told_lineage
 
 
 def test_stages_are_followed_back_through_their_configs(stages: Path) -> None:
@@ -52,4 +53,49 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_stage_that_names_itself_is_refused(tmp_path: Path) -> None:
     write_record(tmp_path, "sft", str(tmp_path))
     with pytest.raises(CheckpointError, match="own output"):
+        follow_lineage(tmp_path)
+
+
+@pytest.mark.parametrize("start", ["runs/7b/cold_start", "runs/sft", "~/runs/sft", "./sft", "sft"])
+def test_a_relative_start_that_is_not_here_is_no_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_record(tmp_path, "grpo", start, output="runs/grpo")
+    with pytest.raises(CheckpointError, match=r"grpo started from .*(sft|cold_start).*--after"):
+        follow_lineage(tmp_path)
+
+
+def test_earlier_stages_that_are_named_need_not_lie_where_the_configs_say(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    starts = ("Qwen/Qwen2.5-VL-7B-Instruct", str(gone / "sft"), "runs/7b/cold_start")
+    folders = [tmp_path / name for name in ("sft", "cold_start", "grpo")]
+    for folder, start in zip(folders, starts, strict=True):
+        folder.mkdir()
+        write_record(folder, folder.name, start)
+    lineage = told_lineage(folders)
+    assert [record.stage for record in lineage.records] == ["sft", "cold_start", "grpo"]
+    assert (lineage.base, lineage.manifest) == ("Qwen/Qwen2.5-VL-7B-Instruct", "embedded")
+    write_record(folders[0], "sft", str(gone / "base"))
+    assert told_lineage(folders).base is None
+    with pytest.raises(CheckpointError, match="not the output of a finished stage"):
+        told_lineage([gone, *folders])
+
+
+def test_an_exported_checkpoint_may_be_the_first_that_is_named(
+    exported: Path, tmp_path: Path
+) -> None:
+    write_record(tmp_path, "grpo", "/gone/away")
+    lineage = told_lineage([exported, tmp_path])
+    assert [record.stage for record in lineage.records] == ["sft", "grpo"]
+    assert lineage.parent is not None
+    write_record(tmp_path, "grpo", str(exported))
+    started = told_lineage([tmp_path])
+    assert [record.stage for record in started.records] == ["sft", "grpo"]
+    assert started.parent == lineage.parent
+
+
+def test_a_manifest_that_is_not_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "deepmedix.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"deepmedix\.json is not a usable JSON file"):
         follow_lineage(tmp_path)

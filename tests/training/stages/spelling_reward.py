@@ -12,6 +12,15 @@ def variety(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
     return [{"overall": value, "letters": value} for value in letters]
 
 
+def part(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
+    """Pays for different letters; has a part of its own for each task."""
+    letters = [len(set(rollout.completion)) / 40 for rollout in rollouts]
+    return [
+        {"overall": value, str(rollout.example.task): value}
+        for rollout, value in zip(rollouts, letters, strict=True)
+    ]
+
+
 def constant(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
     """Pays everyone the same."""
     return [{"overall": 1.0} for _ in rollouts]

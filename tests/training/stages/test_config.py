@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from training.stages.config import GroupRelativeStage, SupervisedStage, describe, read_config
 from training.stages.config.reading import RECIPES, build
@@ -67,6 +70,9 @@ def test_accelerate_takes_its_configs(path: Path) -> None:
         ({"trl": {"log_multimodal": True}}, "uploads the films"),
         ({"trl": {"log_completions_hub_repo": "a/b"}}, "public repository"),
         ({"log_completions_hub_repo": "a/b"}, "public repository"),
+        ({"trl": {"hub_token": "hf_x"}}, r"trl\.hub_token is forbidden.*HF_TOKEN"),
+        ({"trl": {"model_init_kwargs": {"token": "hf_x"}}}, "HF_TOKEN"),
+        ({"trl": {"wandb_api_key": "x"}}, "WANDB_API_KEY"),
     ],
 )
 def test_what_does_not_fit_is_named(fault: dict[str, object], said: str) -> None:
@@ -111,3 +117,43 @@ def test_further_fields_of_trl_are_checked() -> None:
         trl_fields(SFTConfig, {}, {"dataloader_num_worker": 2})
     with pytest.raises(ConfigError, match="set by the config itself"):
         trl_fields(SFTConfig, {"seed": 1}, {"seed": 2})
+
+
+def test_what_is_refused_of_a_secret_does_not_repeat_it() -> None:
+    with pytest.raises(ConfigError) as refused:
+        build(SupervisedStage, {**LEAST, "trl": {"hub_token": "hf_secret"}}, "config.yaml")
+    assert "hf_secret" not in str(refused.value)
+
+
+def test_the_tokens_of_a_text_are_no_secrets() -> None:
+    further = {"eos_token": "<|im_end|>", "include_num_input_tokens_seen": True}
+    assert build(SupervisedStage, {**LEAST, "trl": further}, "config.yaml").trl == further
+
+
+def test_the_rollouts_environment_fits_the_programs_own_ranges() -> None:
+    """Every pin has versions that pyproject allows, too; vLLM's are those that TRL knows."""
+    lines = (RECIPES / "requirements-rollouts.txt").read_text().splitlines()
+    pins = {r.name: r for line in lines if (r := requirement(line))}
+    assert set(pins) == {"vllm", "trl", "transformers"}
+    project = tomllib.loads((RECIPES.parents[1] / "pyproject.toml").read_text())["project"]
+    ranges = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    shared = {r.name: r.specifier for line in ranges if (r := requirement(line)).name in pins}
+    assert set(shared) == {"trl", "transformers"}
+    for name, specifier in shared.items():
+        both = specifier & pins[name].specifier
+        assert any(both.contains(f"{a}.{b}.1") for a in range(8) for b in range(40)), name
+    known = next(
+        r
+        for line in requires("trl") or ()
+        if (r := requirement(line)).name == "vllm"
+        and r.marker
+        and r.marker.evaluate({"extra": "vllm"})
+    )
+    assert known.specifier.contains("0.31.0")
+    assert pins["vllm"].specifier.contains("0.31.0")
+    assert not pins["vllm"].specifier.contains("0.32.0")
+
+
+def requirement(line: str) -> Requirement | None:
+    stated = line.partition("#")[0].strip()
+    return Requirement(stated) if stated else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,25 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from transformers import TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig
 
+from service.reading import Mode, Task
+from training.architecture import GRID
+from training.conventions import EMBEDDED_CONVENTIONS
+from training.data.example import Example
 from training.stages.begin import begin
-from training.stages.config import GroupRelativeStage, OverlongSettings, read_config
+from training.stages.config import (
+    GroupRelativeStage,
+    OverlongSettings,
+    RewardSettings,
+    read_config,
+)
 from training.stages.config.reading import build
 from training.stages.grpo import run_grpo
 from training.stages.grpo_arguments import grpo_arguments
-from training.stages.rollout_rewards import overlong_penalty
+from training.stages.rollout_rewards import LoggedReward, ScoredRollouts, overlong_penalty
+from training.stages.run_log import RunLog
 
 
 def stage(tiny: Path, output: Path, **more: Any) -> GroupRelativeStage:
@@ -72,6 +84,63 @@ def test_every_figure_is_logged(done: Path) -> None:
         assert line["sampling/sampling_logp_difference/mean"] < 1e-5
         assert line["rewards/overlong/mean"] <= 0
     assert list((done / "tensorboard").iterdir())
+
+
+def test_a_part_is_averaged_over_the_rollouts_that_have_it() -> None:
+    name = "tests.training.stages.spelling_reward:part"
+    report = example_of(Task.FINDINGS)
+    question = example_of(Task.VQA)
+    reward = LoggedReward(
+        RewardSettings(name=name),
+        [report, question],
+        EMBEDDED_CONVENTIONS,
+        GRID,
+        ScoredRollouts(),
+        first=True,
+    )
+    told = defaultdict(list)
+    texts = ["a", "ab", "abc", "abcd"]
+    reward([""] * 4, texts, [1, 0, 0, 0], log_metric=lambda n, v: told[n].append(v))
+    means = {key: sum(values) / len(values) for key, values in told.items()}
+    assert means == pytest.approx(
+        {
+            f"rewards/{name}/overall": 2.5 / 40,
+            f"rewards/{name}/vqa": 1 / 40,
+            f"rewards/{name}/findings": 3 / 40,
+            "parse_rate": means["parse_rate"],
+        }
+    )
+
+
+def test_a_part_that_no_rollout_has_is_null_in_the_log(tmp_path: Path) -> None:
+    first = RunLog(tmp_path / "log.jsonl", "test")
+    again = RunLog(tmp_path / "log.jsonl", "test")
+    for log, step, logs in (
+        (first, 1, {"reward": 1.0, "rewards/mine/a": 0.5}),
+        (first, 2, {"reward": 1.0, "rewards/mine/b": 0.5}),
+        (again, 3, {"reward": 1.0}),
+    ):
+        state = TrainerState(global_step=step, max_steps=3)
+        log.on_train_begin(TrainingArguments("unused"), state, TrainerControl())
+        log.on_log(TrainingArguments("unused"), state, TrainerControl(), logs=logs)
+        log.close()
+    parts = [[line.get(f"rewards/mine/{n}", "none") for n in "ab"] for line in lines(tmp_path)]
+    assert parts == [[0.5, "none"], [None, 0.5], [None, None]]
+
+
+def example_of(task: Task) -> Example:
+    return Example(
+        id=str(task),
+        images=("film.png",),
+        sizes=((32, 36),),
+        task=task,
+        mode=Mode.THINK,
+        answer="Clear.",
+        steps=(),
+        split="train",
+        subject="s",
+        view="PA",
+    )
 
 
 def test_samples_are_drawn_with_their_text(done: Path) -> None:

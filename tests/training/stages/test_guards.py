@@ -11,8 +11,8 @@ from transformers import AutoTokenizer, TrainerControl, TrainerState, TrainingAr
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from training.architecture import GRID, build_image_processor
-from training.stages import shared_prefix_trainer
-from training.stages.config import GroupRelativeStage, GuardSettings
+from training.stages import shared_prefix_trainer, supervised
+from training.stages.config import GroupRelativeStage, GuardSettings, SupervisedStage
 from training.stages.config.reading import build
 from training.stages.errors import ConfigError, SilentFailureError
 from training.stages.film_grpo_trainer import SamePrompts, collapse_images
@@ -27,6 +27,7 @@ from training.stages.preflight import (
     vision_ids,
 )
 from training.stages.shared_prefix import completion_log_probs, sample_completions
+from training.stages.text_targets import training_row
 
 IMAGE = 7
 DRIFT = "sampling/sampling_logp_difference/mean"
@@ -126,11 +127,13 @@ def test_sampled_vision_tokens_are_refused(tokenizer: Any) -> None:
             check_completions([[1, 2], [token]], vision)
 
 
-def batch(tokenizer: Any, learnt_from: int | None) -> dict[str, torch.Tensor]:
+def batch(
+    tokenizer: Any, learnt_from: int | None, answer: str = "Normal."
+) -> dict[str, torch.Tensor]:
     asked = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Heart?<|im_end|>\n"
     ids = tokenizer.encode(asked + "<|im_start|>assistant\n", add_special_tokens=False)
     prompt = len(ids)
-    ids += tokenizer.encode("Normal.<|im_end|>", add_special_tokens=False)
+    ids += tokenizer.encode(f"{answer}<|im_end|>", add_special_tokens=False)
     begin = prompt if learnt_from is None else learnt_from
     labels = [-100] * begin + ids[begin:]
     return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels])}
@@ -148,6 +151,38 @@ def test_loss_on_the_prompt_is_refused(tokenizer: Any) -> None:
     empty = {**whole, "labels": torch.full_like(whole["labels"], -100)}
     with pytest.raises(SilentFailureError, match="nothing to learn"):
         check_labels(empty, tokenizer)
+
+
+@pytest.mark.parametrize("token", ["<|im_end|>", "<|endoftext|>", "<|box_start|>"])
+def test_a_special_token_within_the_completion_is_refused(tokenizer: Any, token: str) -> None:
+    with pytest.raises(SilentFailureError, match="special token before its end"):
+        check_labels(batch(tokenizer, None, f"Nor{token}mal."), tokenizer)
+
+
+def test_every_batch_is_looked_at(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def one_learns_its_prompt(*given: Any) -> dict[str, Any]:
+        row = training_row(*given)
+        asked.append(row)
+        return {**row, "labels": row["input_ids"]} if len(asked) == 7 else row
+
+    monkeypatch.setattr(supervised, "training_row", one_learns_its_prompt)
+    config = build(
+        SupervisedStage,
+        {
+            "output": str(tmp_path),
+            "data": {"folder": str(tiny / "films"), "group_lengths": False},
+            "model": {"start": str(tiny / "model"), "manifest": "embedded"},
+            "logging": {"every": 1, "save_every": 8, "report_to": []},
+            "batch_size": 2,
+        },
+        "test",
+    )
+    with pytest.raises(SilentFailureError, match="image tokens"):
+        supervised.run_supervised("sft", config)
 
 
 def watch(settings: GuardSettings, *logs: dict[str, float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,11 +13,26 @@ from pathlib import Path
 import pytest
 import yaml
 from safetensors.torch import load_file
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from training.stages.config import GroupRelativeStage, SupervisedStage, read_config
+from training.checkpoint import record_stage
+from training.stages.config import (
+    DataSettings,
+    GroupRelativeStage,
+    SupervisedStage,
+    read_config,
+)
 from training.stages.errors import ConfigError
 from training.stages.grpo import run_grpo
-from training.stages.resume import check_same_run, cut_log, state_to_resume
+from training.stages.record import write_stage_record
+from training.stages.resume import (
+    MarkWhole,
+    begin_run,
+    check_same_run,
+    cut_log,
+    finished,
+    state_to_resume,
+)
 from training.stages.supervised import run_supervised
 
 ROOT = Path(__file__).parents[3]
@@ -116,10 +132,77 @@ def test_a_run_killed_after_its_last_step_is_only_finished(
 
 def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> None:
     config = read_config(SupervisedStage, killed / "sft.yaml", (f"output={tmp_path}",))
+    begin_run(config, "0a")
     check_same_run(config)
-    check_same_run(replace(config, logging=replace(config.logging, keep=7)))
+    check_same_run(replace(config, logging=replace(config.logging, keep=7)), "0a")
     with pytest.raises(ConfigError, match="seed"):
         check_same_run(replace(config, seed=config.seed + 1))
+    with pytest.raises(ConfigError, match=r"another config \(the data in data\.folder\)"):
+        check_same_run(config, "0b")
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_a_run_that_was_refused_was_not_begun(killed: Path, tmp_path: Path, name: str) -> None:
+    wrong = ["optimizer.name=muon", "model.lora.rank=2", "soft_coordinates=null"]
+    if name == "grpo":
+        wrong = ["rollouts.batch_size=4"]
+    with pytest.raises(ConfigError):
+        run(name, killed / f"{name}.yaml", f"output={tmp_path}", *wrong)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_a_run_does_not_go_on_with_other_data(
+    killed: Path, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    films = Path(shutil.copytree(tiny / "films", tmp_path / "films"))
+    overrides = (f"output={tmp_path / 'out'}", f"data.folder={films}", "max_steps=2")
+    (run(name, killed / f"{name}.yaml", *overrides) / "stage.json").unlink()
+    shard = films / "train-0000.jsonl"
+    shard.write_text(shard.read_text().replace("patient-0", "patient-9"))
+    with pytest.raises(ConfigError, match="the data in data"):
+        run(name, killed / f"{name}.yaml", *overrides, resume=True)
+
+
+def mark(run: Path, step: int, keep: int, *, first: bool = True) -> None:
+    state = TrainerState(global_step=step, is_world_process_zero=first)
+    MarkWhole(keep).on_save(TrainingArguments(str(run)), state, TrainerControl())
+
+
+def test_the_last_whole_state_stays_until_the_next_is_marked(tmp_path: Path) -> None:
+    for step in (2, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        mark(tmp_path, step, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
+    (tmp_path / "checkpoint-12").mkdir()  # saved, and killed before it was marked
+    assert state_to_resume(tmp_path, resume=True) == tmp_path / "checkpoint-10"
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_the_trainer_itself_removes_no_state(
+    killed: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MarkWhole, "on_save", lambda *given, **more: None)
+    overrides = (f"output={tmp_path}", "logging.keep=1", "logging.save_every=1", "max_steps=2")
+    output = run(name, killed / f"{name}.yaml", *overrides)
+    states = {path.name for path in (output / "run").glob("checkpoint-*")}
+    assert states == {"checkpoint-1", "checkpoint-2"}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_state_is_marked_once_every_process_has_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    folder = tmp_path / "checkpoint-2"
+    folder.mkdir()
+    waited: list[bool] = []
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr(
+        "torch.distributed.barrier", lambda: waited.append((folder / "whole").exists())
+    )
+    mark(tmp_path, 2, 1, first=first)
+    assert waited == [False]
+    assert (folder / "whole").exists() == first
 
 
 def test_an_interrupted_run_is_not_begun_anew_by_mistake(tmp_path: Path) -> None:
@@ -151,8 +234,36 @@ def test_a_log_is_cut_back_to_the_step_resumed_from(tmp_path: Path) -> None:
 
 
 def test_a_finished_stage_is_not_overwritten(killed: Path, tmp_path: Path, tiny: Path) -> None:
-    (tmp_path / "stage.json").write_text("{}")
+    (tmp_path / "stage.json").write_text('{"stage": "sft"}')
     file = killed / "sft.yaml"
     with pytest.raises(ConfigError, match="finished"):
         run("sft", file, f"output={tmp_path}")
     assert run("sft", file, f"output={tmp_path}", resume=True) == tmp_path
+
+
+def test_half_a_record_does_not_say_that_a_stage_has_finished(tmp_path: Path) -> None:
+    (tmp_path / "stage.json").write_text('{"stage": "gr')
+    assert not finished(tmp_path, resume=True)
+    assert not finished(tmp_path, resume=False)
+
+
+def test_a_file_that_could_not_be_written_to_its_end_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1}\n{"step": 2}\n')
+
+    def full(path: Path, text: str, **more: object) -> None:
+        with path.open("w") as file:
+            file.write(text[:3])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space"):
+        cut_log(log, 1)
+    with pytest.raises(OSError, match="no space"):
+        record_stage(tmp_path, "sft", tmp_path, "r1")
+    with pytest.raises(OSError, match="no space"):
+        write_stage_record(tmp_path, "sft", DataSettings(folder=tmp_path), "0a", {}, "r1")
+    assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert not (tmp_path / "stage.json").exists()

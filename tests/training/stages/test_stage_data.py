@@ -15,7 +15,7 @@ from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.example import Example, ReasoningTarget
 from training.stages.config import DataSettings
 from training.stages.errors import ConfigError
-from training.stages.stage_data import StageName, mix, stage_data
+from training.stages.stage_data import StageName, as_asked, mix, stage_data
 from training.stages.text_targets import prompt_text
 
 STAGES: tuple[StageName, ...] = get_args(StageName)
@@ -131,7 +131,7 @@ def test_every_stage_asks_a_store_in_its_own_way(tiny: Path, tmp_path: Path) -> 
     assert asked == {
         "sft": [(Mode.ANSWER, False)],
         "cold-start": [(Mode.THINK, True)],
-        "grpo": [(Mode.THINK, False)],
+        "grpo": [(Mode.THINK, True)],
     }
 
 
@@ -149,3 +149,19 @@ def test_what_is_known_of_the_patient_is_asked_as_the_service_asks_it() -> None:
     asked = prompt_text(known, EMBEDDED_CONVENTIONS)
     assert asked.startswith("Indication: Cough.\nPrior report: Clear lungs.\n")
     assert prompt_text(PLAIN, EMBEDDED_CONVENTIONS) == EMBEDDED_CONVENTIONS.prompts.findings
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_an_example_in_both_modes_the_one_with_steps_is_taken(order: int) -> None:
+    reasoned = replace(
+        PLAIN, id="y", mode=Mode.THINK, steps=(ReasoningTarget("The lungs are clear"),)
+    )
+    (asked,) = as_asked("grpo", [PLAIN, reasoned][::order])
+    assert (asked.mode, asked.steps) == (Mode.THINK, reasoned.steps)
+    assert [e.steps for e in as_asked("sft", [PLAIN, reasoned][::order])] == [()]
+
+
+def test_a_question_that_the_service_would_not_ask_is_named() -> None:
+    asked = replace(PLAIN, id="q7", task=Task.VQA, question="<|image_pad|>")
+    with pytest.raises(ConfigError, match="example q7 cannot be asked"):
+        prompt_text(asked, EMBEDDED_CONVENTIONS)

@@ -223,7 +223,8 @@ class GroupRelativeStage:
         Stops early; all examples where not given.
     trl
         Further fields of TRL's ``GRPOConfig``. Those that publish completions or films
-        (``log_completions_hub_repo``, ``log_multimodal``, ``push_to_hub``) are refused.
+        (``log_completions_hub_repo``, ``log_multimodal``, ``push_to_hub``) are refused, and so are
+        tokens and keys.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,9 @@ _PUBLISHING = {
     "push_to_hub": "it uploads the checkpoint",
 }
 """Fields of TRL that are refused wherever they stand, and why."""
+
+_SECRET = re.compile(r"(token|key|secret|password)$", re.IGNORECASE)
+_TEXT_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 Stage = TypeVar("Stage")
 
@@ -69,6 +73,7 @@ def build(kind: type[Stage], content: Mapping[str, Any], place: str) -> Stage:
         As :func:`read_config`.
     """
     _refuse_publishing(content)
+    _refuse_secrets(content.get("trl"), "trl.")
     try:
         return TypeAdapter(kind).validate_python(_numbers(content))
     except ValidationError as error:
@@ -142,6 +147,24 @@ def _refuse_publishing(content: Any, path: str = "") -> None:
                 "written beside the run (logging.samples_every)."
             )
         _refuse_publishing(value, f"{name}.")
+
+
+def _refuse_secrets(content: Any, path: str) -> None:
+    """A config is written into ``stage.json`` and the manifest, and goes where they go."""
+    if isinstance(content, list | tuple):
+        for item in content:
+            _refuse_secrets(item, path)
+    if not isinstance(content, Mapping):
+        return
+    for key, value in content.items():
+        name = f"{path}{key}"
+        if _SECRET.search(str(key)) and key not in _TEXT_TOKENS and value not in (None, False):
+            raise ConfigError(
+                f"{name} is forbidden: the config is written into stage.json and the checkpoint's "
+                "manifest. Remove it, and set the environment variable of the library that reads "
+                "it: HF_TOKEN for the hub, WANDB_API_KEY for W&B."
+            )
+        _refuse_secrets(value, f"{name}.")
 
 
 def _explain(error: ValidationError, kind: type, place: str) -> str:

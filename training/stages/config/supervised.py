@@ -38,7 +38,7 @@ class SupervisedStage:
     max_steps
         Stops early; all examples where not given.
     trl
-        Further fields of TRL's ``SFTConfig``.
+        Further fields of TRL's ``SFTConfig``; tokens and keys are refused.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
