@@ -238,8 +238,8 @@ class ModelJudge:
             try:
                 answer = await self._server.ask(request)
             except RefusedError as error:
-                last = number + 1 == len(_FORMS)
-                if self._form_is_known or last or not str(error).startswith(_FORM_REFUSED):
+                last = number + 1 == len(_FORMS) or (self._form_is_known and number >= self._form)
+                if last or not str(error).startswith(_FORM_REFUSED):
                     raise
             else:
                 self._form, self._form_is_known = number, True

@@ -127,6 +127,11 @@ class Leaderboard:
             f"by whom intervals resample. Being shown first is worth {self.fit.position:+.2f} "
             f"log-odds; Davidson's nu is {self.fit.tie:.2f}.",
             *(
+                ["All are of one patient: the intervals tell nothing."]
+                if self.patients == 1
+                else []
+            ),
+            *(
                 f"A standard deviation more of {name} is worth {slope:+.2f} log-odds, which the "
                 "ratings leave out."
                 for name, slope in self.fit.slopes.items()

@@ -136,6 +136,8 @@ class ReaderAnswer:
         For each of :data:`PREFERRED`, ``left``, ``right`` or ``neither``.
     seconds
         Spent on the case.
+    saved
+        When it was downloaded, in seconds since 1970; 0 where not told.
     place
         Of the case in the order in which this reader met the cases, from 1; 0 where not told.
     """
@@ -148,6 +150,7 @@ class ReaderAnswer:
     seconds: float = 0.0
     comment: str = ""
     place: int = 0
+    saved: float = 0.0
 
 
 _ANSWER = TypeAdapter(ReaderAnswer)
@@ -155,7 +158,9 @@ _SIDES = TypeAdapter(Sides)
 
 
 def read_answers(paths: Iterable[Path]) -> list[ReaderAnswer]:
-    """Readers' answers from JSON-lines files; the last of a reader on a case counts.
+    """Readers' answers from JSON-lines files; of a reader's on a case the last saved counts.
+
+    Of those saved at the same time, or not told when, the last in the files.
 
     Raises
     ------
@@ -175,7 +180,9 @@ def read_answers(paths: Iterable[Path]) -> list[ReaderAnswer]:
             for name, side in answer.preferred.items():
                 if name not in PREFERRED or side not in ("left", "right", "neither"):
                     raise ValueError(f"{path}:{number}: {name} prefers left, right or neither.")
-            found[answer.reader, answer.case] = answer
+            before = found.get((answer.reader, answer.case))
+            if before is None or answer.saved >= before.saved:
+                found[answer.reader, answer.case] = answer
     return list(found.values())
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,22 @@ def test_a_server_that_refuses_schemas_is_asked_for_json_in_the_prompt(server, t
     tried = [told and told["json_schema"]["schema"] for told in formats]
     assert tried[:3] == [SCHEMA, PLAIN_SCHEMA, None]
     assert tried[3:] == [None] * 11  # once is enough
+
+
+def test_questions_under_way_when_the_form_is_found_find_it_too(server, tmp_path: Path) -> None:
+    found = threading.Event()
+
+    def strict(request):
+        if "response_format" not in request:
+            found.set()
+            return 200, {}, completion(TIE)
+        if len(server.requests) == 2:  # told no only once the other has found the form
+            assert found.wait(timeout=60)
+        return 400, {}, {"error": {"message": "response_format is not supported"}}
+
+    server.script = strict
+    matches, tally = played([judge_of(server)], tmp_path, matches=6, concurrency=2)
+    assert (len(matches), tally.failed) == (6, 0)
 
 
 def test_a_refused_question_does_not_loosen_the_form_of_the_others(server, tmp_path) -> None:

@@ -21,6 +21,7 @@ from training.review.cases import (
     ReaderAnswer,
     Sides,
     matches_of,
+    read_answers,
     read_key,
     sample,
     write_lines,
@@ -113,6 +114,17 @@ def test_separators_of_lines_inside_a_text_are_no_ends_of_lines(sampled: Path) -
     done = CliRunner().invoke(review, ["summarise", str(sampled)])
     assert done.exit_code == 0, done.output
     assert "20 answers of 1 readers on 20 cases" in done.output
+
+
+def test_the_answer_that_was_saved_last_counts_whatever_its_file_is_called(tmp_path: Path) -> None:
+    early, late = (
+        ReaderAnswer("anna", "c", {}, {}, {}, comment=c, saved=s)
+        for c, s in (("early", 1), ("late", 2))
+    )
+    for name, answer in (("answers-anna (1).jsonl", late), ("answers-anna.jsonl", early)):
+        (tmp_path / name).write_text(json.dumps(asdict(answer)))
+    (read,) = read_answers(sorted(tmp_path.glob("*.jsonl")))
+    assert read == late
 
 
 def test_a_text_that_utf_8_cannot_hold_is_reviewed_all_the_same(tmp_path: Path) -> None:
