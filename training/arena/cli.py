@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from training.arena.tournament import Pairing
+    from training.arena.tournament import Pairing, Tally
 
 arena = typer.Typer(help="Compare systems in pairs and rate them.", no_args_is_help=True)
 
@@ -28,14 +28,25 @@ def run(
     matches: Annotated[int, typer.Option(help="Matches that each judge judges.", min=1)] = 200,
     tokens: Annotated[
         int | None,
-        typer.Option(help="Most tokens of all judges, earlier runs into --out included.", min=1),
+        typer.Option(
+            help="Most tokens of all judges, earlier runs into --out included: nothing is asked "
+            "that might go beyond.",
+            min=1,
+        ),
     ] = None,
     pairing: Annotated[str, typer.Option(help="`adaptive` or `uniform`.")] = "adaptive",
     images: Annotated[bool, typer.Option(help="Whether models that judge see the films.")] = False,
     reference: Annotated[bool, typer.Option(help="Whether they are told the reference.")] = True,
     control: Annotated[
         list[str] | None,
-        typer.Option(help="Contrast to control for: length, boxes; may be repeated."),
+        typer.Option(
+            help="Contrast to control for: length, boxes, steps, sentences, lists, or `style` for "
+            "all but the length; may be repeated."
+        ),
+    ] = None,
+    entrant: Annotated[
+        list[str] | None,
+        typer.Option(help="System that takes part; may be repeated. All but controls by default."),
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only `findings`, `impression`, `vqa`.")] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 8,
@@ -60,38 +71,50 @@ def run(
     import asyncio
 
     from training.arena.digest import digest
-    from training.arena.entry import Hearing, entrants_of, open_judge
+    from training.arena.entry import Hearing, entrants_of, open_judges
     from training.arena.leaderboard import Leaderboard
+    from training.arena.style import measured
     from training.arena.tournament import Rules, play
     from training.chat.errors import ChatError
 
     try:
         if pairing not in ("adaptive", "uniform"):
             raise ValueError("--pairing is `adaptive` or `uniform`.")
-        examples, entrants, films = entrants_of(evaluation, task)
+        covariates = measured(control or ())
+        examples, entrants, films = entrants_of(evaluation, task, entrant or ())
         hearing = Hearing(
             films if images else None, reference, timeout, requests_per_minute, allow_remote
         )
-        judges = [open_judge(line, hearing) for line in judge or ["rules"]]
+        judges = open_judges(judge or ["rules"], hearing)
         kind: Pairing = "adaptive" if pairing == "adaptive" else "uniform"
         rules = Rules(matches, tokens, kind, concurrency=concurrency, seed=seed)
         played, tally = asyncio.run(play(examples, entrants, judges, out, rules))
-        board = Leaderboard.of(played, covariates=control or (), resamples=resamples)
+        told = _told(tally)
+        if not played:
+            raise ValueError(f"There are no matches to rate. {told}")
+        board = Leaderboard.of(played, covariates=covariates, resamples=resamples)
     except (OSError, ValueError, ChatError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         typer.echo("Interrupted. Verdicts so far are kept: run the same command again.", err=True)
         raise typer.Exit(130) from error
-    told = (
+    board.write(out, more="\n\n".join([told, digest(played, board.order)]))
+    typer.echo((out / "arena.md").read_text("utf-8"))
+
+
+def _told(tally: Tally) -> str:
+    uncounted = f", {tally.estimated:,} of them estimated by length" if tally.estimated else ""
+    why = ", ".join(f"{reason}: {count}" for reason, count in tally.failures.most_common())
+    return (
         f"{tally.asked} verdicts asked for, {tally.cached} kept from before, {tally.tokens:,} "
-        f"tokens in all; {tally.unplayed} matches left out for the budget; {tally.unreadable} "
+        f"tokens in all{uncounted}; {tally.unplayed} matches left out for the budget; "
+        f"{tally.failed} because a judge could not be heard{f' ({why})' if why else ''}, which the "
+        f"next run asks again; {tally.unreadable} "
         "matches dropped because a verdict could not be read; "
         f"{tally.inconsistent} ties because the two orders disagree ({tally.first} for whoever is "
         f"first, {tally.second} for whoever is second). Ended: {tally.stopped}."
     )
-    board.write(out, more="\n\n".join([told, digest(played, board.order)]))
-    typer.echo((out / "arena.md").read_text())
 
 
 @arena.command()
@@ -109,10 +132,12 @@ def rate(
     """Ratings with intervals, win matrix, position bias; from verdicts that are there."""
     from training.arena.leaderboard import Leaderboard
     from training.arena.match import read_matches
+    from training.arena.style import covariates_of
 
     try:
         played = [match for path in matches for match in read_matches(path)]
-        board = Leaderboard.of(played, covariates=control or (), resamples=resamples)
+        covariates = covariates_of(control or ())
+        board = Leaderboard.of(played, covariates=covariates, resamples=resamples)
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

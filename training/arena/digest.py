@@ -35,8 +35,14 @@ def digest(matches: Sequence[Match], order: Sequence[str]) -> str:
                     f"{criterion} {count}" for criterion, count in counted.most_common()
                 )
                 lines += ["", f"{name} won by {why}."]
-                reasons = dict.fromkeys(match.reason for match in some if match.reason)
-                lines += [f"- {reason}" for reason in list(reasons)[:_EXAMPLES]]
+                reasons: dict[str, Match] = {}
+                for match in some:
+                    if match.reason:
+                        reasons.setdefault(match.reason, match)
+                lines += [
+                    f"- {reason} (A is {match.first}, B is {match.second}; {match.judge})"
+                    for reason, match in list(reasons.items())[:_EXAMPLES]
+                ]
         parts.append("\n".join(lines))
     return "\n\n".join(["## Why", *parts]) if parts else ""
 

@@ -11,13 +11,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from training.arena.rubric import PROMPT, SCHEMA, Choice, Verdict, prompt_of, read_verdict
-from training.chat.client import ChatServer
+from training.arena.rubric import (
+    PLAIN_SCHEMA,
+    PROMPT,
+    SCHEMA,
+    Choice,
+    Verdict,
+    prompt_of,
+    read_verdict,
+)
+from training.chat.client import Answer, ChatServer
 from training.chat.errors import RefusedError
 from training.data.example import Example
 from training.evaluation.columns import columns_of
 from training.systems.picture import Unshowable, picture_of
 from training.systems.prediction import Prediction
+
+_PICTURE = 4096
+"""Tokens that a picture is taken for at most; what models make of one is theirs to say."""
+_FRAME = 512 + len(json.dumps(SCHEMA))
+"""Tokens of the chat template, and of the schema where it is told to the model."""
+_FORMS = (SCHEMA, PLAIN_SCHEMA, None)
+"""Schemas that a server is asked to hold its model to; None: the prompt alone asks for JSON."""
+_FORM_REFUSED = ("HTTP 400", "HTTP 422")
 
 
 @dataclass(frozen=True)
@@ -27,13 +43,19 @@ class Opinion:
     Attributes
     ----------
     verdict
-        None where the answer could not be read, or the server refused.
+        None where the answer could not be read, or there is none.
     tokens
         Of prompt and answer.
+    estimated
+        Whether the server did not count them all.
+    failure
+        Why there is no answer; empty where there is one. Another try may have one.
     """
 
     verdict: Verdict | None
     tokens: int = 0
+    estimated: bool = False
+    failure: str = ""
 
 
 class Judge(AbstractAsyncContextManager["Judge"], Protocol):
@@ -46,6 +68,10 @@ class Judge(AbstractAsyncContextManager["Judge"], Protocol):
 
     def key(self, example: Example, first: Prediction, second: Prediction) -> str:
         """SHA-256 of all that its verdict depends on."""
+        ...
+
+    def most(self, example: Example, first: Prediction, second: Prediction) -> int:
+        """Upper estimate of the tokens that its verdict takes."""
         ...
 
     async def judge(self, example: Example, first: Prediction, second: Prediction) -> Opinion:
@@ -82,6 +108,10 @@ class RuleJudge:
         """Content of the texts and of the truth."""
         told = [example.content_hash(), *map(_content, (first, second)), self._margin, self._floor]
         return _digest("rules", told)
+
+    def most(self, example: Example, first: Prediction, second: Prediction) -> int:
+        """None."""
+        return 0
 
     async def judge(self, example: Example, first: Prediction, second: Prediction) -> Opinion:
         """The verdict, and what decided it."""
@@ -130,6 +160,8 @@ class ModelJudge:
         self._reference = reference
         self._picture_pixels = picture_pixels
         self._max_tokens = max_tokens
+        self._form = 0
+        self._form_is_known = False
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
@@ -144,10 +176,24 @@ class ModelJudge:
         await self._server.__aexit__(kind, error, trace)
 
     def key(self, example: Example, first: Prediction, second: Prediction) -> str:
-        """Model, prompt and films."""
+        """Name, server, model, prompt and films."""
+        endpoint = self._server.endpoint
+        who = [self.name, endpoint.host, endpoint.url.path, self._model]
         shown = [self._picture_pixels, *example.images] if self._films else []
         prompt = self._prompt(example, first, second)
-        return _digest("model", [self._model, self._max_tokens, PROMPT, prompt, shown])
+        return _digest("model", [*who, self._max_tokens, PROMPT, prompt, shown])
+
+    def most(self, example: Example, first: Prediction, second: Prediction) -> int:
+        """The longest answer, and a token for each byte of the prompt: no tokenizer makes more.
+
+        Of pictures, :data:`_PICTURE` each.
+        """
+        return self._asked(example, first, second) + self._max_tokens
+
+    def _asked(self, example: Example, first: Prediction, second: Prediction) -> int:
+        pictures = len(example.images) if self._films is not None else 0
+        prompt = self._prompt(example, first, second)
+        return len(prompt.encode()) + pictures * _PICTURE + _FRAME
 
     async def judge(self, example: Example, first: Prediction, second: Prediction) -> Opinion:
         """Ask, at temperature 0, for JSON of the rubric's schema."""
@@ -159,24 +205,46 @@ class ModelJudge:
                         (self._films / image).read_bytes(), self._picture_pixels
                     )
                 except (OSError, Unshowable):
-                    return Opinion(None)
+                    return Opinion(None, failure="a film that cannot be shown")
                 url = f"data:image/png;base64,{picture}"
                 content.append({"type": "image_url", "image_url": {"url": url}})
         content.append({"type": "text", "text": self._prompt(example, first, second)})
-        schema = {"name": "verdict", "schema": SCHEMA, "strict": True}
         try:
-            answer = await self._server.ask(
-                {
-                    "model": self._model,
-                    "messages": [{"role": "user", "content": content}],
-                    "temperature": 0,
-                    "max_tokens": self._max_tokens,
-                    "response_format": {"type": "json_schema", "json_schema": schema},
-                }
-            )
-        except RefusedError:
-            return Opinion(None)
-        return Opinion(read_verdict(answer.text), sum(answer.tokens))
+            answer = await self._ask(content)
+        except RefusedError as error:
+            why = str(error).partition(":")[0]
+            # Who refuses writes nothing; what else came to nothing may have been written.
+            lost = 0 if why.startswith("HTTP") else self.most(example, first, second)
+            return Opinion(None, lost, bool(lost), why)
+        prompt, written = answer.tokens
+        if not prompt or not written:
+            prompt = prompt or self._asked(example, first, second)
+            written = written or min(len(answer.text.encode()), self._max_tokens)
+        tokens = prompt + written
+        return Opinion(read_verdict(answer.text), tokens, estimated=tokens != sum(answer.tokens))
+
+    async def _ask(self, content: Sequence[dict[str, Any]]) -> Answer:
+        """The answer, in the strictest form that the server takes."""
+        for number in range(self._form, len(_FORMS)):
+            request: dict[str, Any] = {
+                "model": self._model,
+                "messages": [{"role": "user", "content": content}],
+                "temperature": 0,
+                "max_tokens": self._max_tokens,
+            }
+            if (schema := _FORMS[number]) is not None:
+                told = {"name": "verdict", "schema": schema, "strict": True}
+                request["response_format"] = {"type": "json_schema", "json_schema": told}
+            try:
+                answer = await self._server.ask(request)
+            except RefusedError as error:
+                last = number + 1 == len(_FORMS) or (self._form_is_known and number >= self._form)
+                if last or not str(error).startswith(_FORM_REFUSED):
+                    raise
+            else:
+                self._form, self._form_is_known = number, True
+                return answer
+        raise AssertionError("there is a form at least")
 
     def _prompt(self, example: Example, first: Prediction, second: Prediction) -> str:
         pictures = self._films is not None

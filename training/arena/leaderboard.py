@@ -57,9 +57,11 @@ class Leaderboard:
     Attributes
     ----------
     intervals
-        95% of each rating, bootstrapped by study.
+        95% of each rating, bootstrapped by patient.
     wins
         Of each ordered pair: wins, ties, matches.
+    studies, patients
+        Examples that were judged, and what intervals resample by (:attr:`Match.cluster`).
     """
 
     fit: Fit
@@ -68,6 +70,7 @@ class Leaderboard:
     judges: tuple[Judge, ...]
     matches: int
     studies: int
+    patients: int
 
     @classmethod
     def of(
@@ -83,7 +86,7 @@ class Leaderboard:
         Raises
         ------
         ValueError
-            When there are none, or one is of a system with itself.
+            When there are none, one is of a system with itself, or none tells a covariate.
         """
         rated = Arena(matches, covariates=covariates)
         wins: Counter[tuple[str, str]] = Counter()
@@ -109,6 +112,7 @@ class Leaderboard:
             tuple(_judges(matches)),
             len(matches),
             len({match.study for match in matches}),
+            len({match.cluster for match in matches}),
         )
 
     @property
@@ -119,8 +123,14 @@ class Leaderboard:
     def markdown(self) -> str:
         """Ranking, win matrix and judges."""
         lines = [
-            f"{self.matches:,} matches on {self.studies:,} studies. Being shown first is worth "
-            f"{self.fit.position:+.2f} log-odds; Davidson's nu is {self.fit.tie:.2f}.",
+            f"{self.matches:,} matches on {self.studies:,} examples of {self.patients:,} patients, "
+            f"by whom intervals resample. Being shown first is worth {self.fit.position:+.2f} "
+            f"log-odds; Davidson's nu is {self.fit.tie:.2f}.",
+            *(
+                ["All are of one patient: the intervals tell nothing."]
+                if self.patients == 1
+                else []
+            ),
             *(
                 f"A standard deviation more of {name} is worth {slope:+.2f} log-odds, which the "
                 "ratings leave out."
@@ -185,8 +195,8 @@ class Leaderboard:
         """Write ``arena.md``, ``ratings.csv`` and ``ratings.png``; ``more`` ends the first."""
         folder.mkdir(parents=True, exist_ok=True)
         text = f"{self.markdown()}\n\n{more}".rstrip()
-        (folder / "arena.md").write_text(text + "\n")
-        with (folder / "ratings.csv").open("w", newline="") as file:
+        (folder / "arena.md").write_text(text + "\n", "utf-8")
+        with (folder / "ratings.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["system", "rating", "low", "high"])
             for system in self.order:

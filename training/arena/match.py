@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from training.arena.lines import lines_of, sound_json
+
 
 class Outcome(StrEnum):
     """Who won."""
@@ -28,7 +30,7 @@ class Match:
     Attributes
     ----------
     study
-        Identifier of the example; intervals resample by it.
+        Identifier of the example: verdicts on the same texts share it.
     first, second
         Systems, in the order shown.
     judge
@@ -44,6 +46,10 @@ class Match:
         Whether both orders were judged alike; where not, the outcome is a tie.
     favoured
         ``first`` or ``second`` where both orders gave to the same side, whoever stood there.
+    subject
+        The patient. Intervals resample by it: an :class:`~training.data.example.Example` tells
+        which patient it is of and not which study, and all of one patient hangs together. Where
+        it is empty they resample by ``study``.
     """
 
     study: str
@@ -56,23 +62,31 @@ class Match:
     decided_by: str = ""
     consistent: bool = True
     favoured: str = ""
+    subject: str = ""
+
+    @property
+    def cluster(self) -> str:
+        """What intervals resample by."""
+        return self.subject or self.study
 
 
 _READER = TypeAdapter(Match)
 
 
 def read_matches(path: Path) -> list[Match]:
-    """Matches of a JSON-lines file.
+    """Matches of a JSON-lines file; blank lines are passed over.
 
     Raises
     ------
+    OSError
+        When it cannot be read.
     ValueError
         When a line is no match.
     """
     matches = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in lines_of(path):
         try:
-            matches.append(_READER.validate_json(line))
+            matches.append(_READER.validate_json(sound_json(line)))
         except ValueError as error:
             raise ValueError(f"{path}:{number} is no match: {error}") from error
     return matches
@@ -80,4 +94,4 @@ def read_matches(path: Path) -> list[Match]:
 
 def write_matches(path: Path, matches: Iterable[Match]) -> None:
     """Write matches as JSON lines."""
-    path.write_text("".join(json.dumps(asdict(match)) + "\n" for match in matches))
+    path.write_text("".join(json.dumps(asdict(match)) + "\n" for match in matches), "utf-8")

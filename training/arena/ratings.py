@@ -86,7 +86,8 @@ class Arena:
     Raises
     ------
     ValueError
-        When there are no matches, one is of a system with itself, or a contrast is not finite.
+        When there are no matches, one is of a system with itself, a contrast is not finite, or no
+        match tells a covariate.
     """
 
     def __init__(
@@ -98,6 +99,11 @@ class Arena:
             raise ValueError("A match is of a system with itself.")
         self.systems = tuple(sorted({m.first for m in matches} | {m.second for m in matches}))
         self.covariates = tuple(covariates)
+        told_of = {name for match in matches for name in match.contrasts}
+        for name in covariates:
+            if name not in told_of:
+                known = ", ".join(sorted(told_of)) or "none at all"
+                raise ValueError(f"No match tells the contrast {name!r} to control for: {known}.")
         won = {Outcome.FIRST: 1.0, Outcome.SECOND: -1.0}
         rows: dict[tuple[Any, ...], int] = {}
         told = (
@@ -123,7 +129,7 @@ class Arena:
         self._design[:, -1] = float(position)
         if not np.isfinite(self._design).all():
             raise ValueError("A contrast is no finite number: correct the matches.")
-        self._studies = [match.study for match in matches]
+        self._clusters = [match.cluster for match in matches]
 
     @cached_property
     def fit(self) -> Fit:
@@ -131,10 +137,10 @@ class Arena:
         return self._fit(np.ones(len(self._row)))
 
     def intervals(self, *, resamples: int = 200, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """95% percentile intervals of the ratings over studies drawn with replacement."""
+        """95% percentile intervals of the ratings over patients drawn with replacement."""
         rng = np.random.default_rng(seed)
-        number = {study: n for n, study in enumerate(dict.fromkeys(self._studies))}
-        of_match = np.array([number[study] for study in self._studies])
+        number = {cluster: n for n, cluster in enumerate(dict.fromkeys(self._clusters))}
+        of_match = np.array([number[cluster] for cluster in self._clusters])
         drawn = []
         for _ in range(resamples):
             times = np.bincount(rng.integers(len(number), size=len(number)), minlength=len(number))

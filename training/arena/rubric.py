@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from training.arena.lines import sound
 from training.data.example import Example
 from training.systems.prediction import Prediction
 
@@ -53,13 +54,21 @@ SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "reason": {"type": "string", "maxLength": 300},
-        "decided_by": {"enum": list(CRITERIA)},
-        "verdict": {"enum": [str(choice) for choice in Choice]},
+        "decided_by": {"type": "string", "enum": list(CRITERIA)},
+        "verdict": {"type": "string", "enum": [str(choice) for choice in Choice]},
     },
     "required": ["reason", "decided_by", "verdict"],
     "additionalProperties": False,
 }
-"""JSON schema of the answer, which the server is asked to hold its model to."""
+"""JSON schema of the answer, which the server is asked to hold its model to.
+
+Every part has a type, every key is required and no other allowed, as OpenAI's strict mode demands.
+"""
+PLAIN_SCHEMA = {
+    **SCHEMA,
+    "properties": {**SCHEMA["properties"], "reason": {"type": "string"}},
+}
+"""The same with no bound on the length, for servers that know of none."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +108,23 @@ def prompt_of(
         context.append(f"Indication: {example.indication}")
     if reference:
         context.append(f"What a radiologist wrote: {example.answer}")
-        regions = [f"{label} {list(box)}" for label, box in example.regions]
+        regions = [
+            f"{label} {_box(film, box, len(example.images))}"
+            for film in range(len(example.images))
+            for label, box in example.regions_of(film)
+        ]
         if regions:
             context.append(f"What is marked, with boxes in pixels: {'; '.join(regions)}")
     criteria = "\n".join(f"- {name}: {meaning};" for name, meaning in CRITERIA.items())
-    return PROMPT.format(
+    prompt = PROMPT.format(
         task=task,
         criteria=criteria,
         context="\n".join(["", *context, ""]) if context else "",
-        first=_text(first),
-        second=_text(second),
+        first=_text(first, len(example.images)),
+        second=_text(second, len(example.images)),
         names=", ".join(CRITERIA),
     )
+    return sound(prompt)
 
 
 def read_verdict(text: str) -> Verdict | None:
@@ -121,17 +135,23 @@ def read_verdict(text: str) -> Verdict | None:
         return None
     said = next(item for item in found if str(item.get("verdict")) in verdicts)
     decided = str(said.get("decided_by", ""))
-    reason = " ".join(str(said.get("reason", "")).split())[:300]
+    reason = sound(" ".join(str(said.get("reason", "")).split())[:300])
     return Verdict(Choice(verdicts.pop()), reason, decided if decided in CRITERIA else "")
 
 
-def _text(prediction: Prediction) -> str:
+def _text(prediction: Prediction, films: int) -> str:
     """Steps with their boxes, then the answer, in one form for all systems."""
     lines = []
     for number, step in enumerate(prediction.steps, 1):
-        boxes = " ".join(str([round(value) for value in box]) for _, box in step.boxes)
+        boxes = " ".join(_box(film, box, films) for film, box in step.boxes)
         lines.append(f"{number}. {step.text} {boxes}".rstrip())
     return "\n".join([*lines, f"Answer: {prediction.answer or '(nothing)'}"])
+
+
+def _box(film: int, box: Sequence[float], films: int) -> str:
+    """Corners; of several films, which one they are on."""
+    corners = str([round(value) for value in box])
+    return f"film {film + 1} {corners}" if films > 1 else corners
 
 
 def _objects(text: str) -> Sequence[dict[str, Any]]:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training.arena.budget import Budget
 from training.arena.judge import Judge, Opinion
+from training.arena.lines import sound
 from training.arena.match import Match, Outcome, write_matches
 from training.arena.pairing import next_pairs, uniform_pairs
 from training.arena.ratings import Arena, Fit
 from training.arena.rubric import Choice, Verdict
+from training.arena.style import contrasts
+from training.arena.verdicts import Verdicts
+from training.chat.errors import ChatError
 from training.data.example import Example
 from training.systems.prediction import Prediction
 
+T = TypeVar("T")
 VERDICTS, MATCHES = "verdicts.jsonl", "matches.jsonl"
 Pairing = Literal["adaptive", "uniform"]
 Entrants = Mapping[str, Sequence[Prediction]]
@@ -62,12 +67,15 @@ class Tally:
     ----------
     asked, cached
         Verdicts of this run, and those that were there: of earlier ones, or of an equal question.
-    tokens
-        Of both: what the tournament has cost so far.
+    tokens, estimated
+        What all runs into the folder have spent so far, and the part of it that no server counted.
     unplayed
         Matches left out because a verdict on them might have gone beyond the budget.
+    failed, failures
+        Matches left out because a judge could not be heard, and why, by verdict. The next run
+        asks again.
     unreadable
-        Verdicts that could not be read; their matches are dropped, never ties.
+        Matches dropped because a verdict on them could not be read; they are never ties.
     inconsistent
         Matches whose two orders disagree, which are ties.
     first, second
@@ -78,64 +86,16 @@ class Tally:
     asked: int = 0
     cached: int = 0
     tokens: int = 0
+    estimated: int = 0
     unplayed: int = 0
+    failed: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
     inconsistent: int = 0
     first: int = 0
     second: int = 0
     stopped: str = ""
     by_judge: Counter[str] = field(default_factory=Counter)
-
-
-class Verdicts:
-    """Verdicts on disk: one JSON line each, found again by content."""
-
-    def __init__(self, path: Path) -> None:
-        self._found: dict[str, Opinion] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = True
-        if path.exists():
-            text = path.read_text()
-            whole = not text or text.endswith("\n")
-            for line in text.splitlines():
-                self._remember(line)
-        self._file = path.open("a")
-        if not whole:
-            self._file.write("\n")
-
-    def find(self, key: str) -> Opinion | None:
-        """The opinion with that key."""
-        return self._found.get(key)
-
-    def keep(self, key: str, judge: str, opinion: Opinion) -> None:
-        """Write an opinion down at once."""
-        self._found[key] = opinion
-        verdict = opinion.verdict
-        line = {
-            "key": key,
-            "judge": judge,
-            "verdict": verdict and str(verdict.choice),
-            "reason": verdict.reason if verdict else "",
-            "decided_by": verdict.decided_by if verdict else "",
-            "tokens": opinion.tokens,
-        }
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _remember(self, line: str) -> None:
-        try:
-            said = json.loads(line)
-            verdict = None
-            if said["verdict"] is not None:
-                choice = Choice(said["verdict"])
-                verdict = Verdict(choice, said["reason"], said["decided_by"])
-            self._found[said["key"]] = Opinion(verdict, int(said["tokens"]))
-        except (ValueError, KeyError, TypeError):
-            return  # the line that was being written
 
 
 async def play(
@@ -194,11 +154,10 @@ class _Table:
         order = rng.permutation(len(examples)).tolist()
         self._left = {pair: list(order) for pair in combinations(self._systems, 2)}
         self.matches: list[Match] = []
-        self.tally = Tally()
-        self._asking = self._dearest = 0
-        self._counted: set[str] = set()
+        self.tally = Tally(tokens=verdicts.spent, estimated=verdicts.estimated)
+        self._budget = Budget(rules.tokens, verdicts.spent, verdicts.dearest)
         self._each: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._weighing = asyncio.Lock()
+        self._broken = False
 
     async def play(self) -> None:
         rules = self._rules
@@ -211,7 +170,7 @@ class _Table:
             with _progress() as progress:
                 task = progress.add_task("judging", total=total)
                 done = 0
-                while done < total and not self._spent():
+                while done < total and not self._budget.short:
                     size = min(rules.batch, total - done)
                     wanted = (
                         next_pairs(self._systems, self._fit(), size, seed=rules.seed * 7919 + done)
@@ -224,17 +183,13 @@ class _Table:
         finally:
             for judge in self._judges:
                 await judge.__aexit__(None, None, None)
-        self.tally.stopped = self._spent() or (
-            "every match was played" if possible <= rules.matches else "matches are spent"
-        )
-
-    def _spent(self) -> str:
-        return "tokens are spent" if self._too_dear(1) else ""
-
-    def _too_dear(self, more: int) -> bool:
-        """Whether so many verdicts more, each as dear as the dearest so far, break the budget."""
-        tokens, spent = self._rules.tokens, self.tally.tokens
-        return tokens is not None and spent + max(1, more * self._dearest) > tokens
+        if self._budget.short:
+            self.tally.stopped = (
+                f"tokens are spent: one more verdict may take {self._budget.short:,}"
+            )
+        else:
+            every = possible <= rules.matches
+            self.tally.stopped = "every match was played" if every else "matches are spent"
 
     def _fit(self) -> Fit | None:
         return Arena(self.matches, position=False).fit if self.matches else None
@@ -248,8 +203,8 @@ class _Table:
         return (*pair, self._left[key].pop())
 
     async def _play_batch(self, drawn: Sequence[tuple[str, str, int]]) -> None:
-        played = await asyncio.gather(
-            *(self._play_one(judge, *match) for match in drawn for judge in self._judges)
+        played = await _all_of(
+            self._play_one(judge, *match) for match in drawn for judge in self._judges
         )
         self.matches += [match for match in played if match is not None]
         self.tally.matches = len(self.matches)
@@ -257,11 +212,14 @@ class _Table:
     async def _play_one(self, judge: Judge, first: str, second: str, number: int) -> Match | None:
         example = self._examples[number]
         one, other = self._entrants[first][number], self._entrants[second][number]
-        there, back = await asyncio.gather(
-            self._ask(judge, example, one, other), self._ask(judge, example, other, one)
+        there, back = await _all_of(
+            (self._ask(judge, example, one, other), self._ask(judge, example, other, one))
         )
         if there is None or back is None:
             self.tally.unplayed += 1
+            return None
+        if there.failure or back.failure:
+            self.tally.failed += 1
             return None
         if there.verdict is None or back.verdict is None:
             self.tally.unreadable += 1
@@ -293,11 +251,12 @@ class _Table:
             other_name,
             outcome,
             judge.name,
-            {"length": float(_words(one) - _words(other)), "boxes": _boxes(one) - _boxes(other)},
-            there.reason,
+            contrasts(one, other),
+            sound(there.reason),
             there.decided_by,
             consistent,
             favoured,
+            example.subject,
         )
 
     async def _ask(
@@ -309,38 +268,43 @@ class _Table:
             opinion = self._verdicts.find(key)
             if opinion is not None:
                 self.tally.cached += 1
-                if key not in self._counted:
-                    self._count(opinion)
-            else:
-                async with self._gate:
-                    if self._rules.tokens is None or self._dearest:
-                        opinion = await self._put(judge, example, first, second)
-                    else:  # one at a time, until it is known what a verdict costs
-                        async with self._weighing:
-                            opinion = await self._put(judge, example, first, second)
-                if opinion is None:
+                return opinion
+            async with self._gate:
+                most = judge.most(example, first, second)
+                aside = await self._budget.set_aside(judge.name, most)
+                if aside is None:
                     return None
-                self._verdicts.keep(key, judge.name, opinion)
-                self.tally.asked += 1
-            self._counted.add(key)
+                try:
+                    opinion = await judge.judge(example, first, second)
+                except ChatError:
+                    self._broken = True
+                    raise
+                except asyncio.CancelledError:
+                    if not self._broken:  # the server was at it, and may have written it all
+                        self._keep(key, judge, Opinion(None, most, bool(most), "interrupted"))
+                    raise
+                self._budget.settle(judge.name, aside, opinion.tokens)
+                self._keep(key, judge, opinion)
         return opinion
 
-    async def _put(
-        self, judge: Judge, example: Example, first: Prediction, second: Prediction
-    ) -> Opinion | None:
-        if self._too_dear(self._asking + 1):
-            return None
-        self._asking += 1
-        try:
-            opinion = await judge.judge(example, first, second)
-        finally:
-            self._asking -= 1
-        self._count(opinion)
-        return opinion
-
-    def _count(self, opinion: Opinion) -> None:
+    def _keep(self, key: str, judge: Judge, opinion: Opinion) -> None:
+        self._verdicts.keep(key, judge.name, opinion)
         self.tally.tokens += opinion.tokens
-        self._dearest = max(self._dearest, opinion.tokens)
+        self.tally.estimated += opinion.tokens if opinion.estimated else 0
+        if opinion.failure:
+            self.tally.failures[opinion.failure] += 1
+        else:
+            self.tally.asked += 1
+
+
+async def _all_of(some: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """What all come to; where one fails the others are ended before its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in some]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def agree(there: Choice, back: Choice) -> tuple[Outcome, bool]:
@@ -358,14 +322,6 @@ def agree(there: Choice, back: Choice) -> tuple[Outcome, bool]:
         }
         return outcomes[there], True
     return Outcome.TIE, False
-
-
-def _words(said: Prediction) -> int:
-    return len(said.answer.split()) + sum(len(step.text.split()) for step in said.steps)
-
-
-def _boxes(said: Prediction) -> float:
-    return float(sum(len(step.boxes) for step in said.steps))
 
 
 def _progress() -> Progress:

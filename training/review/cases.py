@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from training.arena.lines import lines_of, sound, sound_json
 from training.arena.match import Match, Outcome
 from training.evaluation.controls import Films
 from training.evaluation.results import Results
@@ -47,12 +48,24 @@ class Case:
 
 @dataclass(frozen=True)
 class Sides:
-    """The key: which example a case is of, and which system stands on which side."""
+    """The key: which example a case is of, and which system stands on which side.
+
+    Attributes
+    ----------
+    subject
+        The patient: intervals resample by it, or by case where it is empty.
+    """
 
     id: str
     example: str
     left: str
     right: str
+    subject: str = ""
+
+    @property
+    def cluster(self) -> str:
+        """What intervals resample by."""
+        return self.subject or self.id
 
 
 def sample(
@@ -95,13 +108,19 @@ def sample(
         left, right = (_blinded(by_name[name].predictions[number]) for name in sides)
         name = f"case-{place + 1:03d}"
         cases.append(Case(name, number, left, right, place < training))
-        key.append(Sides(name, results.examples[number].id, *sides))
+        example = results.examples[number]
+        key.append(Sides(name, example.id, *sides, subject=example.subject))
     return cases, key
 
 
 def _blinded(said: Prediction) -> Prediction:
     return Prediction(
-        "", "", answer=said.answer, steps=said.steps, complete=said.complete, failure=said.failure
+        "",
+        "",
+        answer=sound(said.answer),
+        steps=tuple(replace(step, text=sound(step.text)) for step in said.steps),
+        complete=said.complete,
+        failure=said.failure,
     )
 
 
@@ -117,6 +136,10 @@ class ReaderAnswer:
         For each of :data:`PREFERRED`, ``left``, ``right`` or ``neither``.
     seconds
         Spent on the case.
+    saved
+        When it was downloaded, in seconds since 1970; 0 where not told.
+    place
+        Of the case in the order in which this reader met the cases, from 1; 0 where not told.
     """
 
     reader: str
@@ -126,6 +149,8 @@ class ReaderAnswer:
     preferred: dict[str, str]
     seconds: float = 0.0
     comment: str = ""
+    place: int = 0
+    saved: float = 0.0
 
 
 _ANSWER = TypeAdapter(ReaderAnswer)
@@ -133,7 +158,9 @@ _SIDES = TypeAdapter(Sides)
 
 
 def read_answers(paths: Iterable[Path]) -> list[ReaderAnswer]:
-    """Readers' answers from JSON-lines files; the last of a reader on a case counts.
+    """Readers' answers from JSON-lines files; of a reader's on a case the last saved counts.
+
+    Of those saved at the same time, or not told when, the last in the files.
 
     Raises
     ------
@@ -142,12 +169,10 @@ def read_answers(paths: Iterable[Path]) -> list[ReaderAnswer]:
     """
     found: dict[tuple[str, str], ReaderAnswer] = {}
     for path in paths:
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            if not line.strip():
-                continue
+        for number, line in lines_of(path):
             try:
-                answer = _ANSWER.validate_json(line)
-            except ValidationError as error:
+                answer = _ANSWER.validate_json(sound_json(line))
+            except ValueError as error:
                 raise ValueError(f"{path}:{number} is no reader's answer: {error}") from error
             for rating in (*answer.left.items(), *answer.right.items()):
                 if rating[0] not in RATED or not 0 <= rating[1] <= 1:
@@ -155,7 +180,9 @@ def read_answers(paths: Iterable[Path]) -> list[ReaderAnswer]:
             for name, side in answer.preferred.items():
                 if name not in PREFERRED or side not in ("left", "right", "neither"):
                     raise ValueError(f"{path}:{number}: {name} prefers left, right or neither.")
-            found[answer.reader, answer.case] = answer
+            before = found.get((answer.reader, answer.case))
+            if before is None or answer.saved >= before.saved:
+                found[answer.reader, answer.case] = answer
     return list(found.values())
 
 
@@ -169,6 +196,7 @@ def matches_of(answers: Iterable[ReaderAnswer], key: Mapping[str, Sides]) -> lis
             key[answer.case].right,
             outcomes[answer.preferred[PREFERRED[-1]]],
             f"reader {answer.reader}",
+            subject=key[answer.case].subject,
         )
         for answer in answers
         if PREFERRED[-1] in answer.preferred
@@ -179,7 +207,7 @@ def write_lines(path: Path, items: Sequence[object]) -> None:
     """Dataclasses as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items)  # type: ignore[call-overload]
-    path.write_text("".join(lines))
+    path.write_text("".join(lines), "utf-8")
 
 
 def read_key(path: Path) -> dict[str, Sides]:
@@ -190,5 +218,5 @@ def read_key(path: Path) -> dict[str, Sides]:
     OSError, ValueError
         When it cannot be read.
     """
-    sides = [_SIDES.validate_json(line) for line in path.read_text().splitlines()]
+    sides = [_SIDES.validate_json(sound_json(line)) for _, line in lines_of(path)]
     return {item.id: item for item in sides}

@@ -58,13 +58,14 @@ def summarise(
     """Ratings, win rates with intervals, and readers' agreement."""
     import json
 
+    from training.arena.lines import lines_of
     from training.arena.match import write_matches
     from training.review import cases as drawing
     from training.review.summary import summarise as count
 
     try:
-        lines = (folder / drawing.CASES).read_text().splitlines()
-        practice = frozenset(case["id"] for case in map(json.loads, lines) if case["training"])
+        shown = [json.loads(line) for _, line in lines_of(folder / drawing.CASES)]
+        practice = frozenset(case["id"] for case in shown if case["training"])
         answers = drawing.read_answers(sorted((folder / drawing.ANSWERS).glob("*.jsonl")))
         key = drawing.read_key(folder / drawing.KEY)
         told = count(answers, key, practice).markdown()
@@ -76,4 +77,4 @@ def summarise(
         raise typer.Exit(2) from error
     typer.echo(told)
     if output is not None:
-        output.write_text(told + "\n")
+        output.write_text(told + "\n", "utf-8")

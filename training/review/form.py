@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from training.arena.lines import sound
 from training.data.example import Example
 from training.data.page import DrawnFilm, draw_films, page_environment
 from training.evaluation.page import as_said
 from training.review.cases import PREFERRED, RATED, Case
 from training.systems.prediction import Prediction
+
+TOLD = ("indication", "technique", "comparison", "prior_report")
+"""What a case tells beside its films, where the source has it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,5 @@ def write_form(path: Path, cases: Sequence[Case], examples: Sequence[Example], f
     name = hashlib.sha256(repr(cases).encode()).hexdigest()[:12]
     template = page_environment(Path(__file__).parent).get_template("form.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        template.render(cases=shown, rated=RATED, preferred=PREFERRED, name=name), "utf-8"
-    )
+    page = template.render(cases=shown, rated=RATED, preferred=PREFERRED, told=TOLD, name=name)
+    path.write_text(sound(page), "utf-8")

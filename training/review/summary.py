@@ -16,7 +16,7 @@ from training.review.cases import PREFERRED, RATED, ReaderAnswer, Sides
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean with its 95% interval, resampled by case."""
+    """A mean with its 95% interval, resampled by patient."""
 
     value: float
     low: float
@@ -54,7 +54,7 @@ class Summary:
         one, other = self.systems
         lines = [
             f"{self.answers} answers of {len(self.readers)} readers on {self.cases} cases. "
-            "Intervals are 95%, resampled by case.",
+            "Intervals are 95%, resampled by patient.",
             "",
             f"| | {one} | {other} | published: DeepMedix-R1 | Qwen2.5-VL-7B thinking "
             "| Krippendorff's alpha |",
@@ -96,14 +96,17 @@ def summarise(
     by_case: dict[str, list[ReaderAnswer]] = {}
     for answer in counted:
         by_case.setdefault(answer.case, []).append(answer)
-    cases = list(by_case.values())
+    by_patient: dict[str, list[ReaderAnswer]] = {}
+    for answer in counted:
+        by_patient.setdefault(key[answer.case].cluster, []).append(answer)
+    patients = list(by_patient.values())
 
     def figure(of: Callable[[ReaderAnswer], float | None]) -> Figure:
         def mean(some: Sequence[Sequence[ReaderAnswer]]) -> float:
-            values = [v for case in some for a in case if (v := of(a)) is not None]
+            values = [v for patient in some for a in patient if (v := of(a)) is not None]
             return float(np.mean(values)) if values else float("nan")
 
-        return Figure(mean(cases), *bootstrap_interval(cases, mean))
+        return Figure(mean(patients), *bootstrap_interval(patients, mean))
 
     def rating(system: str, name: str) -> Callable[[ReaderAnswer], float | None]:
         return lambda a: (a.left if key[a.case].left == system else a.right).get(name)
@@ -115,11 +118,11 @@ def summarise(
     alpha = {name: _alpha(by_case, win(one, name)) for name in PREFERRED}
     for name in RATED:  # every text is a unit of its own
         units = [_alpha_units(by_case, rating(system, name)) for system in systems]
-        alpha[name] = _alpha_of([unit for some in units for unit in some])
+        alpha[name] = alpha_of([unit for some in units for unit in some])
     return Summary(
         (systems[0], systems[1]),
         tuple(sorted({answer.reader for answer in counted})),
-        len(cases),
+        len(by_case),
         len(counted),
         {(system, name): figure(rating(system, name)) for system in systems for name in RATED},
         {(system, name): figure(win(system, name)) for system in systems for name in PREFERRED},
@@ -153,10 +156,10 @@ def _alpha_units(
 def _alpha(
     by_case: Mapping[str, Sequence[ReaderAnswer]], of: Callable[[ReaderAnswer], float | None]
 ) -> float:
-    return _alpha_of(_alpha_units(by_case, of))
+    return alpha_of(_alpha_units(by_case, of))
 
 
-def _alpha_of(units: Sequence[Unit]) -> float:
+def alpha_of(units: Sequence[Unit]) -> float:
     """Krippendorff's alpha, interval distance; NaN where no unit has two readers."""
     import evalica
     import pandas as pd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -64,6 +65,31 @@ def test_a_verbose_system_gains_nothing_once_length_is_controlled() -> None:
     assert plain.rating("b") > plain.rating("d")
     assert sorted(FOUR, key=fair.rating) == sorted(FOUR)
     assert fair.slopes["length"] > 0.3
+
+
+def test_a_contrast_that_no_match_tells_is_refused_with_those_there_are() -> None:
+    matches = played(World(FOUR), 20, seed=1)
+    with pytest.raises(ValueError, match="'lenght' to control for: length"):
+        Arena(matches, covariates=["lenght"])
+
+
+def test_intervals_resample_patients_where_they_are_known() -> None:
+    # Ten studies of one patient for a, ten of another for b: as good as two matches.
+    won = [Match(f"s{n}", "a", "b", Outcome.FIRST, subject="one") for n in range(10)]
+    lost = [Match(f"t{n}", "a", "b", Outcome.SECOND, subject="two") for n in range(10)]
+    by_patient = Arena(won + lost).intervals(resamples=50)["a"]
+    by_study = Arena([replace(m, subject="") for m in won + lost]).intervals(resamples=50)["a"]
+    assert by_patient[0] < by_study[0] - 200
+    assert by_patient[1] > by_study[1] + 200
+
+
+def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
+    line = (
+        '{"study": "s", "first": "a", "second": "b", "outcome": "tie", "reason": "x\x85y\u2028z"}'
+    )
+    (tmp_path / "matches.jsonl").write_text(f"{line}\n\n{line}\n")
+    reasons = [match.reason for match in read_matches(tmp_path / "matches.jsonl")]
+    assert reasons == ["x\x85y\u2028z"] * 2
 
 
 def test_who_never_lost_has_a_rating_all_the_same() -> None:

@@ -2,18 +2,32 @@
 
 import json
 import re
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.training.small_store import Scripted, right
+from tests.training.small_store import Scripted, example, right
 from training.arena.match import read_matches
+from training.evaluation.controls import Films
 from training.evaluation.folder import Selection, run
-from training.review.cases import PREFERRED, RATED, ReaderAnswer, Sides, read_key
+from training.evaluation.results import Contender, Results
+from training.review.cases import (
+    PREFERRED,
+    RATED,
+    ReaderAnswer,
+    Sides,
+    matches_of,
+    read_answers,
+    read_key,
+    sample,
+    write_lines,
+)
 from training.review.cli import review
-from training.review.summary import summarise
+from training.review.summary import alpha_of, summarise
 from training.systems.prediction import Prediction
 
 
@@ -45,7 +59,7 @@ def test_nothing_that_a_reader_gets_tells_the_system(sampled: Path) -> None:
         assert "Yak" not in text
     page = (sampled / "review.html").read_text()
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
-    assert page.count("<form ") == 22
+    assert page.count("<form data-case=") == 22
     assert page.count("for practice") == 2
     assert "default-src 'none'" in page
 
@@ -82,6 +96,85 @@ def test_answers_come_back_to_the_systems(sampled: Path, tmp_path: Path) -> None
     played = read_matches(matches)
     assert len(played) == 40
     assert {match.judge for match in played} == {"reader anna", "reader bert"}
+
+
+def test_separators_of_lines_inside_a_text_are_no_ends_of_lines(sampled: Path) -> None:
+    key = read_key(sampled / "key.jsonl")
+    for name in ("key.jsonl", "cases.jsonl"):
+        written = (sampled / name).read_text()
+        more = {"more": "\x85 \u2028 \u2029 \x0c"}
+        lines = [json.loads(line) | more for line in written.split("\n")[:-1]]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (sampled / name).write_text(text)
+    said = [asdict(answer_for(sides, "anna")) for sides in key.values()]
+    said[0]["comment"] = "one\u2028two\x85three"
+    said[1]["comment"] = "half a pair: \ud83d"
+    raw = [json.dumps(said[0], ensure_ascii=False), *map(json.dumps, said[1:])]
+    (sampled / "answers" / "anna.jsonl").write_text("\r\n".join(raw), newline="")
+    done = CliRunner().invoke(review, ["summarise", str(sampled)])
+    assert done.exit_code == 0, done.output
+    assert "20 answers of 1 readers on 20 cases" in done.output
+
+
+def test_the_answer_that_was_saved_last_counts_whatever_its_file_is_called(tmp_path: Path) -> None:
+    early, late = (
+        ReaderAnswer("anna", "c", {}, {}, {}, comment=c, saved=s)
+        for c, s in (("early", 1), ("late", 2))
+    )
+    for name, answer in (("answers-anna (1).jsonl", late), ("answers-anna.jsonl", early)):
+        (tmp_path / name).write_text(json.dumps(asdict(answer)))
+    (read,) = read_answers(sorted(tmp_path.glob("*.jsonl")))
+    assert read == late
+
+
+def test_a_text_that_utf_8_cannot_hold_is_reviewed_all_the_same(tmp_path: Path) -> None:
+    examples = [example(n) for n in range(4)]
+    broken = replace(right(examples[0]), answer="A mass \udc80.")
+    systems = [Contender(name, Films.SHOWN, (broken,) * 4) for name in ("one", "other")]
+    cases, _ = sample(Results(examples, systems), ("one", "other"), 3, training=1)
+    write_lines(tmp_path / "cases.jsonl", cases)
+    assert (tmp_path / "cases.jsonl").read_text().count("A mass \ufffd.") == 8
+
+
+def test_intervals_resample_patients_not_cases() -> None:
+    # Twenty cases of two patients: one is all for a, one all for b.
+    key = {f"c{n}": Sides(f"c{n}", f"e{n}", "a", "b", f"patient-{n % 2}") for n in range(20)}
+    answers = [answer_for(sides, "anna", "ab"[n % 2]) for n, sides in enumerate(key.values())]
+    won = summarise(answers, key, frozenset()).wins["a", "overall preference"]
+    assert (won.value, won.low, won.high) == (0.5, 0, 1)
+    matches = matches_of(answers, key)
+    assert {match.subject for match in matches} == {"patient-0", "patient-1"}
+
+
+def test_alpha_is_krippendorffs_of_his_example() -> None:
+    # "Computing Krippendorff's Alpha-Reliability" (2011), D: interval metric.
+    observers = {
+        "a": "123321412...",
+        "b": "1233224125.3",
+        "c": ".3332342251.",
+        "d": "12332441251.",
+    }
+    units = [
+        {name: float(said[n]) for name, said in observers.items() if said[n] != "."}
+        for n in range(12)
+    ]
+    assert alpha_of(units) == pytest.approx(0.849, abs=5e-4)
+
+
+def test_alpha_is_one_less_the_disagreement_seen_over_that_by_chance() -> None:
+    rng = np.random.default_rng(4)
+    units = [
+        {f"reader-{r}": float(rng.choice([0, 0.5, 1])) for r in rng.permutation(5)[:count]}
+        for count in rng.integers(2, 6, size=40)
+    ]
+
+    def apart(values: Sequence[float]) -> float:
+        return sum((a - b) ** 2 for a in values for b in values)
+
+    every = [value for unit in units for value in unit.values()]
+    seen = sum(apart([*unit.values()]) / (len(unit) - 1) for unit in units) / len(every)
+    by_chance = apart(every) / len(every) / (len(every) - 1)
+    assert alpha_of(units) == pytest.approx(1 - seen / by_chance, abs=1e-9)
 
 
 def test_readers_who_say_the_opposite_do_not_agree() -> None:
