@@ -13,7 +13,8 @@ from nltk.translate.bleu_score import corpus_bleu
 from service.reading import Task
 from tests.training.small_store import BOX, example, right
 from training.evaluation.chexpert import FIVE, OBSERVATIONS, present
-from training.evaluation.columns import columns_of, size_of
+from training.evaluation.columns import columns_of
+from training.evaluation.grounding import size_of
 from training.evaluation.scores import bleu, macro_f1, micro_f1, scores_of
 from training.evaluation.sums import Table
 from training.systems.prediction import Failure, PredictedStep, Prediction
