@@ -335,7 +335,8 @@ def _whole_objects(text: str, begin: int) -> tuple[list[Any], int]:
             return items, fence if fence >= 0 else len(text)
         items.append(content)
         position = end
-    return items, position
+    rest = re.compile(r"[\s,]*").match(text, position)
+    return items, rest.end() if rest else position
 
 
 def _decoded(text: str, begin: int) -> tuple[Any, int]:
