@@ -27,7 +27,7 @@ L, R = "left", "right"
         ("Unlikely pneumonia.", set(), {"pneumonia"}),
         ("Effusion unlikely, mass.", {"mass"}, {"pleural effusion"}),
         ("Evaluation for pneumothorax.", set(), set()),
-        ("No PTX, left rib fx.", {"left fracture"}, {"pneumothorax"}),
+        ("No PTX. Left rib fx.", {"left fracture"}, {"pneumothorax"}),
         ("Left effusion has resolved.", set(), {"left pleural effusion"}),
         ("Pneumothorax: none", set(), {"pneumothorax"}),
         (

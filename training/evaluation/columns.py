@@ -24,6 +24,9 @@ ORDERS = (1, 2, 3, 4)
 BINS = 10
 """Of confidence."""
 _WORD = re.compile(r"\w+")
+_DENIES_DISEASE = re.compile(
+    r"\b(?:no|without)\b[^.;]{0,60}?\b(?:abnormalit\w+|process|disease|findings|injury)\b", re.I
+)
 _BAR = re.compile(r"\|")
 _BETWEEN = re.compile(r"[|,;\n]|\band\b|\bor\b")
 
@@ -149,7 +152,9 @@ def _report_columns(said: str, truth: str) -> Columns:
 def _speaks(text: str) -> bool:
     """Whether a text names a finding, affirmed or denied, or calls something normal."""
     read = read_findings(text)
-    return read.normal or bool(read.affirmed) or bool(set(observations(text)) - {NO_FINDING})
+    if read.normal or _DENIES_DISEASE.search(text):
+        return True
+    return bool(read.affirmed) or bool(set(observations(text)) - {NO_FINDING})
 
 
 def _reasoning_columns(example: Example, prediction: Prediction) -> Columns:

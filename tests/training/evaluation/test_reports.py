@@ -217,7 +217,7 @@ def test_a_dead_system_takes_no_others_results_with_it(store, tmp_path, error, a
     results = write_report(tmp_path / "out")
     assert [c.label for c in results.contenders] == ["a", "b", MAJORITY]
     assert "left out: dead" in (tmp_path / "out" / "report.html").read_text()
-    with pytest.raises(NoSystemError, match="key?"):
+    with pytest.raises(NoSystemError, match=r"key\?"):
         run(Selection(store, limit=6), [systems[1]], tmp_path / "none")
 
 

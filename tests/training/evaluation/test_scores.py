@@ -245,6 +245,7 @@ def test_hedging_between_two_answers_earns_nothing(said: str) -> None:
         ("The lungs are clear.", 1),
         ("No acute cardiopulmonary abnormality.", 1),
         ("No pneumothorax.", 1),
+        ("No radiographic evidence of acute cardiopulmonary disease.", 1),
         ("Normal chest.", 1),
     ],
 )

@@ -76,8 +76,10 @@ def test_the_gap_between_sub_groups_has_an_interval() -> None:
 
 @pytest.mark.parametrize(
     ("age", "band"),
-    [("0", "0 to 19"), ("63", "60 to 79"), ("063Y", "60 to 79"), ("91", "80 and over"), ("?", "?")]
-    + [("inf", "inf"), ("nan", "nan"), ("1e999", "1e999")],
+    [
+        *(("0", "0 to 19"), ("63", "60 to 79"), ("063Y", "60 to 79"), ("91", "80 and over")),
+        *(("?", "?"), ("inf", "inf"), ("nan", "nan"), ("1e999", "1e999")),
+    ],
 )
 def test_ages_are_banded(age: str, band: str) -> None:
     assert age_band(age) == band

@@ -312,10 +312,13 @@ async def test_each_server_gets_its_own_key_where_it_has_one(server, film, monke
 
 @pytest.mark.parametrize("kind", ["engine", "checkpoint"])
 async def test_a_folder_that_is_not_there_is_no_system(kind: str) -> None:
-    with pytest.raises(NoSystemError, match="/no/such"):
+    async def entered() -> None:
         _, system = open_system(f"{kind}:/no/such", Asking())
         async with system:
             pass
+
+    with pytest.raises(NoSystemError, match="/no/such"):
+        await entered()
 
 
 async def test_predictions_with_line_separators_in_them_are_read(tmp_path: Path) -> None:
