@@ -395,11 +395,12 @@ def evaluate_stages(
     training.data.store.DataError
         When there are no test films.
     training.systems.protocol.NoSystemError
-        When a checkpoint cannot be served.
+        When a checkpoint cannot be served; the report of the others is written.
     """
     from training.data.preparation import Preparation, prepare
     from training.evaluation.controls import Films
     from training.evaluation.folder import Selection, run, write_report
+    from training.systems.protocol import NoSystemError
     from training.systems.specification import Asking, open_system
 
     store = out / "store"
@@ -411,7 +412,7 @@ def evaluate_stages(
         for one in contestants(config, finished=True)
     ]
     opened = [(*open_system(line, Asking(timeout)), line) for line in lines]
-    run(
+    left_out = run(
         Selection(store),
         [(name, line, system) for name, system, line in opened],
         out,
@@ -419,6 +420,8 @@ def evaluate_stages(
         concurrency=16,
     )
     write_report(out)
+    if left_out:
+        raise NoSystemError("\n".join(f"{name}: {why}" for name, why in left_out.items()))
 
 
 def measure(model: Path, films: Path, scores: Path, count: int) -> list[MeasuredResult]:

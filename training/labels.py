@@ -36,7 +36,7 @@ _PATTERNS = {
         ("effusion", "pleural fluid"),
         r"(?:pleural )?(?<!pericardial )effusions?|pleural fluid",
     ),
-    "pneumothorax": (("pneumothora",), r"(?:hydro)?pneumothora(?:x|ces)"),
+    "pneumothorax": (("pneumothora", "ptx"), r"(?:hydro)?pneumothora(?:x|ces)|ptx"),
     "consolidation": (
         ("consolidat",),
         r"consolidat(?:ions?|ive)(?: opacit(?:y|ies))?",
@@ -54,7 +54,7 @@ _PATTERNS = {
     "pleural thickening": (("pleural",), r"pleural (?:thickening|plaques?|scarring)"),
     "fibrosis": (("fibro",), r"fibrosis|fibrotic changes?"),
     "emphysema": (("emphysema",), r"emphysema\w*"),
-    "fracture": (("fracture",), r"fractures?"),
+    "fracture": (("fracture", "fx"), r"fractures?|fxs?"),
     "hernia": (("hernia",), r"(?:hiat(?:al|us) )?hernias?"),
     "granuloma": (("granuloma",), r"granulomas?|granulomata"),
 }

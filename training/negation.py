@@ -7,15 +7,21 @@ import re
 DENYING = frozenset(
     (
         *("no", "not", "without", "free", "absent", "absence", "negative", "clear"),
-        *("neither", "nor", "resolution", "resolved", "rather"),
+        *("neither", "nor", "resolution", "resolved", "rather", "unlikely"),
     )
 )
 """Words, lower case, without one of which no finding of a sentence is denied."""
+_LOOKED_FOR = re.compile(
+    r"\b(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?) for(?: [\w-]+){0,3} $", re.I
+)
+"""Before a mention that an indication only asks about."""
 _REACH = 160
 """Characters after a mention within which it can be denied."""
+_ASKED_REACH = 60
 _NEGATION = re.compile(
     r"\b(?:no(?: longer)?|not|without|free of|absen(?:t|ce of)|negative for|clear of|neither|nor"
-    r"|resolution of|resolved)\b",
+    r"|resolution of|resolved)\b"
+    r"|^\W*unlikely\b",  # further on it denies what stands before it
     re.I,
 )
 _NOT_A_NEGATION = re.compile(
@@ -72,6 +78,8 @@ def polarity(
     denials, turned
         Of the sentence: :func:`negations`, :func:`turns`.
     """
+    if _LOOKED_FOR.search(sentence, max(0, start - _ASKED_REACH), start):
+        return None
     for negation in reversed(denials):
         if negation.start() >= end:
             continue

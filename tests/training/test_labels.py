@@ -24,6 +24,10 @@ L, R = "left", "right"
     [
         ("There is no effusion but a mass in the left lung.", {"left mass"}, {"pleural effusion"}),
         ("Pneumothorax is not seen.", set(), {"pneumothorax"}),
+        ("Unlikely pneumonia.", set(), {"pneumonia"}),
+        ("Effusion unlikely, mass.", {"mass"}, {"pleural effusion"}),
+        ("Evaluation for pneumothorax.", set(), set()),
+        ("No PTX. Left rib fx.", {"left fracture"}, {"pneumothorax"}),
         ("Left effusion has resolved.", set(), {"left pleural effusion"}),
         ("Pneumothorax: none", set(), {"pneumothorax"}),
         (

@@ -12,6 +12,7 @@ import httpx
 from training.chat.address import Endpoint
 from training.chat.errors import AwayError, ChatError, RefusedError
 from training.chat.pace import Pace, retry_after
+from training.chat.stopwatch import queueing
 
 _FATAL = {
     401: "does not accept the key. Put it into {key}.",
@@ -130,7 +131,8 @@ class ChatServer:
         """
         last, before = "", self.answered
         for number in range(self.patience.tries):
-            await self.pace.turn()
+            with queueing():
+                await self.pace.turn()
             self.sent += 1
             wait = self._wait(number)
             try:

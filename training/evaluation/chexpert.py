@@ -61,7 +61,7 @@ _PHRASES = {
     "Consolidation": (r"consolidat\w+",),
     "Pneumonia": (r"(?<!streptococcus )pneumonias?|pneumonitis|bronchopneumonia",),
     "Atelectasis": (r"atelecta\w+|(?:lobar|lobe|lung|segmental|volume) collapse",),
-    "Pneumothorax": (r"(?:hydro)?pneumothora(?:x|ces)|pneumo thorax",),
+    "Pneumothorax": (r"(?:hydro)?pneumothora(?:x|ces)|pneumo thorax|ptx",),
     "Pleural Effusion": (
         r"(?<!pericardial )(?<!joint )effusions?|pleural fluid",
         r"hydro(?:pneumo)?thorax|ha?emothorax",
@@ -75,7 +75,7 @@ _PHRASES = {
         r"thickening of the (?:\w+ )?pleura",
         r"fissural thickening|thickening (?:of|in|along) the (?:\w+ )?fissures?",
     ),
-    "Fracture": (r"fractures?|fractured|broken (?:rib|bone|wire)s?",),
+    "Fracture": (r"fractures?|fractured|fxs?|broken (?:rib|bone|wire)s?",),
     "Support Devices": (
         r"pace ?makers?|pacer|pacing (?:device|leads?|wires?)|leads",
         r"(?:icd|aicd|defib\w+)(?: leads?)?|stimulator|loop recorder",
@@ -126,7 +126,10 @@ _HEDGED_AFTER = re.compile(
 _NORMAL_AFTER = re.compile(
     r"[^.;,]{0,40}?\b(?:within (?:normal )?limits|normal|unremarkable)\b", re.I
 )
-_REMOVED_AFTER = re.compile(r"[^.;,]{0,40}?\b(?:has|have) been removed\b", re.I)
+_REMOVED_AFTER = re.compile(
+    r"[^.;,]{0,40}?\b(?:(?:has|have) been|was|were) (?:since |now )?removed\b", re.I
+)
+_REMOVED_BEFORE = re.compile(r"\bremoval of(?: [\w-]+){0,4} $", re.I)
 _REACH = 60
 """Characters before a mention within which a hedge counts."""
 
@@ -175,6 +178,10 @@ def _of_sentence(sentence: str) -> Iterator[tuple[str, Presence]]:
 def _certainty(name: str, sentence: str, start: int, end: int) -> Presence:
     gone = _REMOVED_AFTER if name == "Support Devices" else _NORMAL_AFTER
     if gone.match(sentence, end):
+        return Presence.ABSENT
+    if name == "Support Devices" and _REMOVED_BEFORE.search(
+        sentence, max(0, start - _REACH), start
+    ):
         return Presence.ABSENT
     if _HEDGED_BEFORE.search(sentence, max(0, start - _REACH), start):
         return Presence.UNCERTAIN

@@ -66,7 +66,7 @@ def _evaluate(
     with _in_words():
         asking = Asking(timeout, requests_per_minute, allow_remote)
         opened = [(*open_system(line, asking), line) for line in system]
-        run(
+        left_out = run(
             Selection(data, split, limit, seed),
             [(name, line, found) for name, found, line in opened],
             out,
@@ -75,6 +75,10 @@ def _evaluate(
             timeout=timeout,
         )
         _report(out, groups, 6)
+        for name, why in left_out.items():
+            typer.echo(f"error: {name} is left out: {why}", err=True)
+        if left_out:
+            raise typer.Exit(1)
 
 
 @evaluate.command()

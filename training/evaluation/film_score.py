@@ -143,4 +143,4 @@ def write_scores(scores: Sequence[FilmScore], path: Path) -> None:
 def read_scores(path: Path) -> list[FilmScore]:
     """What :func:`write_scores` wrote."""
     reader = TypeAdapter(FilmScore)
-    return [reader.validate_json(line) for line in path.read_text().splitlines()]
+    return [reader.validate_json(line) for line in path.read_text().split("\n") if line]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,9 @@ from training.evaluation.tables import (
     tables_as_csv,
 )
 from training.systems.prediction import Prediction, read_predictions
-from training.systems.protocol import System
+from training.systems.protocol import NoSystemError, System
 
+_HOW_TO_MEASURE = "deepmedix evaluate learned FOLDER"
 RUN, EXAMPLES = "run.json", "examples.jsonl"
 LEARNED_FOLDER = "learned"
 
@@ -84,10 +87,12 @@ def run(
     conditions: Sequence[Films] = (Films.SHOWN,),
     concurrency: int = 8,
     timeout: float = 600.0,
-) -> None:
+) -> dict[str, str]:
     """Ask every system about every example, on the films themselves and on the controls.
 
-    What was answered in an earlier run into the same folder is not asked for again.
+    What was answered in an earlier run into the same folder is not asked for again. A system that
+    cannot be asked, or not to the end, is left out: the others are reported. Returns, by its name,
+    why; the report says so, too.
 
     Parameters
     ----------
@@ -96,8 +101,10 @@ def run(
 
     Raises
     ------
-    training.data.store.DataError, training.systems.protocol.NoSystemError
-        When the examples cannot be read, or a system cannot be asked at all.
+    training.data.store.DataError
+        When the examples cannot be read.
+    training.systems.protocol.NoSystemError
+        When none of the systems can be asked.
     ValueError
         When two systems have one name, there are no examples, or the shuffled control is asked
         for and all films are of one patient.
@@ -111,24 +118,42 @@ def run(
     other = exchanged(films) if Films.SHUFFLED in conditions else None
     out.mkdir(parents=True, exist_ok=True)
     looks = {shown: FilmViewer(root, list(films), shown, other=other) for shown in conditions}
-    for name, _, system in systems:
-        asyncio.run(_ask(name, system, examples, looks, out, concurrency, timeout))
     trained = "train" in read_description(selection.data).splits
     known = list(read_examples(selection.data, "train")) if trained else examples
-    _write(out / "predictions" / f"{MAJORITY}.jsonl", majority(known, examples, MAJORITY))
-    lines = [json.dumps(to_row(example), ensure_ascii=False) for example in examples]
-    (out / EXAMPLES).write_text("\n".join(lines) + "\n")
-    about = {
+    commonplaces = majority(known, examples, MAJORITY)
+    about: dict[str, Any] = {
         "data": str(selection.data),
         "films": str(root.resolve()),
         "split": selection.split,
         "examples": len(examples),
         "seed": selection.seed,
-        "systems": {name: line for name, line, _ in systems},
+        "systems": {},
+        "left out": {},
         "conditions": [str(shown) for shown in conditions],
         "majority of": "train" if trained else f"{selection.split} itself",
     }
-    (out / RUN).write_text(json.dumps(about, indent=1) + "\n")
+    for name, line, system in systems:
+        try:
+            asyncio.run(_ask(name, system, examples, looks, out, concurrency, timeout))
+        except NoSystemError as error:
+            about["left out"][name] = str(error)
+        else:
+            about["systems"][name] = line
+        if about["systems"]:  # what is done can be reported, whatever becomes of the rest
+            _settle(out, about, examples, commonplaces)
+    left_out: dict[str, str] = about["left out"]
+    if not about["systems"]:
+        raise NoSystemError("\n".join(left_out.values()))
+    return left_out
+
+
+def _settle(
+    out: Path, about: dict[str, Any], examples: Sequence[Example], commonplaces: list[Prediction]
+) -> None:
+    _write(out / "predictions" / f"{_stem(MAJORITY, Films.SHOWN)}.jsonl", commonplaces)
+    lines = [json.dumps(to_row(example), ensure_ascii=False) for example in examples]
+    _replace(out / EXAMPLES, "\n".join(lines) + "\n")
+    _replace(out / RUN, json.dumps(about, indent=1) + "\n")
 
 
 async def _ask(
@@ -140,7 +165,15 @@ async def _ask(
     concurrency: int,
     timeout: float,
 ) -> None:
-    async with system:
+    async with AsyncExitStack() as entered:
+        try:
+            await entered.enter_async_context(system)
+        except NoSystemError:
+            raise
+        except Exception as error:  # whatever keeps one system from starting, others may start
+            raise NoSystemError(
+                f"{name} does not start: {type(error).__name__}: {error}"
+            ) from error
         for shown, look in looks.items():
             stem = _stem(name, shown)
             said = await predict_all(
@@ -169,8 +202,8 @@ def read(out: Path, groups: Path | None = None) -> tuple[Results, dict[str, Any]
         When the folder holds no finished evaluation, or a file is not what it should be.
     """
     about = json.loads((out / RUN).read_text())
-    rows = (out / EXAMPLES).read_text().splitlines()
-    examples = [from_row(json.loads(row)) for row in rows]
+    rows = (out / EXAMPLES).read_text(encoding="utf-8").split("\n")  # U+2028 ends no line
+    examples = [from_row(json.loads(row)) for row in rows if row]
     contenders = []
     for name in about["systems"]:
         for shown in map(Films, about["conditions"]):
@@ -209,15 +242,19 @@ def write_report(out: Path, groups: Path | None = None, *, worst: int = 6) -> Re
     results, about = read(out, groups)
     films = Path(about["films"])
     grids = [*grids_of(results), *published_grids()]
-    (out / "report.md").write_text(markdown(grids))
-    (out / "report.tex").write_text(latex(grids))
-    (out / "report.csv").write_text(comma_separated(results))
-    (out / "tables.csv").write_text(tables_as_csv(grids))
+    (out / "report.md").write_text(markdown(grids), encoding="utf-8")
+    (out / "report.tex").write_text(latex(grids), encoding="utf-8")
+    (out / "report.csv").write_text(comma_separated(results), encoding="utf-8")
+    (out / "tables.csv").write_text(tables_as_csv(grids), encoding="utf-8")
+    unmeasured = [name for name in LEARNED if not (out / LEARNED_FOLDER / f"{name}.json").exists()]
     shown = {
         "films": f"{about['data']}, split {about['split']}, {about['examples']} examples",
         **{f"system {name}": line for name, line in about["systems"].items()},
+        **{f"left out: {name}": why for name, why in about.get("left out", {}).items()},
         MAJORITY: f"the commonest answer and report of the split {about['majority of']}",
     }
+    if unmeasured:
+        shown["not measured"] = f"{', '.join(unmeasured)}: they need weights ({_HOW_TO_MEASURE})"
     drawn = films if films.is_dir() else None
     write_page(out / "report.html", results, drawn, about=shown, worst=worst)
     return results
@@ -232,7 +269,7 @@ def read_groups(path: Path) -> Mapping[str, Mapping[str, str]]:
         When the table has neither column.
     """
     found: dict[str, dict[str, str]] = {}
-    with path.open(newline="") as lines:
+    with path.open(newline="", encoding="utf-8-sig") as lines:
         for row in csv.DictReader(lines):
             key = row.pop("subject", None) or row.pop("example", None)
             if not key:
@@ -251,13 +288,20 @@ def _contender(out: Path, name: str, shown: Films, examples: Sequence[Example]) 
 
 
 def _stem(name: str, shown: Films) -> str:
+    """A file's name, another one for every name and condition."""
     safe = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
+    if safe != name or name.endswith(tuple(f".{control}" for control in Films)):
+        safe += f"~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     return safe if shown is Films.SHOWN else f"{safe}.{shown}"
 
 
 def _write(path: Path, predictions: Sequence[Prediction]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".partial")
     lines = (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in predictions)
-    unfinished.write_text("".join(lines))
+    _replace(path, "".join(lines))
+
+
+def _replace(path: Path, content: str) -> None:
+    unfinished = path.with_name(f"{path.name}.partial")
+    unfinished.write_text(content, encoding="utf-8")
     unfinished.replace(path)

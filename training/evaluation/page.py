@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +102,17 @@ def _cases(results: Results, films: Path | None, worst: int) -> list[ShownCase]:
 
 
 def as_said(example: Example, prediction: Prediction) -> Example:
-    """The example with the system's steps in place of its own, structures left out."""
+    """The example with the system's steps in place of its own, structures left out.
+
+    A box on a film that there is not cannot be drawn.
+    """
     steps: Sequence[ReasoningTarget] = [
         ReasoningTarget(
             step.text,
             tuple(
                 (image, (round(x0), round(y0), round(x1), round(y1)))
                 for image, (x0, y0, x1, y1) in step.boxes
+                if 0 <= image < len(example.images) and all(map(isfinite, (x0, y0, x1, y1)))
             ),
         )
         for step in prediction.steps

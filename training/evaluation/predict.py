@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.problem import Problem
+from training.chat.stopwatch import Stopwatch
 from training.data.example import Example
-from training.systems.prediction import PASSING, Failure, Prediction, Predictions
+from training.systems.prediction import PASSING, Failure, Prediction, Predictions, writable
 from training.systems.protocol import FailedError, NoSystemError, System
 
 _ASKED = (
@@ -55,7 +56,8 @@ async def predict_all(
     path
         Predictions are appended to it as they come.
     timeout
-        Seconds that one prediction may take, whatever the system itself allows.
+        Seconds that one prediction may take, whatever the system itself allows; the wait for its
+        turn is not counted.
 
     Raises
     ------
@@ -88,8 +90,9 @@ async def _ask_all(
             return Prediction(example.id, name, failure=Failure.FILM, key=f"film {example.id}")
         try:
             films = [look(image) for image in example.images] if system.needs_films else []
-        except OSError as error:
-            missing = Prediction("", "", failure=Failure.FILM, notices=(type(error).__name__,))
+        except (OSError, Problem) as error:
+            why = error.code if isinstance(error, Problem) else type(error).__name__
+            missing = Prediction("", "", failure=Failure.FILM, notices=(why,))
             return replace(missing, example=example.id, system=name, key=f"film {example.id}")
         key = prediction_key(identity, example, films if films else [example.id.encode()])
         earlier = kept.find(key)
@@ -98,14 +101,12 @@ async def _ask_all(
         if key in claimed:  # the same question of the same films
             return replace(await claimed[key], example=example.id)
         claimed[key] = asyncio.get_running_loop().create_future()
-        begun = perf_counter()
         try:
             said = await _ask(system, example, films, timeout)
         except BaseException:
             claimed[key].cancel()
             raise
-        seconds = round(perf_counter() - begun, 3)
-        said = replace(said, example=example.id, system=name, key=key, seconds=seconds)
+        said = replace(said, example=example.id, system=name, key=key)
         kept.keep(said)
         claimed[key].set_result(said)
         return said
@@ -131,18 +132,20 @@ async def _ask_all(
 async def _ask(
     system: System, example: Example, films: Sequence[bytes], timeout: float
 ) -> Prediction:
+    watch = Stopwatch(timeout)
     try:
-        async with asyncio.timeout(timeout):
-            return await system.predict(example, films)
+        async with watch:
+            said = writable(await system.predict(example, films))
     except TimeoutError:
-        return Prediction("", "", failure=Failure.TIMEOUT)
+        said = Prediction("", "", failure=Failure.TIMEOUT)
     except FailedError as error:
         words = (str(error),) if str(error) else ()
-        return Prediction("", "", failure=error.failure, notices=words)
+        said = writable(Prediction("", "", failure=error.failure, notices=words))
     except NoSystemError:
         raise
     except Exception as error:  # a system's own fault must not end the run
-        return Prediction("", "", failure=Failure.BROKEN, notices=(type(error).__name__,))
+        said = Prediction("", "", failure=Failure.BROKEN, notices=(type(error).__name__,))
+    return replace(said, seconds=round(watch.seconds, 3))
 
 
 def prediction_key(identity: dict[str, Any], example: Example, films: Sequence[bytes]) -> str:

@@ -9,9 +9,11 @@ from math import isnan
 
 import numpy as np
 
+from service.reading import Task
 from training.data.example import Example
-from training.evaluation.columns import Columns, columns_of
+from training.evaluation.columns import Columns, Habits, columns_of, points
 from training.evaluation.controls import Films
+from training.evaluation.grounding import wanted_regions
 from training.evaluation.scores import Score, scores_of
 from training.evaluation.sums import Difference, Paired, Table, percentiles
 from training.systems.prediction import Prediction
@@ -126,13 +128,52 @@ class Results:
         self._groups = groups or {}
         self._columns = {
             contender.label: [
-                columns_of(example, prediction) | more(example, prediction)
-                for example, prediction in zip(examples, contender.predictions, strict=True)
+                columns_of(example, prediction, habits) | more(example, prediction)
+                for example, prediction, habits in zip(
+                    examples, contender.predictions, self._habits(contender.system), strict=True
+                )
             ]
             for contender in contenders
         }
         self._tables: dict[tuple[str, tuple[int, ...]], Table] = {}
         self._pairs: dict[tuple[str, str, str], Paired] = {}
+
+    @cached_property
+    def pointing(self) -> dict[str, dict[str, bool]]:
+        """Of each stratum of questions about places: which systems were asked to point, or did.
+
+        Only those are scored on the boxes of questions, on all of them and on all controls; to
+        answer in words alone is no fault where nobody asked for more.
+        """
+        found: dict[str, dict[str, bool]] = {}
+        for stratum, some in self.strata.items():
+            if any(self._located[n] for n in some) and self.examples[some[0]].task is Task.VQA:
+                told = found[stratum] = {contender.system: False for contender in self.contenders}
+                for contender in self.contenders:
+                    told[contender.system] |= any(points(contender.predictions[n]) for n in some)
+        return found
+
+    @cached_property
+    def _located(self) -> list[bool]:
+        """Of each example whether it is asked where something is, or what there is, on a film."""
+        own = [any(wanted_regions(example)) for example in self.examples]
+        about = {
+            (example.source, example.question)
+            for example, located in zip(self.examples, own, strict=True)
+            if located
+        }
+        return [(example.source, example.question) in about for example in self.examples]
+
+    def _habits(self, system: str) -> list[Habits]:
+        """Of each example what the system's other predictions of the stratum say of it."""
+        said = [c.predictions for c in self.contenders if c.system == system]
+        found = [Habits(points=False, reasons=False)] * len(self.examples)
+        for stratum, some in self.strata.items():
+            pointing = self.pointing.get(stratum, {}).get(system, False)
+            reasons = any(predictions[n].steps for predictions in said for n in some)
+            for n in some:
+                found[n] = Habits(pointing, reasons, self._located[n])
+        return found
 
     @cached_property
     def strata(self) -> dict[str, list[int]]:
@@ -272,7 +313,7 @@ def age_band(age: str) -> str:
     """Years as a band of twenty; what is no number of years stays as it is."""
     try:
         years = int(float(age.strip().upper().removesuffix("Y")))
-    except ValueError:
+    except (ValueError, OverflowError):  # "inf" is a float, and no whole number
         return age
     begin = max(0, years) // 20 * 20
     return f"{begin} to {begin + 19}" if begin < 80 else "80 and over"

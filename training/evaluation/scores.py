@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from training.evaluation.chexpert import FIVE, OBSERVATIONS
-from training.evaluation.columns import BINS, ORDERS, SIZES, THRESHOLDS
+from training.evaluation.columns import BINS, ORDERS
+from training.evaluation.grounding import SIZES, THRESHOLDS
 from training.evaluation.learned import CHEXBERT, LEARNED
 from training.evaluation.sums import Figure, Sums, Table
 

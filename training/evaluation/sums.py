@@ -98,8 +98,10 @@ class Table:
         low, high = percentiles(self.drawn(figure))
         return Estimate(self.value(figure), low, high, len(self.studies))
 
-    def drawn(self, figure: Figure) -> np.ndarray:
-        """The figure on each resample."""
+    def drawn(self, figure: Figure, *, seed: int = 0) -> np.ndarray:
+        """The figure on each resample; other resamples for another seed."""
+        if seed:
+            return figure(self._under(_resamples(len(self.studies), seed)))
         return figure(self._resampled)
 
     def difference(self, other: Table, figure: Figure) -> Difference:
@@ -180,9 +182,9 @@ class Paired:
 
 
 @lru_cache(maxsize=8)
-def _resamples(count: int) -> np.ndarray:
+def _resamples(count: int, seed: int = 0) -> np.ndarray:
     """Of each resample, how often each study is drawn; the same for all of as many studies."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     drawn = [rng.integers(count, size=count) for _ in range(_RESAMPLES)]
     return np.array([np.bincount(each, minlength=count) for each in drawn], dtype=float)
 

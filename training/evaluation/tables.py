@@ -16,7 +16,14 @@ from training.evaluation.results import Results, Row
 from training.evaluation.sight import Sight, sight_of
 from training.evaluation.sums import Difference
 
-_SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#"}
+_SPECIAL = {letter: f"\\{letter}" for letter in "&%_#${}"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ def grids_of(results: Results) -> tuple[Grid, ...]:
     for stratum in strata:
         some = [row for row in results.rows if row.stratum == stratum]
         grids.append(_grid(stratum, [row for row in some if row.headline]))
+    grids += _pointing(results)
     grids += _sight(results)
     for stratum in results.strata:
         some = [row for row in results.rows if row.stratum == stratum and not row.headline]
@@ -70,9 +78,9 @@ def markdown(grids: Sequence[Grid]) -> str:
     """Every table under its title."""
     parts = []
     for grid in grids:
-        lines = [f"## {grid.title}", "", "| " + " | ".join(grid.columns) + " |"]
+        lines = [f"## {_one_line(grid.title)}", "", _markdown_row(grid.columns)]
         lines.append("|" + "---|" * len(grid.columns))
-        lines += ["| " + " | ".join(line) + " |" for line in grid.lines]
+        lines += map(_markdown_row, grid.lines)
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -81,7 +89,8 @@ def latex(grids: Sequence[Grid]) -> str:
     """A ``tabular`` for each table (booktabs)."""
     parts = []
     for grid in grids:
-        lines = [f"% {grid.title}", r"\begin{tabular}{l" + "r" * (len(grid.columns) - 1) + "}"]
+        columns = "l" + "r" * (len(grid.columns) - 1)
+        lines = [f"% {_one_line(grid.title)}", rf"\begin{{tabular}}{{{columns}}}"]
         lines += [r"\toprule", " & ".join(map(_escaped, grid.columns)) + r" \\", r"\midrule"]
         lines += [" & ".join(map(_escaped, line)) + r" \\" for line in grid.lines]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
@@ -134,6 +143,18 @@ def _grid(title: str, rows: Sequence[Row], first: str = "system") -> Grid:
         own = [found.get((name, score)) for score in scores]
         lines.append((name, *(cell(row) if row else "" for row in own)))
     return Grid(title, (first, *scores), tuple(lines))
+
+
+def _pointing(results: Results) -> list[Grid]:
+    """Whose boxes are scored where questions are asked."""
+    lines = [
+        (system, stratum, "yes" if asked else "no: its boxes are not scored")
+        for stratum, systems in results.pointing.items()
+        for system, asked in systems.items()
+        if system != MAJORITY
+    ]
+    columns = ("system", "films and task", "asked to point, or did")
+    return [Grid("Boxes of questions: whose are scored", columns, tuple(lines))][: len(lines)]
 
 
 def _sight(results: Results) -> list[Grid]:
@@ -195,4 +216,14 @@ def _comparisons(results: Results) -> Grid:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+    """For LaTeX."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in _one_line(text))
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    told = (_one_line(cell).replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
+    return "| " + " | ".join(told) + " |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

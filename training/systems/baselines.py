@@ -41,6 +41,8 @@ class Baseline:
         Turn of the system, where the model wants one.
     picture_pixels
         Largest area of a picture that is sent.
+    pointing
+        Tasks for which its prompt asks for boxes.
     """
 
     findings: str
@@ -49,6 +51,16 @@ class Baseline:
     read: Format = plain
     system: str = ""
     picture_pixels: int = 1024 * 1024
+    pointing: frozenset[Task] = frozenset()
+
+    @property
+    def prompts(self) -> list[str]:
+        """All of its words: what an answer depends on."""
+        return [self.system, self.findings, self.impression, self.question]
+
+    def points(self, task: Task) -> bool:
+        """Whether it is asked for boxes, too."""
+        return task in self.pointing
 
     def prompt(self, example: Example) -> str:
         """What the user's turn says."""
@@ -77,7 +89,11 @@ BASELINES: dict[str, Baseline] = {
     "plain": Baseline(_FINDINGS, _IMPRESSION, _BRIEF),
     "qwen2.5-vl": Baseline(_FINDINGS, _IMPRESSION, _BRIEF, json_boxes("bbox_2d", of_picture)),
     "qwen2.5-vl-thinking": Baseline(
-        _FINDINGS + _THINK, _IMPRESSION + _THINK, "{question}" + _THINK, tagged_thinking
+        _FINDINGS + _THINK,
+        _IMPRESSION + _THINK,
+        "{question}" + _THINK,
+        tagged_thinking,
+        pointing=frozenset(Task),
     ),
     "medgemma": Baseline(
         _FINDINGS,
@@ -98,7 +114,11 @@ BASELINES: dict[str, Baseline] = {
     "huatuogpt-vision": Baseline(_FINDINGS, _IMPRESSION, _BRIEF),
     "deepseek-vl": Baseline(_FINDINGS, _IMPRESSION, _BRIEF),
     "deepseek-vl2": Baseline(
-        "<|grounding|>" + _FINDINGS, _IMPRESSION, _BRIEF, referred(fraction_of(999))
+        "<|grounding|>" + _FINDINGS,
+        _IMPRESSION,
+        _BRIEF,
+        referred(fraction_of(999)),
+        pointing=frozenset((Task.FINDINGS,)),
     ),
     "chexagent": Baseline(
         "Given the chest X-ray, generate the findings section.",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from PIL import Image
 
-from service.problem import Problem
-from service.radiograph import PixelGrid, fit_to_grid, load_radiograph
+from training.chat.stopwatch import queueing
 from training.data.example import Example
 from training.systems.baselines import Baseline
-from training.systems.formats import Shown
+from training.systems.picture import Unshowable, shown_film
 from training.systems.prediction import Failure, Prediction
 from training.systems.protocol import FailedError, NoSystemError
 
@@ -42,8 +43,15 @@ class CheckpointSystem:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Weights by path and how they are asked."""
-        return {"kind": "checkpoint", "path": self._path, "baseline": self._name}
+        """The checkpoint's content, wherever it lies, and all of how it is asked."""
+        return {
+            "kind": "checkpoint",
+            "content": self._content,
+            "baseline": self._name,
+            "prompts": self._baseline.prompts,
+            "picture_pixels": self._baseline.picture_pixels,
+            "max_tokens": self._max_tokens,
+        }
 
     async def __aenter__(self) -> Self:
         from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -55,6 +63,7 @@ class CheckpointSystem:
             self._model: Any = await asyncio.to_thread(
                 AutoModelForImageTextToText.from_pretrained, self._path, dtype="auto"
             )
+            self._content = await asyncio.to_thread(_content_of, self._path, self._model)
         except (OSError, ValueError) as error:
             raise NoSystemError(f"{self._path} cannot be loaded: {error}") from error
         self._model.eval()
@@ -76,23 +85,29 @@ class CheckpointSystem:
         FailedError
             When a film cannot be shown.
         """
-        async with self._one_at_a_time:
-            return await asyncio.to_thread(self._predict, example, films)
+        with queueing():
+            await self._one_at_a_time.acquire()
+        answer = asyncio.ensure_future(asyncio.to_thread(self._predict, example, films))
+        answer.add_done_callback(self._next)
+        # A thread cannot be stopped: one that takes too long keeps its turn until it is done.
+        return await asyncio.shield(answer)
+
+    def _next(self, answer: asyncio.Future[Prediction]) -> None:
+        self._one_at_a_time.release()
+        if not answer.cancelled():
+            answer.exception()  # of an answer that nobody waits for any more
 
     def _predict(self, example: Example, films: Sequence[bytes]) -> Prediction:
         import torch
 
         images, shown = [], []
-        pixels = self._baseline.picture_pixels
-        grid = PixelGrid(min(56 * 56, pixels), pixels)
         for film in films:
             try:
-                opened = load_radiograph(film, allow_other_anatomy=True)
-            except Problem as error:
-                raise FailedError(Failure.FILM, error.code) from error
-            image = Image.fromarray(fit_to_grid(opened, grid).pixels)
-            images.append(image)
-            shown.append(Shown(opened.width, opened.height, *image.size))
+                picture, extent = shown_film(film, self._baseline.picture_pixels)
+            except Unshowable as error:
+                raise FailedError(Failure.FILM, str(error)) from error
+            images.append(Image.fromarray(picture))
+            shown.append(extent)
         content: list[dict[str, Any]] = [{"type": "image"} for _ in images]
         content.append({"type": "text", "text": self._baseline.prompt(example)})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
@@ -117,4 +132,19 @@ class CheckpointSystem:
             notices=said.notices,
             complete=said.complete and len(new) < self._max_tokens,
             tokens=len(new),
+            pointing=self._baseline.points(example.task),
         )
+
+
+def _content_of(path: str, model: Any) -> str:
+    """SHA-256 of all files of a folder; of a hub's checkpoint its commit."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return f"{path}@{model.config._commit_hash}"
+    found = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file():
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+            found.update(f"{digest} {file.name}\n".encode())
+    return found.hexdigest()

@@ -54,12 +54,7 @@ class EndpointSystem:
             "kind": "endpoint",
             "model": self._model,
             "baseline": self._name,
-            "prompts": [
-                self._baseline.system,
-                self._baseline.findings,
-                self._baseline.impression,
-                self._baseline.question,
-            ],
+            "prompts": self._baseline.prompts,
             "picture_pixels": self._baseline.picture_pixels,
             "max_tokens": self._max_tokens,
         }
@@ -124,4 +119,5 @@ class EndpointSystem:
             notices=said.notices,
             complete=said.complete and answer.finish_reason != "length",
             tokens=answer.tokens[1] or None,
+            pointing=self._baseline.points(example.task),
         )

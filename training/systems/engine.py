@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from service.engine import Engine, EngineSettings, VllmEngine
+from service.engine import Engine, EngineSettings, ManifestError, VllmEngine
 from service.interpretation import StudyRequest, interpret
 from service.problem import Problem
 from service.radiograph import RadiographDecoder
 from service.reading import ClinicalContext, Mode, Reading, Task
 from training.data.example import Example
 from training.systems.prediction import Failure, PredictedStep, Prediction
-from training.systems.protocol import FailedError
+from training.systems.protocol import FailedError, NoSystemError
 
 
 class EngineSystem:
@@ -34,8 +35,17 @@ class EngineSystem:
 
     @classmethod
     def of(cls, model: str, *, mode: Mode = Mode.THINK) -> EngineSystem:
-        """The system of a checkpoint: its folder, or a hub id."""
-        return cls(VllmEngine(EngineSettings(model)), mode=mode)
+        """The system of a checkpoint: its folder, or a hub id.
+
+        Raises
+        ------
+        NoSystemError
+            When there is no checkpoint that can be served.
+        """
+        try:
+            return cls(VllmEngine(EngineSettings(model)), mode=mode)
+        except (ManifestError, OSError) as error:
+            raise NoSystemError(f"{model} cannot be served: {error}") from error
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -89,7 +99,8 @@ class EngineSystem:
             ) from error
         except ValueError as error:  # more films than a study may have
             raise FailedError(Failure.REFUSED, str(error)) from error
-        return of_reading(done.sections[0].reading, tokens=done.usage.completion_tokens)
+        said = of_reading(done.sections[0].reading, tokens=done.usage.completion_tokens)
+        return replace(said, pointing=self._mode is Mode.THINK)
 
 
 def of_reading(reading: Reading, *, tokens: int | None = None) -> Prediction:

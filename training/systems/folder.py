@@ -112,6 +112,7 @@ class FolderSystem:
             notices=said.notices,
             complete=said.complete,
             confidence=found.confidence,
+            pointing=BASELINES[self._form].points(example.task),
         )
 
     def _read(self, file: Path) -> Iterator[tuple[str, Any]]:
@@ -119,18 +120,20 @@ class FolderSystem:
             if file.suffix == ".jsonl":
                 yield from ((p.example, p) for p in read_predictions(file))
         elif file.suffix == ".txt":
-            yield file.stem, _Told(file.read_text())
+            yield file.stem, _Told(file.read_text(encoding="utf-8-sig"))
         elif file.suffix == ".jsonl":
-            yield from (_row(json.loads(line)) for line in file.read_text().splitlines() if line)
+            # Not splitlines(): JSON strings may hold U+2028 and its like.
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
+            yield from (_row(json.loads(line)) for line in lines if line.strip())
         elif file.suffix == ".json":
-            content = json.loads(file.read_text())
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
             if isinstance(content, dict):
                 yield from ((str(key), _told(value)) for key, value in content.items())
             else:
                 yield from (_row(item) for item in content)
         elif file.suffix == ".csv":
-            with file.open(newline="") as lines:
-                yield from (_row(row) for row in csv.DictReader(lines))
+            with file.open(newline="", encoding="utf-8-sig") as table:
+                yield from (_row(row) for row in csv.DictReader(table))
 
 
 def _row(row: Any) -> tuple[str, _Told]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 
+import numpy as np
 from PIL import Image
 
 from service.problem import Problem
@@ -31,6 +32,20 @@ def picture_of(film: bytes, pixels: int) -> tuple[str, Shown]:
     Unshowable
         When the service cannot open it, or boxes in the picture would not lie where the film's do.
     """
+    image, shown = shown_film(film, pixels)
+    written = io.BytesIO()
+    Image.fromarray(image[:, :, 0]).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode(), shown
+
+
+def shown_film(film: bytes, pixels: int) -> tuple[np.ndarray, Shown]:
+    """The film as the service renders it, rows by columns by RGB, and what of it is shown.
+
+    Raises
+    ------
+    Unshowable
+        As :func:`picture_of`.
+    """
     try:
         opened = load_radiograph(film, allow_other_anatomy=True)
     except Problem as error:
@@ -39,8 +54,5 @@ def picture_of(film: bytes, pixels: int) -> tuple[str, Shown]:
     if not upright or opened.display_size != (opened.width, opened.height):
         raise Unshowable("stored turned, or with oblong pixels")
     image = fit_to_grid(opened, PixelGrid(min(_LEAST, pixels), pixels)).pixels
-    written = io.BytesIO()
-    Image.fromarray(image[:, :, 0]).save(written, "PNG")
     rows, columns = image.shape[:2]
-    shown = Shown(opened.width, opened.height, columns, rows)
-    return base64.b64encode(written.getvalue()).decode(), shown
+    return image, Shown(opened.width, opened.height, columns, rows)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -70,11 +72,13 @@ class Prediction:
     failure
         What went wrong; None where there is a text. Scored as an empty answer.
     seconds
-        From asking to the last token.
+        From asking to the last token, the wait for its turn left out.
     tokens
         Generated, where the system tells.
     confidence
         0 to 1, where the system gives one.
+    pointing
+        Whether the system was asked to point at places on the films.
     """
 
     example: str
@@ -89,9 +93,36 @@ class Prediction:
     seconds: float = 0.0
     tokens: int | None = None
     confidence: float | None = None
+    pointing: bool = False
 
 
 _READER = TypeAdapter(Prediction)
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def writable(prediction: Prediction) -> Prediction:
+    """The prediction as it is read again from disk.
+
+    Half a surrogate pair is no character: U+FFFD takes its place, with the notice ``not-unicode``.
+
+    Raises
+    ------
+    ValueError
+        When it has not the types that a prediction has.
+    """
+    content = asdict(prediction)
+    whole = _whole(content)
+    if whole != content:
+        whole["notices"] = (*whole["notices"], "not-unicode")
+    return _READER.validate_json(json.dumps(whole))
+
+
+def _whole(content: Any) -> Any:
+    if isinstance(content, str):
+        return _LONE.sub("\N{REPLACEMENT CHARACTER}", content)
+    if isinstance(content, dict):
+        return {name: _whole(value) for name, value in content.items()}
+    return type(content)(map(_whole, content)) if isinstance(content, list | tuple) else content
 
 
 class Predictions:
@@ -112,10 +143,10 @@ class Predictions:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = True
         if path.exists():
-            text = path.read_text()
-            whole = not text or text.endswith("\n")
+            text = path.read_bytes()
+            whole = not text or text.endswith(b"\n")
             self._found = {p.key: p for p in _read(path, text)}
-        self._file = path.open("a")
+        self._file = path.open("a", encoding="utf-8")
         if not whole:
             self._file.write("\n")
 
@@ -142,11 +173,11 @@ def read_predictions(path: Path) -> list[Prediction]:
     ValueError
         When a line that was written whole is no prediction.
     """
-    return list({p.example: p for p in _read(path, path.read_text())}.values())
+    return list({p.example: p for p in _read(path, path.read_bytes())}.values())
 
 
-def _read(path: Path, text: str) -> Iterator[Prediction]:
-    lines = text.split("\n")
+def _read(path: Path, content: bytes) -> Iterator[Prediction]:
+    lines = content.split(b"\n")  # bytes: a line may end within a character
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -157,7 +188,7 @@ def _read(path: Path, text: str) -> Iterator[Prediction]:
                 raise ValueError(f"{path}:{number} is no prediction: {error}") from error
 
 
-def _is_json(line: str) -> bool:
+def _is_json(line: bytes) -> bool:
     """Whether a line was written whole."""
     try:
         json.loads(line)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
 
 from service.reading import Mode, Task
 from training.chat.address import Endpoint
 from training.chat.pace import retry_after
+from training.chat.stopwatch import queueing
 from training.data.example import Example
 from training.systems.prediction import Failure, PredictedStep, Prediction
 from training.systems.protocol import FailedError, NoSystemError
@@ -104,7 +107,8 @@ class ServiceSystem:
         else:
             path, section = "/report", str(example.task)
             fields["sections"] = section
-        return _read(await self._post(path, fields, films), section)
+        said = _read(await self._post(path, fields, films), section)
+        return replace(said, pointing=self._mode is Mode.THINK)
 
     async def _post(
         self, path: str, fields: Mapping[str, Any], films: Sequence[bytes]
@@ -124,7 +128,8 @@ class ServiceSystem:
             if reply.status_code not in (429, 503):
                 break
             pause = retry_after(reply.headers.get("retry-after")) or 2.0**number
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            with queueing():
+                await asyncio.sleep(min(pause, _LONGEST_PAUSE))
         busy = reply.status_code in (429, 502, 503, 504)
         code = _json(reply).get("code", "")
         raise FailedError(
@@ -152,29 +157,69 @@ def _json(reply: httpx.Response) -> dict[str, Any]:
     raise FailedError(Failure.BROKEN, "the reply is no JSON object")
 
 
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Box(_Part):
+    image: NonNegativeInt
+    x_min: FiniteFloat
+    y_min: FiniteFloat
+    x_max: FiniteFloat
+    y_max: FiniteFloat
+
+
+class _Step(_Part):
+    text: str
+    boxes: list[_Box]
+
+
+class _Warning(_Part):
+    code: str
+
+
+class _Usage(_Part):
+    completion_tokens: int
+
+
+class _Reply(_Part):
+    """What is read of a reply."""
+
+    reasoning: list[_Step]
+    warnings: list[_Warning]
+    usage: _Usage
+    raw_text: dict[str, str | None]
+    answer: str | None = None
+    report: dict[str, str | None] | None = None
+
+
 def _read(content: Mapping[str, Any], section: str) -> Prediction:
     try:
-        answer = content["answer"] if section == "answer" else content["report"][section]
-        steps = tuple(
+        reply = _Reply.model_validate(content)
+    except ValidationError as error:
+        # The value itself is the model's or the film's: only its place is said.
+        place = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        raise FailedError(Failure.BROKEN, f"the reply is not what it should be: {place}") from error
+    answer = reply.answer if section == "answer" else (reply.report or {}).get(section)
+    text = reply.raw_text.get(section)
+    if answer is None or text is None:
+        raise FailedError(Failure.BROKEN, "the reply lacks fields")
+    notices = tuple(warning.code for warning in reply.warnings)
+    return Prediction(
+        "",
+        "",
+        text=text,
+        answer=answer,
+        steps=tuple(
             PredictedStep(
-                step["text"],
+                step.text,
                 tuple(
-                    (box["image"], (box["x_min"], box["y_min"], box["x_max"], box["y_max"]))
-                    for box in step["boxes"]
+                    (box.image, (box.x_min, box.y_min, box.x_max, box.y_max)) for box in step.boxes
                 ),
             )
-            for step in content["reasoning"]
-        )
-        notices = tuple(str(warning["code"]) for warning in content["warnings"])
-        return Prediction(
-            "",
-            "",
-            text=str(content["raw_text"][section]),
-            answer=str(answer),
-            steps=steps,
-            notices=notices,
-            complete=not _UNFINISHED.intersection(notices),
-            tokens=int(content["usage"]["completion_tokens"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise FailedError(Failure.BROKEN, "the reply lacks fields") from error
+            for step in reply.reasoning
+        ),
+        notices=notices,
+        complete=not _UNFINISHED.intersection(notices),
+        tokens=reply.usage.completion_tokens,
+    )

@@ -23,21 +23,24 @@ from training.systems.served import ServedSystem
 from training.systems.service import ServiceSystem
 
 KEY = "DEEPMEDIX_SYSTEM_KEY"
-"""Environment variable that holds the key of a service or an endpoint that asks for one."""
+"""Environment variable that holds the key of a service or an endpoint that asks for one.
+
+One that has another is given the variable's name: ``key=VARIABLE``.
+"""
 KINDS = {
-    "service": "URL of a running service; mode=think|answer",
+    "service": "URL of a running service; mode=think|answer, key=VARIABLE",
     "serve": "a checkpoint as `engine`, but served in a process of its own and asked over HTTP",
     "engine": "`embedded`, a checkpoint's folder or a hub id; mode=think|answer",
-    "endpoint": "URL of an OpenAI-compatible server; model=NAME, as=BASELINE",
+    "endpoint": "URL of an OpenAI-compatible server; model=NAME, as=BASELINE, key=VARIABLE",
     "checkpoint": "folder or hub id of a transformers checkpoint; as=BASELINE",
     "predictions": "file or folder; as=BASELINE whose form the texts have",
     "section": "findings or impression: copies that section of the reference report",
 }
 _OPTIONS = {
-    "service": {"mode"},
+    "service": {"mode", "key"},
     "engine": {"mode"},
     "serve": {"mode"},
-    "endpoint": {"model", "as"},
+    "endpoint": {"model", "as", "key"},
     "checkpoint": {"as"},
     "predictions": {"as"},
     "section": set(),
@@ -93,7 +96,10 @@ def _split_name(line: str) -> tuple[str, str]:
 
 
 def _open(kind: str, location: str, options: dict[str, str], asking: Asking) -> System:
-    key = os.environ.get(KEY)
+    variable = options.get("key", KEY)
+    key = os.environ.get(variable)
+    if key is None and variable != KEY:
+        raise NoSystemError(f"key={variable}: the environment has no such variable.")
     if kind == "service":
         endpoint = settle(
             address_of(location, "--system"), option="--system", allow_remote=asking.allow_remote
@@ -128,6 +134,6 @@ def _open(kind: str, location: str, options: dict[str, str], asking: Asking) -> 
         remote=asking.allow_remote,
         role="system",
         option="--system",
-        key_variable=KEY,
+        key_variable=variable,
     )
     return EndpointSystem(server, options["model"], BASELINES[form], form)

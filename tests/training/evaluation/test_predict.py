@@ -3,16 +3,27 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.reading import Task
 from tests.training.small_store import Scripted, example, right
+from training.chat.stopwatch import queueing
 from training.data.example import Example
 from training.evaluation.controls import Films, FilmViewer
 from training.evaluation.predict import predict_all, prediction_key
-from training.systems.prediction import Failure, Prediction, read_predictions
+from training.systems.prediction import (
+    Failure,
+    PredictedStep,
+    Prediction,
+    Predictions,
+    read_predictions,
+    writable,
+)
 from training.systems.protocol import FailedError, NoSystemError
 
 EXAMPLES = [example(n) for n in range(12)]
@@ -110,6 +121,103 @@ async def test_a_missing_film_is_a_failure_of_its_example(films: Path, tmp_path:
     (films / "4.png").unlink()
     said = await asked(Scripted(lambda e, films: right(e)), look, tmp_path / "p.jsonl")
     assert [p.failure for p in said] == [None] * 4 + [Failure.FILM] + [None] * 7
+
+
+@pytest.mark.parametrize("shown", Films)
+async def test_a_film_that_cannot_be_opened_is_a_failure_of_its_example(
+    shown: Films, films: Path, tmp_path: Path
+) -> None:
+    (films / "4.png").write_bytes(b"no film")
+    look = FilmViewer(films, [e.images[0] for e in EXAMPLES], shown)
+    system = Scripted(lambda e, seen: right(e))
+    said = await asked(system, look, tmp_path / "p.jsonl")
+    failed = [p.failure for p in said if p.failure]
+    # Only the blank control opens films itself; otherwise the system is the one to say so.
+    assert failed == ([Failure.FILM] if shown is Films.BLANK else [])
+    assert len(said) == 12
+
+
+ODD = st.text(st.characters(exclude_categories=[])) | st.sampled_from(
+    ["\ud83d", "\u2028", "a\u0085b", "\r\n"]
+)
+
+
+@given(text=ODD, step=ODD)
+def test_whatever_a_model_writes_is_kept_and_read_again(tmp_path_factory, text, step) -> None:
+    path = tmp_path_factory.mktemp("odd") / "p.jsonl"
+    told = Prediction("e", "s", "k", text=text, answer=text, steps=(PredictedStep(step),))
+    kept = Predictions(path)
+    kept.keep(writable(told))
+    kept.close()
+    (found,) = read_predictions(path)
+    assert Predictions(path).find("k") == found
+    whole = not any("\ud800" <= letter <= "\udfff" for letter in text + step)
+    assert (found == told) is whole
+    assert ("not-unicode" in found.notices) is not whole
+
+
+async def test_half_a_character_in_an_answer_ends_no_run(look, tmp_path: Path) -> None:
+    says = Scripted(lambda e, films: replace(right(e), text="\ud83d", answer="\ud83d"))
+    said = await asked(says, look, tmp_path / "p.jsonl")
+    assert {(p.answer, p.failure) for p in said} == {("\N{REPLACEMENT CHARACTER}", None)}
+    again = Scripted(lambda e, films: right(e))
+    assert await asked(again, look, tmp_path / "p.jsonl") == said
+    assert again.asked == []
+
+
+@pytest.mark.parametrize("wrong", [None, "left", {"x": 1}])
+async def test_what_is_no_prediction_is_not_kept(look, tmp_path: Path, wrong) -> None:
+    step = PredictedStep("A mass.", ((0, (wrong, 1.0, 2.0, 3.0)),))
+    says = Scripted(lambda e, films: replace(right(e), steps=(step,)))
+    said = await asked(says, look, tmp_path / "p.jsonl")
+    assert {p.failure for p in said} == {Failure.BROKEN}
+    assert len(read_predictions(tmp_path / "p.jsonl")) == 12
+
+
+@given(cut=st.integers(1, 60))
+def test_a_line_cut_within_a_character_is_passed_over(tmp_path_factory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("cut") / "p.jsonl"
+    kept = Predictions(path)
+    for key in "ab":
+        kept.keep(Prediction(key, "s", key, text="é" * 40))
+    kept.close()
+    path.write_bytes(path.read_bytes()[:-cut])
+    again = Predictions(path)
+    assert again.find("a") is not None
+    assert (again.find("b") is None) is (cut > 1)
+    again.keep(Prediction("c", "s", "c"))
+    again.close()
+    assert {p.example for p in read_predictions(path)} >= {"a", "c"}
+
+
+async def test_the_wait_for_ones_turn_is_no_time_of_the_answer(look, tmp_path: Path) -> None:
+    """One at a time; each takes a fifth of the limit, and the last waits for eleven others."""
+    turn = asyncio.Lock()
+    begun: list[float] = []
+
+    class OneAtATime(Scripted):
+        async def predict(self, e: Example, films: Sequence[bytes]) -> Prediction:
+            with queueing():
+                await turn.acquire()
+            try:
+                loop = asyncio.get_running_loop()
+                begun.append(loop.time())
+                done = asyncio.Event()
+                loop.call_later(0.1, done.set)
+                await done.wait()
+            finally:
+                turn.release()
+            return right(e)
+
+    said = await asked(
+        OneAtATime(lambda e, films: right(e)),
+        look,
+        tmp_path / "p.jsonl",
+        concurrency=12,
+        timeout=0.5,
+    )
+    assert begun[-1] - begun[0] > 0.5
+    assert {p.failure for p in said} == {None}
 
 
 async def test_equal_questions_of_equal_films_are_asked_once(films: Path, tmp_path: Path) -> None:

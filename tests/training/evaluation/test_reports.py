@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from service.engine import ManifestError
 from service.reading import Task
+from tests.training.scripted_server import completion
 from tests.training.small_store import Scripted, example, right
 from training.data.example import Example
 from training.data.store import write_examples
@@ -18,7 +20,8 @@ from training.evaluation.cli import evaluate
 from training.evaluation.controls import Films, majority
 from training.evaluation.folder import MAJORITY, Selection, read, run, write_report
 from training.evaluation.results import WEIGHTED, Contender, Results
-from training.systems.prediction import Failure, Prediction
+from training.systems.prediction import Failure, PredictedStep, Prediction
+from training.systems.protocol import NoSystemError
 
 
 def seeing(asked: Example, films: Sequence[bytes]) -> Prediction:
@@ -107,6 +110,9 @@ def test_subgroups_are_by_view_and_by_what_the_caller_knows(folder: Path, tmp_pa
     assert set(some) == {"view: AP", "view: PA", "sex: F", "sex: M"}
     assert some["sex: F"].studies == 12
     assert {row.subgroup for row in results.question_types} == {"question: presence"}
+    groups.write_text("\n".join(lines), encoding="utf-8-sig")  # as a spreadsheet writes it
+    marked, _ = read(folder, groups)
+    assert [row.subgroup for row in marked.subgroups] == [row.subgroup for row in results.subgroups]
     groups.write_text("patient,sex\n1,F\n")
     with pytest.raises(ValueError, match="column `subject`"):
         read(folder, groups)
@@ -149,6 +155,109 @@ def test_what_a_system_or_a_reference_says_cannot_break_the_page(store, films, t
     run(Selection(store, limit=4), [(nasty, "line", says)], out)
     write_report(out)
     assert "<script>alert" not in (out / "report.html").read_text()
+
+
+def test_every_system_and_condition_has_a_file_of_its_own(store, tmp_path: Path) -> None:
+    names = ["a/b", "a_b", "a b", "R1", "R1.blank", "R1.shuffled", "R1_blank", "R1.shown"]
+    says = {
+        name: Scripted(lambda e, f, name=name: replace(right(e), text=name, answer=name), name)
+        for name in names
+    }
+    out = tmp_path / "out"
+    run(
+        Selection(store, limit=4),
+        [(name, "", system) for name, system in says.items()],
+        out,
+        conditions=tuple(Films),
+    )
+    results, _ = read(out)
+    for contender in results.contenders[:-1]:
+        assert {p.answer for p in contender.predictions} == {contender.system}
+    assert len(list((out / "predictions").iterdir())) == 3 * len(names) + 1
+
+
+def test_a_reference_with_line_separators_in_it_is_read_again(films: Path, tmp_path: Path) -> None:
+    odd = "No effusion.\N{LINE SEPARATOR}Heart\N{NEXT LINE}normal."
+    some = [example(n, answer=odd, indication=odd) for n in range(3)]
+    write_examples(tmp_path / "odd", some, images_root=films)
+    out = tmp_path / "out"
+    run(Selection(tmp_path / "odd"), [("a", "", Scripted(lambda e, f: right(e)))], out)
+    results, _ = read(out)
+    assert [e.answer for e in results.examples] == [odd] * 3
+    assert {p.answer for p in results.contenders[0].predictions} == {odd}
+
+
+class Dead(Scripted):
+    """A system that dies when it is started, or at its fourth example."""
+
+    def __init__(self, error: Exception, *, at_once: bool) -> None:
+        super().__init__(lambda e, f: right(e))
+        self.error = error
+        self.at_once = at_once
+
+    async def __aenter__(self) -> "Dead":
+        if self.at_once:
+            raise self.error
+        return self
+
+    async def predict(self, asked: Example, films: Sequence[bytes]) -> Prediction:
+        if len(self.asked) == 3:
+            raise NoSystemError(str(self.error))
+        return await super().predict(asked, films)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("error", [NoSystemError("key?"), ManifestError("key?"), OSError("key?")])
+def test_a_dead_system_takes_no_others_results_with_it(store, tmp_path, error, at_once) -> None:
+    well = [Scripted(lambda e, f: right(e)) for _ in range(2)]
+    systems = [("a", "", well[0]), ("dead", "", Dead(error, at_once=at_once)), ("b", "", well[1])]
+    left_out = run(Selection(store, limit=6), systems, tmp_path / "out")
+    assert list(left_out) == ["dead"]
+    assert "key?" in left_out["dead"]
+    results = write_report(tmp_path / "out")
+    assert [c.label for c in results.contenders] == ["a", "b", MAJORITY]
+    assert "left out: dead" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(NoSystemError, match=r"key\?"):
+        run(Selection(store, limit=6), [systems[1]], tmp_path / "none")
+
+
+def test_a_finished_system_is_reported_though_the_next_is_interrupted(store, tmp_path) -> None:
+    def interrupts(e: Example, films: Sequence[bytes]) -> Prediction:
+        raise KeyboardInterrupt
+
+    systems = [("a", "", Scripted(lambda e, f: right(e))), ("b", "", Scripted(interrupts))]
+    with pytest.raises(KeyboardInterrupt):
+        run(Selection(store, limit=6), systems, tmp_path / "out")
+    assert [c.label for c in read(tmp_path / "out")[0].contenders] == ["a", MAJORITY]
+
+
+def test_the_command_reports_the_living_and_says_who_is_dead(store, server, tmp_path: Path) -> None:
+    server.script = lambda request: (
+        (401, {}, {}) if request["model"] == "b" else (200, {}, completion("Large heart."))
+    )
+    arguments = ["--data", str(store), "--out", str(tmp_path / "out"), "--no-controls"]
+    for name in "ba":
+        arguments += ["--system", f"{name}=endpoint:{server.url},model={name}"]
+    done = CliRunner().invoke(evaluate, arguments)
+    assert done.exit_code == 1
+    assert "b is left out" in done.output
+    assert "does not accept the key" in done.output
+    assert "| a |" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_the_page_says_which_metrics_were_not_run(folder: Path) -> None:
+    write_report(folder)
+    assert "not measured" in (folder / "report.html").read_text()
+    assert "GREEN" in (folder / "report.html").read_text()
+
+
+def test_a_box_on_a_film_that_there_is_not_breaks_no_report(store, tmp_path: Path) -> None:
+    box = (1.0, 2.0, 30.0, 40.0)
+    step = PredictedStep("There is a mass.", ((7, box), (-1, box), (0, (float("inf"),) * 4)))
+    says = Scripted(lambda e, f: replace(right(e), steps=(step,), answer="Mass."))
+    run(Selection(store, limit=6), [("a", "", says)], tmp_path / "out")
+    results = write_report(tmp_path / "out")
+    assert row_of(results, "a", "made, findings", "matched IoU").value == 0
 
 
 def test_the_majority_is_counted_by_type_of_question() -> None:

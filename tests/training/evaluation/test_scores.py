@@ -13,7 +13,8 @@ from nltk.translate.bleu_score import corpus_bleu
 from service.reading import Task
 from tests.training.small_store import BOX, example, right
 from training.evaluation.chexpert import FIVE, OBSERVATIONS, present
-from training.evaluation.columns import columns_of, size_of
+from training.evaluation.columns import columns_of
+from training.evaluation.grounding import size_of
 from training.evaluation.scores import bleu, macro_f1, micro_f1, scores_of
 from training.evaluation.sums import Table
 from training.systems.prediction import Failure, PredictedStep, Prediction
@@ -143,6 +144,114 @@ def test_steps_and_answer_are_held_against_each_other() -> None:
     found = Table(["e"], [columns_of(asked, said)])
     assert value(found, "findings of the answer that a step claims") == 0.5
     assert value(found, "findings of the steps that the answer keeps") == 0.5
+
+
+@pytest.mark.parametrize("image", [-1, 1, 7])
+def test_a_box_on_a_film_that_there_is_not_is_one_too_many(image: int) -> None:
+    asked = example(0)
+    box = tuple(map(float, BOX))
+    step = PredictedStep("There is a left pleural effusion.", ((0, box), (image, box)))
+    found = Table(["e"], [columns_of(asked, replace(right(asked), steps=(step,)))])
+    assert value(found, "matched IoU") == pytest.approx(0.5)
+    assert value(found, "box precision at 0.5") == pytest.approx(0.5)
+
+
+OTHER_LABELS = (
+    *("ILD", "Infiltration", "Calcification", "Lung cavity", "Lung cyst", "Enlarged PA"),
+    *("Mediastinal shift", "Other lesion", "Nodule/Mass", "Pleural thickening", "vascular_redness"),
+)
+
+
+@pytest.mark.parametrize("label", OTHER_LABELS)
+@pytest.mark.parametrize("task", [Task.FINDINGS, Task.VQA])
+def test_perfect_boxes_are_perfect_whatever_the_source_calls_the_finding(label, task) -> None:
+    asked = example(
+        0,
+        task,
+        regions=((label, BOX),),
+        answer=label,
+        question="Which abnormalities does the film show?",
+        source="vindr-cxr",
+    )
+    step = PredictedStep(label, ((0, tuple(map(float, BOX))),))
+    found = Table(["e"], [columns_of(asked, replace(right(asked), steps=(step,)))])
+    for name in ("matched IoU", "mAP at 0.5", "pointing game", "step support"):
+        assert value(found, name) == 1, name
+    denied = replace(step, text=f"There is no {label}.")
+    found = Table(["e"], [columns_of(asked, replace(right(asked), steps=(denied,)))])
+    assert value(found, "matched IoU") == 0
+
+
+def test_a_box_of_a_finding_of_vindrs_own_that_is_not_there_is_one_too_many() -> None:
+    asked = example(0, source="vindr-cxr")
+    wrong = PredictedStep("Calcification.", ((0, (1.0, 1.0, 5.0, 5.0)),))
+    said = replace(right(asked), steps=(*right(asked).steps, wrong))
+    assert columns_of(asked, said)["said"] == 2
+    # Elsewhere nobody marks calcifications, and none is wrong.
+    assert columns_of(replace(asked, source="made"), said)["said"] == 1
+
+
+def test_a_question_wants_the_boxes_of_what_it_asks_about() -> None:
+    heart = (5, 5, 60, 70)
+    both = (("left pleural effusion", BOX), ("cardiomegaly", heart))
+    asked = example(1, Task.VQA, question="Where is the pneumonia?", answer="Left base.")
+    located = replace(asked, regions=(("Pneumonia", BOX),))
+    step = PredictedStep("A left basal opacity.", ((0, tuple(map(float, BOX))),))
+    said = Prediction("", "", text="...", answer="Left base.", steps=(step,), complete=True)
+    assert value(Table(["e"], [columns_of(located, said)]), "matched IoU") == 1
+    effusion = replace(
+        asked, question="Is there an effusion?", answer="Yes", regions=both, labels=()
+    )
+    steps = tuple(PredictedStep(f"{label}.", ((0, tuple(map(float, box))),)) for label, box in both)
+    told = replace(said, steps=steps)
+    columns = columns_of(effusion, told)
+    assert (columns["boxes"], columns["iou"]) == (1, 1)
+    view = replace(effusion, question="Which view is this?", answer="PA")
+    assert "boxes" not in columns_of(view, told)
+
+
+LISTS = st.lists(
+    st.sampled_from(["atelectasis", "pleural effusion", "mass", "left lung", "rib fracture"]),
+    min_size=2,
+    max_size=4,
+    unique=True,
+)
+
+
+@given(LISTS, st.randoms(), st.sampled_from([" | ", ", ", " and ", "; ", "\n"]))
+def test_a_list_is_the_same_list_however_it_is_written(items, chance, between) -> None:
+    said = list(items)
+    chance.shuffle(said)
+    asked = example(0, Task.VQA, answer=" | ".join(items))
+    columns = columns_of(asked, Prediction("", "", answer=between.join(said).capitalize()))
+    assert (columns["normalised"], columns["set f1"]) == (1, 1)
+    part = columns_of(asked, Prediction("", "", answer=between.join(said[1:])))
+    assert part["set f1"] == pytest.approx(2 * (len(items) - 1) / (2 * len(items) - 1))
+
+
+@pytest.mark.parametrize("said", ["Yes, no", "Yes and no", "No, or yes; who knows?"])
+def test_hedging_between_two_answers_earns_nothing(said: str) -> None:
+    asked = example(0, Task.VQA, answer="Yes")
+    columns = columns_of(asked, Prediction("", "", answer=said))
+    assert (columns["normalised"], columns["set f1"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "worth"),
+    [
+        ("I cannot help with that.", 0),
+        ("As an AI, I am unable to read films.", 0),
+        ("...", 0),
+        ("The lungs are clear.", 1),
+        ("No acute cardiopulmonary abnormality.", 1),
+        ("No pneumothorax.", 1),
+        ("No radiographic evidence of acute cardiopulmonary disease.", 1),
+        ("Normal chest.", 1),
+    ],
+)
+def test_a_refusal_does_not_say_that_nothing_is_there(said: str, worth: float) -> None:
+    found = table([(said, "The heart is normal. The lungs are clear.")])
+    assert value(found, "F1, No Finding") == worth
 
 
 def test_sure_and_wrong_is_badly_calibrated() -> None:

@@ -1,5 +1,6 @@
 """A gain that a blank film shares is called that; sub-groups that lie apart are found."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from training.evaluation.controls import MAJORITY, Films
 from training.evaluation.fairness import gaps_of
 from training.evaluation.results import Contender, Results, age_band
 from training.evaluation.sight import sight_of
-from training.evaluation.tables import grids_of, tables_as_csv
+from training.evaluation.tables import Grid, grids_of, latex, markdown, tables_as_csv
 from training.systems.prediction import PredictedStep, Prediction
 
 ASKED = [example(n, Task.VQA, question_type="presence") for n in range(60)]
@@ -75,7 +76,10 @@ def test_the_gap_between_sub_groups_has_an_interval() -> None:
 
 @pytest.mark.parametrize(
     ("age", "band"),
-    [("0", "0 to 19"), ("63", "60 to 79"), ("063Y", "60 to 79"), ("91", "80 and over"), ("?", "?")],
+    [
+        *(("0", "0 to 19"), ("63", "60 to 79"), ("063Y", "60 to 79"), ("91", "80 and over")),
+        *(("?", "?"), ("inf", "inf"), ("nan", "nan"), ("1e999", "1e999")),
+    ],
 )
 def test_ages_are_banded(age: str, band: str) -> None:
     assert age_band(age) == band
@@ -105,3 +109,72 @@ def test_a_box_on_a_film_without_findings_is_one_too_many() -> None:
     assert (columns["boxes"], columns["iou"], columns["said"], columns["true"]) == (1, 0, 1, 0)
     unmarked = replace(normal, structures=())
     assert "boxes" not in columns_of(unmarked, said)
+
+
+def test_sub_groups_of_one_size_are_drawn_apart() -> None:
+    """Two groups that answer alike, study by study: drawn in step their gap would have no width."""
+    half = [n for n in range(60) if n % 2 == 0]
+    groups = {asked.subject: {"site": "a" if n % 2 else "b"} for n, asked in enumerate(ASKED)}
+    correct = {n: bool(np.random.default_rng(n).random() < 0.5) for n in half}
+    said = [answering(asked, correct[n - n % 2]) for n, asked in enumerate(ASKED)]
+    found = Results(ASKED, [Contender("s", Films.SHOWN, tuple(said))], groups)
+    (gap,) = [g for g in gaps_of(found) if (g.kind, g.score) == ("site", NAME)]
+    assert gap.value == 0
+    assert gap.low < 0 < gap.high
+
+
+def test_to_leave_steps_out_where_it_is_hard_does_not_raise_coverage() -> None:
+    asked = [example(n) for n in range(12)]
+    every = [right(e) for e in asked]
+    some = [p if n % 2 else replace(p, steps=()) for n, p in enumerate(every)]
+    found = Results(
+        asked,
+        [Contender("all", Films.SHOWN, tuple(every)), Contender("some", Films.SHOWN, tuple(some))],
+    )
+    name = "findings that a step claims"
+    rates = {row.contender: row.value for row in found.rows if row.score == name}
+    assert rates["some"] == pytest.approx(rates["all"] / 2)
+
+
+def test_boxes_of_questions_are_scored_of_those_who_were_asked_to_point() -> None:
+    box = (10, 20, 30, 50)
+    asked = [
+        example(n, Task.VQA, question="What is there?", answer="normal", regions=())
+        if n % 4 == 0
+        else example(
+            n,
+            Task.VQA,
+            question="What is there?",
+            answer="cardiomegaly",
+            regions=(("Cardiomegaly", box),),
+        )
+        for n in range(12)
+    ]
+    points = [replace(right(e), pointing=True) for e in asked]
+    dumb = [replace(p, steps=()) for p in points]
+    words = [replace(p, steps=(), pointing=False) for p in points]
+    step = PredictedStep("Cardiomegaly.", ((0, tuple(map(float, box))),))
+    everywhere = [replace(p, steps=(step,), pointing=False) for p in points]
+    said = {"points": points, "dumb": dumb, "words": words, "everywhere": everywhere}
+    found = Results(asked, [Contender(name, Films.SHOWN, tuple(p)) for name, p in said.items()])
+    rates = {row.contender: row.value for row in found.rows if row.score == "matched IoU"}
+    # The film without findings is asked the same: a box on it is one too many.
+    assert rates == {"points": 1, "dumb": 0, "everywhere": pytest.approx(9 / 12)}
+    (grid,) = [g for g in grids_of(found) if g.title.startswith("Boxes of questions")]
+    told = {line[0]: line[2] for line in grid.lines}
+    assert told["words"] == "no: its boxes are not scored"
+    assert told["points"] == told["dumb"] == told["everywhere"] == "yes"
+
+
+NASTY = "a|b $x^2_1$ {c} <d> 50% & ~ # \\\\ \n| e"
+
+
+def test_names_cannot_break_a_table() -> None:
+    grid = Grid(NASTY, ("", NASTY), ((NASTY, "1.0"),))
+    head, rule, row = markdown([grid]).splitlines()[2:]
+    columns = [len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in (head, rule, row)]
+    assert columns == [3, 3, 3]
+    body = latex([grid]).split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert not re.search(r"(?<!\\)[$#%_~^<>|]", body)
+    assert body.strip().endswith(r"& 1.0 \\")
+    assert len(body.strip().splitlines()) == 1

@@ -104,10 +104,10 @@ def test_deepseek_vl2_refers_in_parts_of_999() -> None:
 
 
 MAIRA = (
-    "<obj> Small left effusion. <box><x60><y50><x100><y100></box></obj>"
-    "<obj> Heart is normal. </obj>"
+    "<obj> Small left effusion. <box><x60><y50><x99><y99></box></obj><obj> Heart is normal. </obj>"
 )
-MAIRA_READ = [["Small left effusion.", [[0.6, 0.5, 1.0, 1.0]]], ["Heart is normal.", None]]
+# As Microsoft's processor converts it: the middle of each of a hundred bins.
+MAIRA_READ = [["Small left effusion.", [[0.605, 0.505, 0.995, 0.995]]], ["Heart is normal.", None]]
 
 
 @pytest.mark.parametrize("text", [MAIRA, json.dumps(MAIRA_READ)])
@@ -115,7 +115,7 @@ def test_maira_2_writes_fractions_of_the_central_square(text: str) -> None:
     said = read("maira-2", text)
     assert said.answer == "Small left effusion. Heart is normal."
     # The square is the 1000 columns from 500 on.
-    assert said.steps[0].boxes == ((0, (1100, 500, 1500, 1000)),)
+    assert said.steps[0].boxes == ((0, pytest.approx((1105, 505, 1495, 995))),)
     assert said.steps[1].boxes == ()
 
 
@@ -126,8 +126,13 @@ def test_others_write_the_answer_alone(name: str) -> None:
     assert said.steps == ()
 
 
+HUGE = '[{{"bbox_2d": [{0}, 1, 2, 3], "box_2d": [{0}, 1, 2, 3]}}] [{0}, 1, 2, 3]'.format("9" * 400)
+
+
 @pytest.mark.parametrize("name", BASELINES)
-@given(text=st.text(max_size=200) | st.sampled_from([MAIRA, "[[", '[{"bbox_2d": 1}]', "<think>"]))
+@given(
+    text=st.text(max_size=200) | st.sampled_from([MAIRA, "[[", '[{"bbox_2d": 1}]', "<think>", HUGE])
+)
 def test_nothing_that_a_model_writes_raises(name: str, text: str) -> None:
     for task in (Task.FINDINGS, Task.VQA):
         said = read(name, text, task)
@@ -145,3 +150,86 @@ def test_every_baseline_words_each_task_with_the_question_and_the_context(name: 
 
     told = replace(example(), indication="Cough.")
     assert "Indication: Cough." in BASELINES[name].prompt(told)
+
+
+def test_a_box_that_stands_alone_is_a_box_and_no_part_of_the_answer() -> None:
+    said = read("qwen2.5-vl", 'Large heart. {"bbox_2d": [40, 20, 80, 100], "label": "heart"}')
+    assert said.answer == "Large heart."
+    assert [step.boxes for step in said.steps] == [((0, (200, 100, 400, 500)),)]
+
+
+ONE = '{"bbox_2d": [40, 20, 80, 100], "label": "heart"}'
+
+
+@given(cut=st.integers(min_value=1, max_value=2 * len(ONE) + 3), fenced=st.booleans())
+def test_wherever_a_list_is_cut_off_its_whole_boxes_count_and_it_is_said(
+    cut: int, fenced: bool
+) -> None:
+    whole = f"[{ONE}, {ONE}]"
+    text = "Large heart." + ("\n```json\n" if fenced else "\n") + whole[: len(whole) - cut]
+    said = read("qwen2.5-vl", text)
+    assert len(said.steps) == whole[: len(whole) - cut].count('"heart"}')
+    if len(whole) - cut > 12:  # enough of it to be known by
+        assert said.answer == "Large heart."
+        assert "boxes-cut-off" in said.notices
+        assert not said.complete
+
+
+@pytest.mark.parametrize(
+    ("box", "placed", "notices"),
+    [
+        ([40, 20, 80, 100], (200, 100, 400, 500), ()),
+        ([80, 100, 40, 20], (200, 100, 400, 500), ("box-inverted",)),
+        ([40, 20, 800, 100], (200, 100, 2000, 500), ("box-clipped",)),
+        ([-5, 100, 40, 20], (0, 100, 200, 500), ("box-inverted", "box-clipped")),
+    ],
+)
+def test_a_box_that_is_mended_is_noted(box, placed, notices) -> None:
+    said = read("qwen2.5-vl", json.dumps([{"bbox_2d": box, "label": "heart"}]))
+    assert said.steps[0].boxes == ((0, placed),)
+    assert said.notices == notices
+    thought = read("qwen2.5-vl-thinking", f"<think>Here {box}.</think> Yes", Task.VQA)
+    assert thought.steps[0].boxes == ((0, placed),)
+    assert thought.notices == notices
+
+
+@pytest.mark.parametrize("box", [[10**400, 0, 1, 1], [True, 0, 1, 1], [1, 2, 3]])
+def test_what_is_no_box_is_noted(box) -> None:
+    said = read("qwen2.5-vl", json.dumps([{"bbox_2d": box, "label": "heart"}]))
+    assert (said.steps, said.notices) == ((), ("box-malformed",))
+
+
+def test_of_two_marked_answers_the_last_counts() -> None:
+    two = "<think>so</think> At first \\boxed{No}, but it is \\boxed{\\text{Yes}}."
+    assert read("qwen2.5-vl-thinking", two, Task.VQA).answer == "\\text{Yes}"
+
+
+def test_thoughts_that_never_end_are_no_answer() -> None:
+    said = read("qwen2.5-vl-thinking", "<think>Yes, there is an effusion.", Task.VQA)
+    assert said.answer == ""
+    assert said.notices == ("think-unclosed",)
+    assert [step.text for step in said.steps] == ["Yes, there is an effusion."]
+
+
+@given(
+    st.tuples(*[st.integers(0, 99)] * 4),
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+)
+def test_maira_2s_bins_are_read_as_its_own_processor_reads_them(bins, width, height) -> None:
+    """The processor's rules: the middle of a bin; the crop's offset a whole number of pixels."""
+    film = Shown(width, height, width, height)
+    x0, x1 = sorted(bins[::2])
+    y0, y1 = sorted(bins[1::2])
+    text = f"<obj>Effusion.<box><x{x0}><y{y0}><x{x1}><y{y1}></box></obj>"
+    (step,) = BASELINES["maira-2"].read(text, example(), [film]).steps
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    middles = [(n + 0.5) / 100 * side for n in (x0, y0, x1, y1)]
+    wanted = [m + offset for m, offset in zip(middles, (left, top, left, top), strict=True)]
+    assert step.boxes[0][1] == pytest.approx(wanted)
+
+
+def test_a_bin_that_maira_2_has_not_is_no_box() -> None:
+    said = read("maira-2", "<obj>Effusion.<box><x0><y0><x100><y99></box></obj>")
+    assert (said.steps[0].boxes, said.notices) == ((), ("box-malformed",))

@@ -1,12 +1,15 @@
 """Services and endpoints are asked as they want to be; what they do wrong becomes a failure."""
 
+import io
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from service.reading import Mode, Task
 from service.settings import EMBEDDED_CHECKPOINT
@@ -37,6 +40,12 @@ REPLY: dict[str, Any] = {
     "usage": {"completion_tokens": 12},
     "raw_text": {"findings": "<think>...</think>"},
 }
+
+
+def with_box(**wrong: Any) -> dict[str, Any]:
+    """A reply whose one box holds what it must not."""
+    (step,) = REPLY["reasoning"]
+    return REPLY | {"reasoning": [step | {"boxes": [step["boxes"][0] | wrong]}]}
 
 
 @pytest.fixture
@@ -92,6 +101,12 @@ async def test_a_busy_service_is_waited_for(server, film) -> None:
         ((500, {}, b"<html>"), Failure.REFUSED),
         ((200, {}, b"nonsense"), Failure.BROKEN),
         ((200, {}, {"report": {}}), Failure.BROKEN),
+        ((200, {}, with_box(x_min=None)), Failure.BROKEN),
+        ((200, {}, with_box(y_max="40")), Failure.BROKEN),
+        ((200, {}, with_box(image=-1)), Failure.BROKEN),
+        ((200, {}, with_box(image=0.5)), Failure.BROKEN),
+        ((200, {}, REPLY | {"report": {"findings": None}}), Failure.BROKEN),
+        ((200, {}, REPLY | {"raw_text": {"findings": 3}}), Failure.BROKEN),
         ((504, {}, {"code": "deadline"}), Failure.UNREACHABLE),
     ],
 )
@@ -279,3 +294,78 @@ async def test_what_is_no_checkpoint_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(NoSystemError, match="cannot be loaded"):
         async with CheckpointSystem(str(tmp_path), BASELINES["plain"], "plain"):
             pass
+
+
+async def test_each_server_gets_its_own_key_where_it_has_one(server, film, monkeypatch) -> None:
+    server.script = lambda request: (200, {}, completion("Large heart."))
+    monkeypatch.setenv("DEEPMEDIX_SYSTEM_KEY", "of all")
+    monkeypatch.setenv("KEY_OF_ONE", "its own")
+    for option in ("", ",key=KEY_OF_ONE"):
+        _, system = open_system(f"endpoint:{server.url},model=m{option}", Asking())
+        async with system:
+            await system.predict(example(0), [film])
+    sent = [headers["Authorization"] for headers in server.headers]
+    assert sent == ["Bearer of all", "Bearer its own"]
+    with pytest.raises(NoSystemError, match="no such variable"):
+        open_system(f"endpoint:{server.url},model=m,key=NOT_SET", Asking())
+
+
+@pytest.mark.parametrize("kind", ["engine", "checkpoint"])
+async def test_a_folder_that_is_not_there_is_no_system(kind: str) -> None:
+    async def entered() -> None:
+        _, system = open_system(f"{kind}:/no/such", Asking())
+        async with system:
+            pass
+
+    with pytest.raises(NoSystemError, match="/no/such"):
+        await entered()
+
+
+async def test_predictions_with_line_separators_in_them_are_read(tmp_path: Path) -> None:
+    odd = "One\N{LINE SEPARATOR}two\N{NEXT LINE}three"
+    row = json.dumps({"id": "findings-0", "report": odd}, ensure_ascii=False)
+    (tmp_path / "p.jsonl").write_text(row + "\n", encoding="utf-8")
+    async with FolderSystem(tmp_path, "plain") as system:
+        assert (await system.predict(example(0), [])).answer == odd
+
+
+async def test_who_is_asked_to_point_says_so(server, film) -> None:
+    server.script = lambda request: (200, {}, completion("<think>so</think> Yes"))
+    for name, points in (("qwen2.5-vl", False), ("qwen2.5-vl-thinking", True)):
+        async with endpoint(server, name) as system:
+            assert (await system.predict(example(0, Task.VQA), [film])).pointing is points
+
+
+def turned(film: bytes) -> bytes:
+    """The film stored on its side, as its EXIF says."""
+    with Image.open(io.BytesIO(film)) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        written = io.BytesIO()
+        image.convert("L").save(written, "JPEG", exif=exif)
+    return written.getvalue()
+
+
+async def test_a_checkpoint_is_shown_no_film_whose_boxes_would_lie_elsewhere(film) -> None:
+    system = CheckpointSystem(str(EMBEDDED_CHECKPOINT), BASELINES["plain"], "plain", max_tokens=2)
+    async with system:
+        with pytest.raises(FailedError, match="stored turned") as error:
+            await system.predict(example(0), [turned(film)])
+    assert error.value.failure is Failure.FILM
+
+
+async def test_a_checkpoint_is_known_by_its_content_and_by_how_it_is_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(EMBEDDED_CHECKPOINT, folder)
+
+    async def identity(name: str = "plain", max_tokens: int = 8) -> str:
+        async with CheckpointSystem(
+            str(folder), BASELINES[name], name, max_tokens=max_tokens
+        ) as system:
+            return json.dumps(system.identity, sort_keys=True)
+
+    before = await identity()
+    assert await identity() == before
+    assert len({before, await identity("medgemma"), await identity(max_tokens=9)}) == 3
+    (folder / "README.md").write_text("trained further")
+    assert await identity() != before
