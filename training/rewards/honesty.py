@@ -22,14 +22,16 @@ def honesty(parsed: ParsedText, answered: Findings, found: Places, truth: Truth)
 
     Stray boxes, sentences said twice, an answer that contradicts itself, many more steps than the
     reference takes, steps of many words, findings that a report's steps affirm and neither its
-    answer nor the truth knows, and a short answer padded out.
+    answer nor the truth knows, and a short answer padded out. What the reference does itself costs
+    nothing.
     """
     expected = len(truth.example.steps) or _STEPS_WITHOUT_REFERENCE
     most_steps = 2 * expected + 2
     steps = "; ".join([step.text for step in parsed.steps])
-    tricks: float = found.stray + repeated(parsed.answer) + repeated(steps)
+    tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated) + repeated(steps)
     if answered.denied:
-        tricks += _CONTRADICTION * len(clashes(answered.affirmed, answered.denied))
+        contradictory = len(clashes(answered.affirmed, answered.denied))
+        tricks += _CONTRADICTION * max(0, contradictory - truth.clashes)
     if len(parsed.steps) > most_steps:
         tricks += (len(parsed.steps) - most_steps) / 2
     tricks += _excess(steps.count(" "), _WORDS_OF_A_STEP * most_steps)

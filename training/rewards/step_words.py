@@ -56,3 +56,10 @@ def words_of(text: str) -> StepWords:
 def structures_named(text: str) -> tuple[str, ...]:
     """Structures of the chest that a text names, in this module's words."""
     return tuple(dict.fromkeys(str(match.lastgroup) for match in _NAMED.finditer(text)))
+
+
+def shown_without_finding(words: StepWords) -> tuple[str, ...]:
+    """What the boxes of a step show that affirms no finding: structures, or where one is not."""
+    if not words.denied:
+        return words.structures
+    return (*words.structures, *sorted({kind_of(label) for label in words.denied}))
