@@ -130,7 +130,7 @@ def answer_worth(said: str, reference: str, asked: frozenset[str] = frozenset())
     if (found == _NONE and _finds_nothing(reference)) or (wanted == _NONE and _finds_nothing(said)):
         return 1.0
     if found == wanted:  # of signs alone, only the same ones
-        return float(bool(wanted) or bool(said.strip()) and said.strip() == reference.strip())
+        return float(bool(wanted) or (bool(said.strip()) and said.strip() == reference.strip()))
     if single:
         return 0.0
     right = len(wanted & found)

@@ -135,7 +135,8 @@ class _Read:
         flags = {notice.code for notice in parsed.notices} - TOLERATED if parsed.notices else ()
         format_ = float(parsed.complete and not flags)
         found = read_places(parsed, truth)
-        honesty = honesty_of(parsed, self.answered, found, truth)
+        stepped = affirmed_in_steps(parsed)
+        honesty = honesty_of(parsed, self.answered, stepped, found, truth)
         parts = {} if self.right is None else {"findings": self.right}
         right = self.right or 0.0
         if truth.report:
@@ -145,8 +146,7 @@ class _Read:
         if truth.example.mode is Mode.THINK:
             parts["coherence"] = right and right * coherence_of(parsed, self.answered, truth)
             if truth.places_known:
-                named = self.answered.affirmed | affirmed_in_steps(parsed)
-                named = named if truth.report else frozenset()
+                named = self.answered.affirmed | stepped if truth.report else frozenset()
                 close = closeness_of_places(found, named, truth)
                 if close is not None:
                     parts["places"] = close

@@ -10,7 +10,7 @@ from service.reading import ParsedText
 from training.labels import kind_of
 from training.rewards.agreement import same_side
 from training.rewards.geometry import Box, closeness, iou
-from training.rewards.step_words import shown_without_finding, words_of
+from training.rewards.step_words import words_of
 
 if TYPE_CHECKING:
     from training.rewards.truth import Place, Truth
@@ -75,8 +75,7 @@ def read_places(parsed: ParsedText, truth: Truth) -> Places:
                     stray += any(iou(original, other) > _DUPLICATE for _, other in given)
                 given.append((side, original))
                 continue
-            names = shown_without_finding(words)
-            place = _structure_shown(original, box.image, names, truth)
+            place = _structure_shown(original, box.image, words.shown, truth)
             if place:
                 shown[place] = shown.get(place, 0) + 1
             elif any((box.image, name) not in truth.structures for name in words.structures):
@@ -162,9 +161,7 @@ def _nearest(
     )
 
 
-def _structure_shown(
-    box: Box, image: int, names: tuple[str, ...], truth: Truth
-) -> Place | None:
+def _structure_shown(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> Place | None:
     """The first of the structures named that a box shows, as far as their places are known."""
     for name in names:
         known = truth.structures.get((image, name), ())

@@ -35,12 +35,15 @@ class StepWords:
         Kind and side of those affirmed.
     structures
         Names of structures, where no finding is affirmed.
+    shown
+        What boxes show where no finding is affirmed: structures, or where a finding is not.
     """
 
     affirmed: frozenset[str]
     denied: frozenset[str]
     findings: tuple[tuple[str, str | None], ...]
     structures: tuple[str, ...]
+    shown: tuple[str, ...]
 
 
 @lru_cache(maxsize=65_536)
@@ -48,18 +51,11 @@ def words_of(text: str) -> StepWords:
     """Read a step's text."""
     found = read_findings(text)
     findings = tuple((kind_of(label), side_of(label)) for label in sorted(found.affirmed))
-    return StepWords(
-        found.affirmed, found.denied, findings, () if findings else structures_named(text)
-    )
+    structures = () if findings else structures_named(text)
+    denied = () if findings else sorted({kind_of(label) for label in found.denied})
+    return StepWords(found.affirmed, found.denied, findings, structures, (*structures, *denied))
 
 
 def structures_named(text: str) -> tuple[str, ...]:
     """Structures of the chest that a text names, in this module's words."""
     return tuple(dict.fromkeys(str(match.lastgroup) for match in _NAMED.finditer(text)))
-
-
-def shown_without_finding(words: StepWords) -> tuple[str, ...]:
-    """What the boxes of a step show that affirms no finding: structures, or where one is not."""
-    if not words.denied:
-        return words.structures
-    return (*words.structures, *sorted({kind_of(label) for label in words.denied}))

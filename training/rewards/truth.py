@@ -17,7 +17,7 @@ from training.labels import (
 from training.rewards.agreement import settled
 from training.rewards.geometry import Box
 from training.rewards.protocol import Rollout
-from training.rewards.step_words import shown_without_finding, structures_named, words_of
+from training.rewards.step_words import structures_named, words_of
 from training.rewards.wording import count_words, repeated
 
 Place = tuple[int, str]
@@ -104,10 +104,10 @@ class Truth:
                     self.boxes.setdefault(place, []).append((side_of(name), (x0, y0, x1, y1)))
         stepped: dict[Place, list[tuple[str | None, Box]]] = {}
         for image, text, box in _step_boxes(example):
-            labels = finding_labels(text)
-            for label in labels:
+            words = words_of(text)
+            for label in words.affirmed:
                 stepped.setdefault((image, kind_of(label)), []).append((side_of(label), box))
-            for name in () if labels else shown_without_finding(words_of(text)):
+            for name in words.shown:
                 self.structures.setdefault((image, name), []).append(box)
         self.due = {place: len(boxes) for place, boxes in stepped.items()}
         if self.report:

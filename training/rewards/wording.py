@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 
 _STOP = "."
@@ -23,7 +24,7 @@ _ENOUGH_WORDS = 8
 """Words from which a text cannot be the reference's in another order by chance."""
 
 Pair = tuple[str, str]
-"""Two words that follow each other; a sentence's first word follows a stop."""
+"""Two words that follow each other; a sentence begins and ends with a stop."""
 
 
 class Wanted(NamedTuple):
@@ -31,14 +32,16 @@ class Wanted(NamedTuple):
 
     Attributes
     ----------
-    words, pairs
-        How often each word, case folded, and each pair stands there.
+    words
+        How often each word, case folded, stands there.
+    pairs
+        Pairs that stand there.
     length
-        How many words, and so how many pairs, there are.
+        How many words there are.
     """
 
-    words: Counter[str]
-    pairs: Counter[Pair]
+    words: dict[str, int]
+    pairs: frozenset[Pair]
     length: int
 
 
@@ -50,8 +53,8 @@ class Wording(NamedTuple):
     words
         F1 of the words in any order, less what the length is off.
     worth
-        Half of that and half the same of pairs: words in order within their sentences, which may
-        stand in any order.
+        Half of that and half the same of distinct pairs: words in order within their sentences,
+        which may stand in any order.
     in_order
         1 but for a salad: nearly all of the reference's words, and hardly a pair of them.
     """
@@ -63,40 +66,31 @@ class Wording(NamedTuple):
 
 def count_words(text: str) -> Wanted:
     """The words and pairs of a reference."""
-    words: Counter[str] = Counter()
-    pairs: Counter[Pair] = Counter()
-    previous = _STOP
-    for piece in _pieces(text):
-        if piece != _STOP:
-            words[piece] += 1
-            pairs[previous, piece] += 1
-        previous = piece
-    return Wanted(words, pairs, words.total())
+    pieces = _pieces(text)
+    words = Counter(pieces)
+    del words[_STOP]
+    return Wanted(dict(words), frozenset(_pairs(pieces)), words.total())
 
 
 def compare_words(said: str, wanted: Wanted) -> Wording:
     """Hold a text's words against a reference's."""
-    words, pairs = dict(wanted.words), dict(wanted.pairs)
-    length = common = together = 0
-    previous = _STOP
-    for piece in _pieces(said):
-        if piece != _STOP:
-            length += 1
-            if words.get(piece):
-                words[piece] -= 1
-                common += 1
-                if pairs.get(pair := (previous, piece)):
-                    pairs[pair] -= 1
-                    together += 1
-        previous = piece
+    pieces = _pieces(said)
+    length = len(pieces) - pieces.count(_STOP)
     if not length or not wanted.length:
         same = float(length == wanted.length)
         return Wording(same, same, 1.0)
-    both = length + wanted.length
-    shared, ordered = 2 * common / both, 2 * together / both
+    left = wanted.words.copy()
+    common = 0
+    for piece in pieces:
+        if left.get(piece):
+            left[piece] -= 1
+            common += 1
+    pairs = _pairs(pieces)
+    shared = 2 * common / (length + wanted.length)
+    ordered = 2 * len(pairs & wanted.pairs) / (len(pairs) + len(wanted.pairs))
     fit = length_share(length / wanted.length)
     needed = shared - _OFTEN_SHARED if length >= _ENOUGH_WORDS else 0.0
-    in_order = min(1.0, ordered / needed) if needed > 0 else 1.0
+    in_order = ordered / needed if ordered < needed else 1.0
     return Wording(shared * fit, (shared + ordered) / 2 * fit, in_order)
 
 
@@ -116,6 +110,12 @@ def repeated(text: str) -> int:
         return 0
     said = [sentence for sentence in spoken if sentence]
     return len(said) - len(set(said))
+
+
+def _pairs(pieces: list[str]) -> set[Pair]:
+    pairs = {*pairwise([_STOP, *pieces, _STOP])}
+    pairs.discard((_STOP, _STOP))
+    return pairs
 
 
 def _pieces(text: str) -> list[str]:
