@@ -21,9 +21,7 @@ _USUAL = (
     r"|comparisons?)|findings?(?: and |\s?[/&]\s?)impression|reason for (?:exam(?:ination)?|study)"
     r"|exam(?:ination)?|procedure|recommendations?(?:\(s\))?|notification|addendum"
 )
-_HEADING = re.compile(
-    rf"^[ \t]*([A-Z][A-Z0-9 ()/,&-]{{2,60}}?|(?i:{_USUAL}))[ \t]*:", re.MULTILINE
-)
+_HEADING = re.compile(rf"^[ \t]*([A-Z][A-Z0-9 ()/,&-]{{2,60}}?|(?i:{_USUAL}))[ \t]*:", re.MULTILINE)
 _BODY = re.compile(r"\s|$")
 _TITLE = re.compile(r"\A\s*(?:FINAL|PRELIMINARY|RADIOLOGY) REPORT[ \t]*:?[ \t]*(?:\n|\Z)", re.I)
 _WORD = re.compile(r"[A-Z]{4,}")

@@ -34,7 +34,8 @@ _LEAKS = re.compile(
     r"|\b(?:the|this|that|gold|target|true|final)\s+(?:\w+\s+)?"
     r"(?:answer|prompt|instructions?|hint|solution)\b"
     r"|\b(?:findings|impression)\s+section\b"
-    r"|\b(?:we|i)\s+(?:was|were|am|are|have been)\s+(?:already\s+)?(?:told|given|asked|instructed)\b"
+    r"|\b(?:we|i)\s+(?:was|were|am|are|have been)\s+(?:already\s+)?"
+    r"(?:told|given|asked|instructed)\b"
     r"|\b(?:we|i|you)\s+(?:already\s+)?(?:know|knew)\b|\b(?:already|is|are|was) known\b"
     r"|\bas (?:told|instructed|asked|reported)\b"
     r"|\b(?:radiologist|label)s?\s+(?:says?|said|not(?:es?|ed)|states?|describes?)\b",
