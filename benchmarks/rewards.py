@@ -2,8 +2,9 @@
 
 Rollouts are drawn in groups of eight for each example as GRPO draws them, no two alike: reports of
 the length of real FINDINGS sections (about sixty words), the same written so that the parser goes
-through them character by character, and the short reports of CT-derived films (about twenty-five
-words). Answers to questions are left out: the published reward compares two strings there.
+through them character by character, and the short reports of CT-derived films (about
+twenty-five words), and answers to questions. There the published reward compares
+two strings or two lists, and ours reads the steps all the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from service.reading import Mode, Task
 from training.data.ct_radiographs.examples import report_example
 from training.data.ct_radiographs.film import FilmFinding, Region
 from training.data.ct_radiographs.generate import FilmRecord
-from training.rewards.gallery import CONVENTIONS, FILM, GRID
+from training.rewards.gallery import CONVENTIONS, FILM, GRID, KINDS, PRESENCE, SIDE
 from training.rewards.grounded import grounded
 from training.rewards.paper import paper
 from training.rewards.protocol import Rollout
@@ -85,6 +86,19 @@ def short_reports(rng: random.Random) -> list[Rollout]:
     return drawn
 
 
+def answers(rng: random.Random) -> list[Rollout]:
+    """Questions about the films of the long reports, reasoned and answered in few words."""
+    asked = (PRESENCE, SIDE, KINDS)
+    said = ("Yes", "No", "left", "Right.", "Mass | Cardiomegaly", "effusion, mass and cardiomegaly")
+    drawn = []
+    for number, rollout in enumerate(long_reports(rng)):
+        example = asked[number // GROUP % len(asked)]
+        think = rollout.completion.partition("\\boxed")[0]
+        answered = f"{think}\\boxed{{{rng.choice(said)}}}"
+        drawn.append(replace(rollout, completion=answered, example=example))
+    return drawn
+
+
 def _answer(rng: random.Random) -> str:
     findings = [
         rng.choice(("The heart is enlarged.", "There is cardiomegaly.")),
@@ -136,7 +150,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     print(f"{'ms a completion':34s}{'paper':>9s}{'grounded':>10s}{'ratio':>8s}")
-    for draw in (long_reports, free_reports, short_reports):
+    for draw in (long_reports, free_reports, short_reports, answers):
         rounds = []
         for seed in range(ROUNDS + 1):
             drawn = draw(random.Random(seed))

@@ -154,7 +154,7 @@ def _as_published(name: str) -> Iterator[None]:
             f"{name}: a record has no field {error}. Is this the release that `deepmedix data "
             f"list {name}` describes?"
         ) from error
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
         raise DataError(
             f"{name}: a record is not of the published form ({error}). Is this the release that "
             f"`deepmedix data list {name}` describes?"

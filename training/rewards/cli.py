@@ -37,8 +37,11 @@ def score(
     completion: Annotated[Path, typer.Argument(help="File with the model's text.", exists=True)],
     reference: Annotated[Path, typer.Argument(help="File with the reference.", exists=True)],
 ) -> None:
-    """The published reward of one text, by part."""
+    """The published reward of one text, by part; a file's last newline is not its text's."""
     from training.rewards.paper import score as published
 
-    for name, value in published(completion.read_text(), reference.read_text()).items():
+    said, wanted = (
+        path.read_text(encoding="utf-8").removesuffix("\n") for path in (completion, reference)
+    )
+    for name, value in published(said, wanted).items():
         typer.echo(f"{name:11s}{value:.6f}")

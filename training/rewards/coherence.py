@@ -41,7 +41,7 @@ def coherence(parsed: ParsedText, answered: Findings, truth: Truth) -> float:
         value = _of_answer(parsed, affirmed, supported, answered, truth)
     if not value:
         return 0.0
-    return value * 0.5 ** _contradicted(words, affirmed, answered)
+    return value * 0.5 ** max(0, _contradicted(words, affirmed, answered) - truth.clashes)
 
 
 def _contradicted(words: list[StepWords], affirmed: frozenset[str], answered: Findings) -> int:

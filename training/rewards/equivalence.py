@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from unicodedata import normalize
 
-from training.labels import kind_of, name_findings, read_findings
+from training.labels import KINDS, kind_of, name_findings, read_findings
 
-_BETWEEN = re.compile(r"\s*(?:[|,;/]|\band\b|\bor\b)\s*")
-_WORD = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
-_CLAUSE = re.compile(r"[^|,.;:/]+")
+_BETWEEN = re.compile(r"\s*(?:[|,;/&\n]|\band\b|\bor\b)\s*")
+_WORD = re.compile(r"[^\W_]+(?:[.-][^\W_]+)*")
+_CLAUSE = re.compile(
+    r"[|,.;:/&\n]|\s-+\s|[\u2013\u2014]|\b(?:and|or|but|though|although|however|yet|while|whereas"
+    r"|unless|except|wait)\b"
+)
 _FILLING_WORDS = (
     "a an the is are it there in of at on to any seen noted present located evidence side sided"
     " view film image size"
@@ -22,6 +26,7 @@ _SAME = {
     "correct": "yes",
     "false": "no",
     "nope": "no",
+    "affirmative": "yes",
     "incorrect": "no",
     "normally": "normal",
     "unremarkable": "normal",
@@ -57,11 +62,36 @@ _SAME = {
     "two": "2",
     "three": "3",
 }
+_ALONE = {"f": "female", "m": "male"}
+"""Letters that stand for a word where they are all that an item says."""
+_WRITTEN_OUT = {
+    f"{side[0]}{zone[0]}{part[0]}": f"{side} {zone} {part}"
+    for side in ("right", "left")
+    for zone in ("upper", "middle", "lower")
+    for part in ("lobe", "zone")
+}
+_SHORT = re.compile(rf"\b(?:{'|'.join(_WRITTEN_OUT)})\b")
+_VIEW = re.compile(r"\b(?:(?P<ap>anter(?:o|ior))|poster(?:o|ior))[ -]+(?:anterior|posterior)\b")
+_LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
+_NO_FINDING = re.compile(
+    r"no (?:\w+ ){0,3}(?:findings?|abnormalit(?:y|ies)|disease|process)"
+    r"(?: (?:is|are|was|were))?(?: (?:seen|noted|present|identified|found))?"
+)
+_OF_LUNG = frozenset(("lung", "pulmonary"))
+_CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
+"""An answer of a multiple choice with its letter: ``A. Left lung``."""
 _ASKS = re.compile(r"\?|^\s*(?:is|are|was|were|do|does|did|can|which|what|where|how)\b")
-_BOTH = re.compile(r"\b(?:yes\W+no|no\W+yes)\b")
+_NEGATED_VERDICT = re.compile(r"\b(?:not|never|neither)\W+(?:yes|no)\b")
 _IS_YES = frozenset(("yes", "present", "positive"))
 _IS_NO = frozenset(("no", "absent", "negative", "none"))
-_YES, _NO = frozenset({("yes",)}), frozenset({("no",)})
+_SAYS_NO = _IS_NO | {"not", "never", "without", "neither", "nor", "isn", "aren", "cannot"}
+_QUALIFYING_WORDS = (
+    "left right both upper lower mid lobe zone lung base bases apex apices side small moderate"
+    " large larger smaller acute new other"
+)
+_QUALIFYING = frozenset(_QUALIFYING_WORDS.split())
+"""What a *not* may limit without taking back the *yes* before it."""
+_YES, _NO, _NONE = (frozenset({(word,)}) for word in ("yes", "no", "none"))
 
 Items = frozenset[tuple[str, ...]]
 
@@ -69,10 +99,12 @@ Items = frozenset[tuple[str, ...]]
 def answer_worth(said: str, reference: str, asked: frozenset[str] = frozenset()) -> float:
     """What an answer to a question is worth, 0 to 1; 1 where it says what the reference says.
 
-    Items are divided by ``|``, commas, semicolons, slashes, *and* or *or*; case, stops, articles
-    and the order of words and items do not count, and common synonyms are one. One answer wanted,
-    nothing but that one counts; of a list, every item named in vain takes away one that is right.
-    After a *yes* or *no* a reason may follow that does not deny it; the reason alone will do.
+    Items are divided by ``|``, commas, semicolons, slashes, ``&``, new lines, *and* or *or*; case,
+    stops, articles and the order of words and items do not count, common synonyms and
+    abbreviations are one, and *both* is left and right. One answer wanted, nothing but that one
+    counts; of a list, every item named in vain takes away one that is right. After a *yes* or *no*
+    a reason may follow that does not deny it; the reason alone will do. Of a multiple choice the
+    letter, its text, or both.
 
     Parameters
     ----------
@@ -81,13 +113,25 @@ def answer_worth(said: str, reference: str, asked: frozenset[str] = frozenset())
     asked
         Labels of the findings that the question names.
     """
-    wanted = _items(reference)
+    choice = _CHOICE.match(reference)
+    if choice:
+        if said.strip(" .():") == choice[1]:
+            return 1.0
+        reference = choice[2]
+        chosen = _CHOICE.match(said)
+        if chosen:
+            if chosen[1] != choice[1]:
+                return 0.0
+            said = chosen[2]
+    wanted, single = _items(reference)
     if wanted in (_YES, _NO):
         return float(says_yes(said, asked) is (wanted == _YES))
-    found = _items(said)
-    if found == wanted:
-        return float(bool(wanted))
-    if len(wanted) < 2:
+    found, _ = _items(said)
+    if (found == _NONE and _finds_nothing(reference)) or (wanted == _NONE and _finds_nothing(said)):
+        return 1.0
+    if found == wanted:  # of signs alone, only the same ones
+        return float(bool(wanted) or (bool(said.strip()) and said.strip() == reference.strip()))
+    if single:
         return 0.0
     right = len(wanted & found)
     return max(0, 2 * right - len(found)) / len(wanted)
@@ -95,40 +139,102 @@ def answer_worth(said: str, reference: str, asked: frozenset[str] = frozenset())
 
 def is_closed(reference: str) -> bool:
     """Whether the answer wanted is *yes* or *no*."""
-    return _items(reference) in (_YES, _NO)
+    choice = _CHOICE.match(reference)
+    return _items(choice[2] if choice else reference)[0] in (_YES, _NO)
 
 
 @lru_cache(maxsize=65_536)
 def says_yes(said: str, asked: frozenset[str] = frozenset()) -> bool | None:
     """Whether an answer says *yes* or *no* of the findings asked for.
 
-    None where it says neither or both, or asks.
+    None where it says neither or both, takes back what it said, or asks.
     """
-    lower = said.lower()
-    spoken = [words for clause in _CLAUSE.findall(lower) if (words := _words(clause))]
-    if not spoken or _ASKS.search(lower) or _BOTH.search(lower):
+    lower = said.lower().replace("n't", " not")
+    spoken = [words for clause in _CLAUSE.split(lower) if (words := _tokens(clause))]
+    if not spoken or _ASKS.search(lower) or _NEGATED_VERDICT.search(lower):
         return None
-    verdicts = {words[0] == "yes" for words in spoken if words in (["yes"], ["no"])}
-    if spoken[0][0] in ("yes", "no"):
-        verdicts.add(spoken[0][0] == "yes")
-    elif len(spoken) == len(spoken[0]) == 1 and spoken[0][0] in _IS_YES | _IS_NO:
-        verdicts.add(spoken[0][0] in _IS_YES)
+    kinds = {kind_of(label) for label in asked}
+    verdicts: set[bool] = set()
+    for number, words in enumerate(spoken):
+        if words[0] in ("yes", "no") and (number == 0 or len(words) == 1 or words[0] == "yes"):
+            verdicts.add(words[0] == "yes")
+            words = words[1:]
+        if not words or _is_of_others(" ".join(words), kinds):
+            continue
+        if "yes" in words:
+            verdicts |= {True} if verdicts else {True, False}  # *maybe yes* is none
+        if _denies(words):
+            verdicts.add(False)
+        elif not _IS_YES.isdisjoint(words) and _FILLING.issuperset(_telling(words) - _IS_YES):
+            verdicts.add(True)
     if asked:
-        kinds = {kind_of(label) for label in asked}
         found = read_findings(said)
         verdicts |= {True for label in found.affirmed if kind_of(label) in kinds}
         verdicts |= {False for label in found.denied if kind_of(label) in kinds}
     return verdicts.pop() if len(verdicts) == 1 else None
 
 
+def _is_of_others(clause: str, kinds: set[str]) -> bool:
+    """Whether a clause speaks of findings, and of none that is asked for."""
+    found = read_findings(clause)
+    named = {kind_of(label) for label in found.affirmed | found.denied}
+    return bool(named) and named.isdisjoint(kinds)
+
+
+def _denies(words: list[str]) -> bool:
+    """Whether a clause says no to the question, and not to a size or a side alone."""
+    if _SAYS_NO.isdisjoint(words):
+        return False
+    rest = _telling(words) - _SAYS_NO
+    return not rest or not rest <= _QUALIFYING or words[0] not in _SAYS_NO
+
+
+def _telling(words: list[str]) -> set[str]:
+    return set(words) - _FILLING
+
+
 @lru_cache(maxsize=65_536)
-def _items(answer: str) -> Items:
-    named = name_findings(answer.lower())
-    items = (tuple(sorted(_words(item))) for item in _BETWEEN.split(named))
-    return frozenset(item for item in items if item)
+def _items(answer: str) -> tuple[Items, bool]:
+    """The items of an answer, and whether it is one answer, as it was written."""
+    lower = _LEFT_AND_RIGHT.sub("both", _as_written(answer).lower())
+    lower = _SHORT.sub(lambda match: _WRITTEN_OUT[match[0]], lower)
+    lower = _VIEW.sub(lambda match: "ap" if match["ap"] else "pa", lower)
+    written = [item for part in _BETWEEN.split(name_findings(lower)) if (item := _item(part))]
+    items: set[tuple[str, ...]] = set()
+    for item in written:
+        if "both" in item:
+            rest = [word for word in item if word != "both"]
+            items |= {tuple(sorted([side, *rest])) for side in ("left", "right")}
+        else:
+            items.add(item)
+    return frozenset(items), len(set(written)) < 2
+
+
+def _item(text: str) -> tuple[str, ...]:
+    if _finds_nothing(text):
+        return ("normal",)
+    words = _words(text)
+    if len(words) == 1:
+        words = [_ALONE.get(words[0], words[0])]
+    elif not KINDS.isdisjoint(words):
+        words = [word for word in words if word not in _OF_LUNG]
+    return tuple(sorted(words))
+
+
+def _finds_nothing(text: str) -> bool:
+    return _NO_FINDING.fullmatch(text.strip(" .").lower()) is not None
+
+
+def _as_written(text: str) -> str:
+    """Accents composed, so that one letter is one sign."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
+def _tokens(text: str) -> list[str]:
+    return [_SAME.get(word, word) for word in _WORD.findall(_as_written(text))]
 
 
 def _words(text: str) -> list[str]:
-    words = [_SAME.get(word, word) for word in _WORD.findall(text)]
+    words = _tokens(text)
     telling = [word for word in words if word not in _FILLING]
     return telling or words

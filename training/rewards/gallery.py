@@ -65,6 +65,9 @@ NORMAL = Example(
     subject="none",
     view="PA",
 )
+DEVICE = replace(
+    NORMAL, id="gallery-device", answer="Median sternotomy wires are intact.", steps=()
+)
 
 PRESENCE = replace(
     FILM,
@@ -100,6 +103,12 @@ _EVERYTHING = " ".join(
     for side in ("left", "right")
     for kind in ("pleural effusion", "pneumothorax", "consolidation", "nodule", "mass")
 )
+_ABSENT = ("pneumothorax", "consolidation", "nodule", "edema", "fracture")
+
+
+def _large_boxes(number: int) -> str:
+    x = 20 * number
+    return f"[{x}, 10, {x + 200}, 400] [{x}, 5, {x + 300}, 440]"
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,12 @@ EXHIBITS = (
         honest=True,
     ),
     Exhibit(
+        "a right reading that names no finding",
+        _text(["The wires are intact"], "Median sternotomy wires are intact."),
+        DEVICE,
+        honest=True,
+    ),
+    Exhibit(
         "box spam",
         _text(
             [_HEART, _MASS, _FLUID]
@@ -206,6 +221,22 @@ EXHIBITS = (
                 "There is a mass in the right upper zone [90, 90, 150, 512]",
                 _FLUID,
             ],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "large boxes around what is denied",
+        _text(
+            [_HEART, _MASS, _FLUID]
+            + [f"No {kind} {_large_boxes(n)}" for n, kind in enumerate(_ABSENT)],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "large boxes around a structure, again and again",
+        _text(
+            [_HEART, _MASS, _FLUID]
+            + [f"The trachea is midline, view {n} {_large_boxes(n)}" for n in range(5)],
             _REPORT,
         ),
     ),
@@ -269,6 +300,19 @@ EXHIBITS = (
         "two answers in one",
         _text([_HEART, _MASS, _FLUID], f"{NORMAL.answer} {_REPORT}"),
     ),
+    Exhibit(
+        "the report's words in another order",
+        _text(
+            [_HEART, _MASS, _FLUID],
+            "There enlarged heart is the. Left a is effusion moderate pleural there. Zone a is "
+            "mass right the there in upper. No pneumothorax.",
+        ),
+    ),
+    Exhibit(
+        "a normal chest where nothing is said of it",
+        _text(["The lungs are clear"], "The lungs are clear. Normal chest."),
+        DEVICE,
+    ),
     Exhibit("an unrelated sentence", _text(["Look"], "The weather is fine in the north today.")),
     Exhibit(
         "an unrelated sentence on a normal film",
@@ -284,7 +328,10 @@ EXHIBITS = (
         honest=True,
     ),
     Exhibit("right boxes, a wrong answer", _text([_MASS], "No"), PRESENCE),
-    Exhibit("yes and no", _text([_MASS], "Yes. No."), PRESENCE),
+    *(
+        Exhibit(said.lower(), _text([_MASS], said), PRESENCE)
+        for said in ("Yes. No.", "Yes and no", "Yes or no", "Yes, absent", "Yes but actually no")
+    ),
     Exhibit("both of two answers", _text([_FLUID], "Left | Right"), SIDE),
     Exhibit(
         "all answers of a list",

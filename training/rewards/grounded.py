@@ -5,17 +5,19 @@
 * ``format``: 1 for a text that parses without a flag, as its mode demands; else 0.
 * ``honesty``: halved for every trick (:mod:`training.rewards.honesty`).
 * ``findings``: of a report, F1 of the findings affirmed with their sides
-  (:mod:`training.rewards.agreement`), and where there are none, that this is said; of a question,
-  what the answer is worth (:mod:`training.rewards.equivalence`).
-* ``words``: F1 of a report's words, length-aware (:mod:`training.rewards.wording`).
+  (:mod:`training.rewards.agreement`), and where the reference calls the film normal, that this is
+  said; of a question, what the answer is worth (:mod:`training.rewards.equivalence`).
+* ``words``: F1 of a report's words and of their pairs, length-aware
+  (:mod:`training.rewards.wording`).
 * ``places``: closeness of boxes over the findings, matched one to one
   (:mod:`training.rewards.places`).
 * ``coherence``: whether the answer follows from the steps (:mod:`training.rewards.coherence`);
   counts as far as the answer is right.
 
-A part that an example has no truth for is left out of the mean, and so are places where there is
-nothing to point at and nothing is pointed at. A wrong answer to a question earns
-nothing, however well it is boxed, and a report loses where hardly a word is the reference's.
+A part that an example has no truth for is left out of the mean: findings where the reference tells
+of none and does not call the film normal either, places where there is nothing to point at and
+nothing is pointed at. A wrong answer to a question earns nothing, however well it is boxed, and a
+report loses where hardly a word is the reference's, or all are but in no order.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from service.reading import Mode, parse_text
 from training.labels import Findings, read_findings
-from training.rewards.agreement import label_f1, settled
+from training.rewards.agreement import kinds, label_f1, settled
 from training.rewards.coherence import coherence as coherence_of
 from training.rewards.equivalence import answer_worth
 from training.rewards.honesty import affirmed_in_steps
@@ -32,7 +34,7 @@ from training.rewards.honesty import honesty as honesty_of
 from training.rewards.places import closeness_of_places, read_places
 from training.rewards.protocol import Rollout
 from training.rewards.truth import Truth
-from training.rewards.wording import word_f1
+from training.rewards.wording import compare_words
 
 Agreement = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 """For pairs of a report and its reference, how far their findings agree, 0 to 1."""
@@ -117,12 +119,15 @@ class _Read:
         self.answered: Findings = read_findings(self.parsed.answer)
         self.right = self._right()
 
-    def _right(self) -> float:
-        truth, said = self.truth, self.parsed.answer
+    def _right(self) -> float | None:
+        """None where the reference of a report has nothing to hold the findings against."""
+        truth, said = self.truth, self.answered.affirmed
         if not truth.report:
-            return answer_worth(said, truth.example.answer, truth.asked)
-        if truth.labels or self.answered.affirmed:
-            return label_f1(settled(self.answered.affirmed), truth.labels)
+            return answer_worth(self.parsed.answer, truth.example.answer, truth.asked)
+        if truth.told_nothing:
+            return None if kinds(said) <= kinds(truth.labels) else 0.0
+        if truth.labels or said:
+            return label_f1(settled(said), truth.labels)
         return float(self.answered.normal)
 
     def score(self, weights: Mapping[str, float]) -> dict[str, float]:
@@ -130,17 +135,18 @@ class _Read:
         flags = {notice.code for notice in parsed.notices} - TOLERATED if parsed.notices else ()
         format_ = float(parsed.complete and not flags)
         found = read_places(parsed, truth)
-        honesty = honesty_of(parsed, self.answered, found, truth)
-        parts = {"findings": self.right}
+        stepped = affirmed_in_steps(parsed)
+        honesty = honesty_of(parsed, self.answered, stepped, found, truth)
+        parts = {} if self.right is None else {"findings": self.right}
+        right = self.right or 0.0
         if truth.report:
-            parts["words"] = word_f1(parsed.answer, truth.words, truth.length)
+            wording = compare_words(parsed.answer, truth.words)
+            parts["words"] = wording.worth
+            right = wording.worth if self.right is None else right
         if truth.example.mode is Mode.THINK:
-            parts["coherence"] = self.right and self.right * coherence_of(
-                parsed, self.answered, truth
-            )
+            parts["coherence"] = right and right * coherence_of(parsed, self.answered, truth)
             if truth.places_known:
-                named = self.answered.affirmed | affirmed_in_steps(parsed)
-                named = named if truth.report else frozenset()
+                named = self.answered.affirmed | stepped if truth.report else frozenset()
                 close = closeness_of_places(found, named, truth)
                 if close is not None:
                     parts["places"] = close
@@ -150,7 +156,7 @@ class _Read:
             mean += weights[name] * value
         mean = mean / total if total else 0.0
         if not truth.report:
-            mean *= self.right
-        elif parts["words"] < _HARDLY_A_WORD:
-            mean *= parts["words"] / _HARDLY_A_WORD
+            mean *= right
+        else:
+            mean *= wording.in_order * min(1.0, wording.words / _HARDLY_A_WORD)
         return {"overall": format_ * honesty * mean, "format": format_, "honesty": honesty, **parts}

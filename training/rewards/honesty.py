@@ -17,25 +17,40 @@ _WORDS_OF_AN_ANSWER = 16
 """Words that an answer to a question may have beyond twice the reference's."""
 
 
-def honesty(parsed: ParsedText, answered: Findings, found: Places, truth: Truth) -> float:
+def honesty(
+    parsed: ParsedText,
+    answered: Findings,
+    stepped: frozenset[str],
+    found: Places,
+    truth: Truth,
+) -> float:
     """1 halved for every trick; for what is a matter of degree, by that degree.
 
     Stray boxes, sentences said twice, an answer that contradicts itself, many more steps than the
     reference takes, steps of many words, findings that a report's steps affirm and neither its
-    answer nor the truth knows, and a short answer padded out.
+    answer nor the truth knows, and a short answer padded out. What the reference does itself costs
+    nothing.
+
+    Parameters
+    ----------
+    answered
+        What the answer says.
+    stepped
+        What the steps affirm: :func:`affirmed_in_steps`.
     """
     expected = len(truth.example.steps) or _STEPS_WITHOUT_REFERENCE
     most_steps = 2 * expected + 2
     steps = "; ".join([step.text for step in parsed.steps])
-    tricks: float = found.stray + repeated(parsed.answer) + repeated(steps)
+    tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated) + repeated(steps)
     if answered.denied:
-        tricks += _CONTRADICTION * len(clashes(answered.affirmed, answered.denied))
+        contradictory = len(clashes(answered.affirmed, answered.denied))
+        tricks += _CONTRADICTION * max(0, contradictory - truth.clashes)
     if len(parsed.steps) > most_steps:
         tricks += (len(parsed.steps) - most_steps) / 2
     tricks += _excess(steps.count(" "), _WORDS_OF_A_STEP * most_steps)
     if truth.report:
         known = kinds(answered.affirmed | truth.labels)
-        tricks += len(kinds(affirmed_in_steps(parsed)) - known)
+        tricks += len(kinds(stepped) - known)
     else:
         tricks += _excess(len(parsed.answer.split()), _WORDS_OF_AN_ANSWER + 2 * truth.length)
     return 0.5**tricks if tricks else 1.0

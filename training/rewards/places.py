@@ -19,11 +19,13 @@ _DUPLICATE = 0.9
 """IoU from which two boxes of one finding are one box given twice."""
 _WHOLE_FILM, _WHOLE_FILM_OF_A_FINDING = 0.85, 0.6
 """Share of the film from which a box points at nothing."""
-_BOXES_OF_A_STRUCTURE = 2
+_UNPLACED, _UNPLACED_BOXES = 0.25, 2
+"""What a box costs around a structure that nobody knows the place of, and how many may be drawn
+before each costs as much as one around nothing."""
 _ELSEWHERE = 0.1
 """IoU below which a box does not show the structure that it is said to."""
 _BOXES_TOO_MANY = 2
-"""Boxes that a finding may have beyond the true ones; each further one is spam."""
+"""Boxes that a finding or structure may have beyond the true ones; each further one is spam."""
 _FEW = 3
 """Boxes up to which all pairings are tried out."""
 
@@ -39,18 +41,21 @@ class Places:
     of_findings
         Boxes with their sides by image and kind of the finding that their step affirms.
     stray
-        Boxes around nothing named, given twice, around the whole film, far from the structure
-        named, and too many around a structure or a finding.
+        Boxes around nothing named or what is denied, given twice, around the whole film, far from
+        the structure named, and too many around a structure or a finding; a part of one for a box
+        around a structure of unknown place.
     """
 
     of_findings: dict[Place, list[Sided]]
-    stray: int
+    stray: float
 
 
 def read_places(parsed: ParsedText, truth: Truth) -> Places:
     """Sort the boxes of a parsed text by what their steps name."""
     found: dict[Place, list[Sided]] = {}
-    stray = 0
+    shown: dict[Place, int] = {}
+    stray: float = 0
+    unplaced = 0
     for step in parsed.steps:
         if not step.boxes:
             continue
@@ -69,11 +74,18 @@ def read_places(parsed: ParsedText, truth: Truth) -> Places:
                 if given:
                     stray += any(iou(original, other) > _DUPLICATE for _, other in given)
                 given.append((side, original))
-            elif words.structures and truth.structures:
-                stray += _elsewhere(original, box.image, words.structures, truth)
-        if not words.findings:
-            free = _BOXES_OF_A_STRUCTURE if words.structures or words.denied else 0
-            stray += max(0, len(step.boxes) - free)
+                continue
+            place = _structure_shown(original, box.image, words.shown, truth)
+            if place:
+                shown[place] = shown.get(place, 0) + 1
+            elif any((box.image, name) not in truth.structures for name in words.structures):
+                unplaced += 1
+            else:
+                stray += 1
+    if unplaced:
+        stray += unplaced if unplaced > _UNPLACED_BOXES else unplaced * _UNPLACED
+    for place, times in shown.items():
+        stray += max(0, times - len(truth.structures[place]) - _BOXES_TOO_MANY)
     for place, given in found.items():
         most = max(len(truth.boxes.get(place, ())), 1) + _BOXES_TOO_MANY
         stray += max(0, len(given) - most)
@@ -149,10 +161,10 @@ def _nearest(
     )
 
 
-def _elsewhere(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> bool:
-    """Whether a box shows none of the structures named, all of whose places are known."""
+def _structure_shown(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> Place | None:
+    """The first of the structures named that a box shows, as far as their places are known."""
     for name in names:
-        known = truth.structures.get((image, name))
-        if known is None or any(iou(box, other) >= _ELSEWHERE for other in known):
-            return False
-    return True
+        known = truth.structures.get((image, name), ())
+        if any(iou(box, other) >= _ELSEWHERE for other in known):
+            return image, name
+    return None

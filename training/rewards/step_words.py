@@ -35,12 +35,15 @@ class StepWords:
         Kind and side of those affirmed.
     structures
         Names of structures, where no finding is affirmed.
+    shown
+        What boxes show where no finding is affirmed: structures, or where a finding is not.
     """
 
     affirmed: frozenset[str]
     denied: frozenset[str]
     findings: tuple[tuple[str, str | None], ...]
     structures: tuple[str, ...]
+    shown: tuple[str, ...]
 
 
 @lru_cache(maxsize=65_536)
@@ -48,9 +51,9 @@ def words_of(text: str) -> StepWords:
     """Read a step's text."""
     found = read_findings(text)
     findings = tuple((kind_of(label), side_of(label)) for label in sorted(found.affirmed))
-    return StepWords(
-        found.affirmed, found.denied, findings, () if findings else structures_named(text)
-    )
+    structures = () if findings else structures_named(text)
+    denied = () if findings else sorted({kind_of(label) for label in found.denied})
+    return StepWords(found.affirmed, found.denied, findings, structures, (*structures, *denied))
 
 
 def structures_named(text: str) -> tuple[str, ...]:

@@ -6,12 +6,19 @@ from collections.abc import Iterator
 
 from service.reading import Task, to_model_space
 from training.data.example import Example
-from training.labels import finding_labels, kind_of, labels_of_source, read_findings, side_of
+from training.labels import (
+    clashes,
+    finding_labels,
+    kind_of,
+    labels_of_source,
+    read_findings,
+    side_of,
+)
 from training.rewards.agreement import settled
 from training.rewards.geometry import Box
 from training.rewards.protocol import Rollout
-from training.rewards.step_words import structures_named
-from training.rewards.wording import count_words
+from training.rewards.step_words import structures_named, words_of
+from training.rewards.wording import count_words, repeated
 
 Place = tuple[int, str]
 """Index of an image, and a finding's kind or a structure's name."""
@@ -27,8 +34,14 @@ class Truth:
     labels
         Findings that are there: of a report those that the reference affirms (those that the
         source marks where it says nothing of any), of a question those that the source marks.
+    told
+        What the reference itself says.
+    told_nothing
+        Of a report, whether its reference says nothing of any finding, nor that all is normal.
     words, length
-        How often each word stands in the reference, and how many they are.
+        The reference's words, and how many they are.
+    clashes, repeated
+        How many contradictions and sentences said twice the reference has itself.
     asked
         Findings that the question names.
     boxes
@@ -42,7 +55,8 @@ class Truth:
     expected
         Kinds that are due or unboxed.
     structures
-        Boxes of structures by place, as far as they are known.
+        Boxes of structures, and of findings that the reference's steps deny, by place, as far as
+        they are known.
     extents, scales
         For each image the box space's width and height, and what a column and a row of it are in
         original pixels with the film's area in that space.
@@ -53,12 +67,14 @@ class Truth:
         self.example = example
         self.report = example.task is not Task.VQA
         marked = frozenset(name for label in example.labels for name in labels_of_source(label))
-        told = read_findings(example.answer)
-        silent = not told.affirmed and not told.normal
-        own = (marked if silent else told.affirmed) if self.report else (marked or told.affirmed)
-        self.labels = settled(own)
+        self.told = told = read_findings(example.answer)
+        self.told_nothing = self.report and not told.affirmed and not told.normal
+        tells = self.report and not self.told_nothing
+        self.labels = settled(told.affirmed if tells else marked or told.affirmed)
         self.words = count_words(example.answer)
-        self.length = self.words.total()
+        self.length = self.words.length
+        self.clashes = len(clashes(told.affirmed, told.denied))
+        self.repeated = repeated(example.answer)
         self.asked = finding_labels(example.question or "")
         self._read_boxes(example)
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
@@ -88,10 +104,10 @@ class Truth:
                     self.boxes.setdefault(place, []).append((side_of(name), (x0, y0, x1, y1)))
         stepped: dict[Place, list[tuple[str | None, Box]]] = {}
         for image, text, box in _step_boxes(example):
-            labels = finding_labels(text)
-            for label in labels:
+            words = words_of(text)
+            for label in words.affirmed:
                 stepped.setdefault((image, kind_of(label)), []).append((side_of(label), box))
-            for name in () if labels else structures_named(text):
+            for name in words.shown:
                 self.structures.setdefault((image, name), []).append(box)
         self.due = {place: len(boxes) for place, boxes in stepped.items()}
         if self.report:

@@ -1,42 +1,97 @@
-"""The right words, and neither too few nor too many of them."""
+"""The right words in the right order, and neither too few nor too many of them."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
+from typing import NamedTuple
 
-_WORD = re.compile(r"[^\W_]+")
-_APART = {code: " " for code in range(128) if not chr(code).isalnum()}
+_STOP = "."
+_PIECE = re.compile(r"[^\W_]+|[.;!?\n]")
+_STOPS = frozenset(".;!?\n")
+_APART = {
+    code: f" {_STOP} " if chr(code) in _STOPS else " "
+    for code in range(128)
+    if not chr(code).isalnum()
+}
 _SENTENCE = re.compile(r"[.;]+\s+|\n+")
 _FULL_FROM, _FULL_TO, _NONE_BELOW, _NONE_ABOVE = 0.5, 1.75, 0.2, 3.0
 """Length as a share of the reference's: full marks between, none below and above."""
+_OFTEN_SHARED = 0.5
+"""F1 of words from which some of their pairs must be shared, too."""
+_ENOUGH_WORDS = 8
+"""Words from which a text cannot be the reference's in another order by chance."""
+
+Pair = tuple[str, str]
+"""Two words that follow each other; a sentence begins and ends with a stop."""
 
 
-def count_words(text: str) -> Counter[str]:
-    """How often each word stands in a text, case folded."""
-    return Counter(_words(text))
+class Wanted(NamedTuple):
+    """The words of a reference.
 
-
-def word_f1(said: str, wanted: Counter[str], length: int) -> float:
-    """F1 of the words, counted and case-folded, less what the length is off; 0 to 1.
-
-    Parameters
+    Attributes
     ----------
-    said
-        The text.
-    wanted, length
-        Words of the reference, and how many they are.
+    words
+        How often each word, case folded, stands there.
+    pairs
+        Pairs that stand there.
+    length
+        How many words there are.
     """
-    words = _words(said)
-    if not words or not length:
-        return float(len(words) == length)
-    left = dict(wanted)
+
+    words: dict[str, int]
+    pairs: frozenset[Pair]
+    length: int
+
+
+class Wording(NamedTuple):
+    """How the words of a text fit a reference's; all 0 to 1.
+
+    Attributes
+    ----------
+    words
+        F1 of the words in any order, less what the length is off.
+    worth
+        Half of that and half the same of distinct pairs: words in order within their sentences,
+        which may stand in any order.
+    in_order
+        1 but for a salad: nearly all of the reference's words, and hardly a pair of them.
+    """
+
+    words: float
+    worth: float
+    in_order: float
+
+
+def count_words(text: str) -> Wanted:
+    """The words and pairs of a reference."""
+    pieces = _pieces(text)
+    words = Counter(pieces)
+    del words[_STOP]
+    return Wanted(dict(words), frozenset(_pairs(pieces)), words.total())
+
+
+def compare_words(said: str, wanted: Wanted) -> Wording:
+    """Hold a text's words against a reference's."""
+    pieces = _pieces(said)
+    length = len(pieces) - pieces.count(_STOP)
+    if not length or not wanted.length:
+        same = float(length == wanted.length)
+        return Wording(same, same, 1.0)
+    left = wanted.words.copy()
     common = 0
-    for word in words:
-        if left.get(word):
-            left[word] -= 1
+    for piece in pieces:
+        if left.get(piece):
+            left[piece] -= 1
             common += 1
-    return 2 * common / (len(words) + length) * length_share(len(words) / length)
+    pairs = _pairs(pieces)
+    shared = 2 * common / (length + wanted.length)
+    ordered = 2 * len(pairs & wanted.pairs) / (len(pairs) + len(wanted.pairs))
+    fit = length_share(length / wanted.length)
+    needed = shared - _OFTEN_SHARED if length >= _ENOUGH_WORDS else 0.0
+    in_order = ordered / needed if ordered < needed else 1.0
+    return Wording(shared * fit, (shared + ordered) / 2 * fit, in_order)
 
 
 def length_share(ratio: float) -> float:
@@ -57,7 +112,14 @@ def repeated(text: str) -> int:
     return len(said) - len(set(said))
 
 
-def _words(text: str) -> list[str]:
+def _pairs(pieces: list[str]) -> set[Pair]:
+    pairs = {*pairwise([_STOP, *pieces, _STOP])}
+    pairs.discard((_STOP, _STOP))
+    return pairs
+
+
+def _pieces(text: str) -> list[str]:
+    """Words and stops."""
     if text.isascii():  # the same, and faster
         return text.lower().translate(_APART).split()
-    return _WORD.findall(text.casefold())
+    return [_STOP if piece in _STOPS else piece for piece in _PIECE.findall(text.casefold())]

@@ -146,3 +146,48 @@ def test_broken_lines_are_told_by_number(films: Path) -> None:
     (films / "own.jsonl").write_text('{"image": "films/a.png"\n')
     with pytest.raises(DataError, match="line 1"):
         read_all("jsonl", films / "own.jsonl")
+
+
+QUESTION = {"image": "films/a.png", "subject": "1", "question": "How many?", "split": "train"}
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"), [(0, "0"), (2.5, "2.5"), (False, "No"), (True, "Yes")]
+)
+def test_an_answer_may_be_a_number_or_a_truth(films: Path, given: Any, stored: str) -> None:
+    path = write_lines(films / "own.jsonl", {**QUESTION, "subject": 0, "answer": given})
+    ((example,), _) = read_all("jsonl", path)
+    assert (example.answer, example.subject) == (stored, "own:0")
+
+
+@pytest.mark.parametrize("corner", ["1e999", "-1e999", "NaN"])
+@pytest.mark.parametrize("image", ["0", "1e999"])
+def test_a_box_that_is_not_finite_is_told_with_its_record(
+    films: Path, corner: str, image: str
+) -> None:
+    boxes = [["IMAGE", 1, 2, 3, "CORNER"]]
+    record = {**QUESTION, "answer": "Yes", "steps": [{"text": "a", "boxes": boxes}]}
+    text = json.dumps(record).replace('"IMAGE"', image).replace('"CORNER"', corner)
+    (films / "own.jsonl").write_text(text)
+    with pytest.raises(DataError, match="Record 1"):
+        read_all("jsonl", films / "own.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ("Clear <|image_pad|> film.", "special token"),
+        ("Clear.<|im_end|>", "special token"),
+        ("</think> Clear.", "special token"),
+        ("Clear \ud800 film.", "lone surrogate"),
+    ],
+)
+def test_answers_that_would_break_training_are_left_out_and_counted(
+    films: Path, answer: str, fault: str
+) -> None:
+    sound = {**QUESTION, "answer": "Size < 3 cm | > 5 cm"}
+    path = write_lines(films / "own.jsonl", sound, {**QUESTION, "answer": answer})
+    description = prepare(Preparation("jsonl", path), films / "store")
+    assert description.splits == {"train": 1}
+    (remark,) = description.remarks
+    assert fault in remark

@@ -45,6 +45,29 @@ def test_the_last_paragraph_is_the_report_where_no_heading_says_so() -> None:
     assert report.comparison == "None."
 
 
+@pytest.mark.parametrize(
+    ("text", "findings", "impression"),
+    [
+        ("FINDINGS:Lungs clear.\nIMPRESSION:None.", "Lungs clear.", "None."),
+        ("FINDINGS :  a b\n IMPRESSION :b", "a b", "b"),
+        ("Findings: Lungs clear.\nImpression: Normal.", "Lungs clear.", "Normal."),
+        ("Clinical history: cough\nFindings: Clear.", "Clear.", None),
+        ("FINDINGS:\rclear\rIMPRESSION:\rnormal", "clear", "normal"),
+        ("CHEST, 2 VIEWS: Lungs clear.\nIMPRESSION: n", "Lungs clear.", "n"),
+        ("Lungs are clear. No effusion.", "Lungs are clear. No effusion.", None),
+        ("FINAL REPORT\n\n AP chest.\n\n Lungs are clear.", "AP chest. Lungs are clear.", None),
+        ("FINAL REPORT\n REASON: cough\n\n Lungs are clear.", "Lungs are clear.", None),
+        ("FINDINGS: Lines: none.\nT2:bright.", "Lines: none. T2:bright.", None),
+        (" \n", None, None),
+    ],
+)
+def test_headings_are_found_however_they_are_set(
+    text: str, findings: str | None, impression: str | None
+) -> None:
+    report = parse_report(text)
+    assert (report.findings, report.impression) == (findings, impression)
+
+
 def test_a_colon_within_a_sentence_begins_no_section() -> None:
     report = parse_report("FINDINGS: Lines: none. PICC: at the SVC.\r\n  Tip: fine.")
     assert report.findings == "Lines: none. PICC: at the SVC. Tip: fine."

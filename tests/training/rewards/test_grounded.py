@@ -1,5 +1,6 @@
 """Our reward pays for what a radiologist would pay for, and for nothing else."""
 
+import re
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from service.reading import Mode, Task
 from training.data.example import ReasoningTarget
-from training.rewards.equivalence import answer_worth
+from training.rewards.cli import rewards
+from training.rewards.equivalence import answer_worth, is_closed, says_yes
 from training.rewards.gallery import (
     CONVENTIONS,
     FILM,
@@ -134,6 +137,38 @@ def test_a_finding_that_no_step_supports_is_incoherent():
         ("zone upper, the right", "Right upper zone", 0),
         ("right upper zone.", "Right upper zone", 1),
         ("Stable", "Unchanged", 1),
+        ("postero-anterior", "PA", 1),
+        ("antero posterior view", "AP", 1),
+        ("AP and PA", "PA", 0),
+        ("F", "female", 1),
+        ("RUL", "right upper lobe", 1),
+        ("RLL", "right upper lobe", 0),
+        ("left and right", "both", 1),
+        ("both", "Left | Right", 1),
+        ("left", "both", 0),
+        ("left", "Left | Right", 1 / 2),
+        ("bilateral effusions", "left pleural effusion, right pleural effusion", 1),
+        ("lung mass", "Mass", 1),
+        ("normal", "No finding", 1),
+        ("No abnormality is seen.", "Normal", 1),
+        ("No finding", "None", 1),
+        ("A", "A. Left lung", 1),
+        ("(A)", "A) Left lung", 1),
+        ("Left lung", "A. Left lung", 1),
+        ("A. Left lung", "A. Left lung", 1),
+        ("B", "A. Left lung", 0),
+        ("A. Right lung", "A. Left lung", 0),
+        ("A B", "A. Left lung", 0),
+        ("A", "Left lung", 0),
+        ("Yes", "B. Yes", 1),
+        ("mass & nodule", "mass | nodule", 1),
+        ("- mass\n- nodule", "mass | nodule", 1),
+        ("сердце", "Сердце", 1),
+        ("Сердце", "Лёгкие", 0),
+        ("e\u0301", "É", 1),
+        ("左", "左", 1),
+        ("-", "-", 1),
+        ("", "-", 0),
     ],
 )
 def test_answers_that_say_the_same_are_the_same(said, reference, same):
@@ -154,6 +189,54 @@ def test_answers_that_say_the_same_are_the_same(said, reference, same):
 def test_a_sentence_answers_yes_or_no_to_what_is_asked(said, worth):
     asked = frozenset({"mass"})
     assert answer_worth(said, "Yes", asked) == worth
+
+
+TAKEN_BACK = (
+    *(
+        "Yes and no",
+        "Yes or no",
+        "no and yes",
+        "Yes, absent",
+        "Yes; negative",
+        "yes but actually no",
+    ),
+    *("yes unless it is not", "No, wait, yes", "Yes - no", "Yes\u2014no", "Yes (no)", "Yes & no"),
+    *("Yes perhaps no", "Yes yes no", "yes, it isn't", "No, it is present", "not no", "Yes\nNo"),
+    *("Yes though none", "Yes, never", "Both yes and no", "maybe yes"),
+)
+
+
+@pytest.mark.parametrize("said", TAKEN_BACK)
+@pytest.mark.parametrize("asked", [frozenset(), frozenset({"mass"})])
+def test_an_answer_that_takes_back_what_it_says_is_none(said, asked):
+    assert [answer_worth(said, reference, asked) for reference in ("Yes", "No")] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("said", "reference"),
+    [
+        ("Yes, on the left but not on the right", "Yes"),
+        ("Yes, but not large", "Yes"),
+        ("Yes, there is.", "Yes"),
+        ("Yes, but also a pneumothorax and no effusion", "Yes"),
+        ("No, there is a left effusion but no mass", "No"),
+        ("No, the lungs are clear", "No"),
+        ("No. Not at all.", "No"),
+        ("There is none", "No"),
+    ],
+)
+def test_a_reason_takes_nothing_back(said, reference):
+    assert answer_worth(said, reference, frozenset({"mass"})) == 1
+
+
+FREE = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)
+
+
+@given(FREE)
+def test_an_answer_is_worth_all_to_itself(answer):
+    if says_yes(answer) is None and is_closed(answer):
+        return  # it says both
+    assert answer_worth(answer, answer) == 1
 
 
 def test_a_wrong_answer_to_a_question_earns_nothing_however_well_it_is_boxed():
@@ -286,6 +369,110 @@ def test_every_reference_is_worth_all_to_itself():
     for example in (FILM, NORMAL, QUESTION, PAIR):
         text = completion_text(example, CONVENTIONS, GRID)
         assert worth(text, example)["overall"] > 0.98
+
+
+NAMELESS = (
+    "Scoliosis is noted.",
+    "Degenerative changes of the spine.",
+    "Median sternotomy wires are intact.",
+    "The right PICC ends in the superior vena cava.",
+    "The aorta is tortuous.",
+    "Surgical clips project over the axilla.",
+)
+FOUND = (
+    "There is a left pleural effusion.",
+    "A nodule is seen on the right.",
+    "Mild cardiomegaly.",
+)
+USUAL = (
+    "Otherwise normal chest.",
+    "The lungs are clear.",
+    "No pneumothorax.",
+    "There is no pleural effusion.",
+)
+SENTENCES = st.sampled_from(NAMELESS + FOUND + USUAL)
+
+
+def read_aloud(sentences, answer, example):
+    if example.mode is Mode.ANSWER:
+        return worth(" ".join(answer), example)["overall"]
+    steps = "; ".join(dict.fromkeys(sentence.rstrip(".") for sentence in sentences))
+    return worth(f"<think> {steps} </think>. \\boxed{{{' '.join(answer)}}}", example)["overall"]
+
+
+@pytest.mark.parametrize("mode", [Mode.ANSWER, Mode.THINK])
+@pytest.mark.parametrize("labels", [(), ("cardiomegaly",)])
+@given(data=st.data())
+def test_no_finding_or_normal_more_or_less_is_worth_more_than_the_reference(mode, labels, data):
+    sentences = data.draw(st.lists(SENTENCES, min_size=1, max_size=5))
+    reference = " ".join(sentences)
+    example = replace(NORMAL, mode=mode, answer=reference, labels=labels, steps=())
+    echo = read_aloud(sentences, sentences, example)
+    assert echo == pytest.approx(1)
+    more = data.draw(st.sampled_from(FOUND + USUAL))
+    place = data.draw(st.integers(0, len(sentences)))
+    assert read_aloud(sentences, [*sentences[:place], more, *sentences[place:]], example) < echo
+    taken = data.draw(st.integers(0, len(sentences) - 1))
+    assert read_aloud(sentences, sentences[:taken] + sentences[taken + 1 :], example) <= echo
+
+
+def test_nothing_is_called_normal_for_pay_where_the_reference_does_not():
+    silent = replace(NORMAL, mode=Mode.ANSWER, steps=(), answer=NAMELESS[0])
+    assert "findings" not in worth(NAMELESS[0], silent)
+    assert worth("Normal chest.", silent)["overall"] < 0.1
+    assert worth(f"{NAMELESS[0]} There is a mass.", silent)["findings"] == 0
+
+
+def test_a_box_around_what_is_denied_is_a_box_around_nothing():
+    text = report().replace(" </think>", "; No pneumothorax [10, 10, 200, 400] </think>")
+    assert worth(text)["honesty"] == 0.5
+
+
+def test_each_box_around_a_structure_of_unknown_place_costs_and_many_cost_all():
+    boxes = [f"[{n}, 9, {n + 80}, 400]" for n in range(0, 300, 60)]
+    paid = [
+        worth(report().replace(" </think>", f"; The trachea {' '.join(boxes[:n])} </think>"))
+        for n in range(5)
+    ]
+    honesty = [scored["honesty"] for scored in paid]
+    assert honesty == sorted(set(honesty), reverse=True)
+    assert honesty[1] > 0.8
+    assert honesty[4] <= 1 / 16
+
+
+def test_a_structure_is_not_boxed_where_it_is_for_ever():
+    steps = [f"The heart is normal, view {n} [150, 180, 300, 330]" for n in range(6)]
+    paid = [
+        worth(f"<think> {'; '.join(steps[:n])} </think>. \\boxed{{{NORMAL.answer}}}", NORMAL)
+        for n in (2, 6)
+    ]
+    assert paid[0]["honesty"] == 1
+    assert paid[1]["honesty"] <= 0.25
+
+
+def test_what_the_reference_says_twice_or_against_itself_is_no_trick():
+    odd = replace(
+        FILM, mode=Mode.ANSWER, steps=(), answer="A mass. No mass is seen. A mass. Clips. Clips."
+    )
+    assert worth(odd.answer, odd)["overall"] == pytest.approx(1)
+    assert worth(odd.answer + " Clips.", odd)["honesty"] == 0.5
+
+
+@given(st.randoms())
+def test_the_words_of_a_sentence_count_in_their_order(random):
+    words = FILM.answer.replace(".", "").split()
+    random.shuffle(words)
+    answered = replace(FILM, mode=Mode.ANSWER, steps=())
+    said = " ".join(words) + "."
+    assert worth(said, answered)["words"] < 0.9
+    assert worth(said, answered)["overall"] < worth(FILM.answer, answered)["overall"] - 0.3
+
+
+def test_a_reference_file_may_end_with_a_new_line(tmp_path):
+    (tmp_path / "said").write_text("<think> a </think>\\boxed{yes}\n")
+    (tmp_path / "reference").write_text("yes\n")
+    arguments = ["score", str(tmp_path / "said"), str(tmp_path / "reference")]
+    assert re.search(r"accuracy +1\.5", CliRunner().invoke(rewards, arguments).output)
 
 
 NUMBER = st.integers(0, 447)

@@ -80,6 +80,18 @@ EFFUSION = f"there is a left pleural effusion {list(LEFT)}"
         (Reason.LEAKS, reply(HEART_SEEN, f"since the answer is yes, {EFFUSION}")),
         (Reason.LEAKS, reply(HEART_SEEN, f"as we were told, {EFFUSION}")),
         (Reason.LEAKS, reply(HEART_SEEN, f"the radiologist noted that {EFFUSION}")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "Answer: left")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "the correct response is left")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "we already know it is left")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "the effusion is known to be left")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "the expected result is yes")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "the diagnosis given is effusion")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "the given label is effusion")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "as shown in the box provided")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "as the findings section has it")),
+        (Reason.LEAKS, reply(HEART_SEEN, EFFUSION, "the text mentions effusion")),
+        (Reason.PRIOR_WORDS, reply(HEART_SEEN, EFFUSION, "the heart is larger than before")),
+        (Reason.PRIOR_WORDS, reply(HEART_SEEN, EFFUSION, "more fluid compared to last time")),
         (Reason.PRIOR_WORDS, reply(HEART_SEEN, f"unchanged, {EFFUSION}")),
         (Reason.PRIOR_WORDS, reply(HEART_SEEN, f"since the last film {EFFUSION}")),
         (Reason.BOX_MALFORMED, reply(HEART_SEEN, "there is a left pleural effusion [1, 2, 3]")),
@@ -233,3 +245,38 @@ def test_a_sentence_of_the_report_may_be_worded_otherwise(asking, films) -> None
 )
 def test_a_region_is_named_by_all_words_of_its_label(text: str, label: str, named: bool) -> None:
     assert Region(0, label, (0, 0, 1, 1)).is_named_in(text) is named
+
+
+LONG = (
+    "The heart is mildly enlarged with a prominent left ventricular contour. There is a moderate "
+    "left pleural effusion that blunts the costophrenic angle. No pneumothorax."
+)
+COPIED = (
+    f"The heart is mildly enlarged with a prominent left ventricular contour {list(HEART)}",
+    f"There is a moderate left pleural effusion that blunts the costophrenic angle {list(LEFT)}",
+)
+OWN_WORDS = (
+    f"The heart takes up more than half of the chest {list(HEART)}",
+    f"Fluid rises along the chest wall, which is a left pleural effusion {list(LEFT)}",
+)
+
+
+def test_steps_that_are_the_report_over_again_are_rejected(asking, films) -> None:
+    asked = example(**{**REPORT, "answer": LONG})
+    assert judged(asking, films, reply(*COPIED, answer=LONG), asked).reason is Reason.COPIES
+    verdict = judged(asking, films, reply(*OWN_WORDS, answer=LONG), asked)
+    assert verdict.example is not None, (verdict.reason, verdict.detail)
+
+
+def test_steps_of_a_question_do_not_copy_the_films_report_either(asking, films) -> None:
+    asked = example(findings=LONG)
+    assert judged(asking, films, reply(*COPIED), asked).reason is Reason.COPIES
+
+
+def test_the_sentence_of_a_supplied_region_may_be_used(asking, films) -> None:
+    sentences = tuple(ReasoningTarget(step.split(" [")[0], ((0, HEART),)) for step in COPIED[:1])
+    asked = example(**{**REPORT, "answer": LONG}, grounded_sentences=sentences)
+    verdict = judged(asking, films, reply(COPIED[0], OWN_WORDS[1], answer=LONG), asked)
+    assert verdict.example is not None, (verdict.reason, verdict.detail)
+    with_another = judged(asking, films, reply(*COPIED, answer=LONG), asked)
+    assert with_another.reason is Reason.COPIES

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.adapters.protocol import Remark
+from training.data.adapters.upright import fault_of_film
 
 MISSING = "image missing"
 UNREADABLE = "image's size cannot be read"
@@ -42,7 +43,7 @@ def find_film(
     """The film at a path, or at that path with another suffix; None, remarked, when unusable.
 
     Sizes come from the file itself: tables tell those of the published file, and boxes would
-    silently go astray on a smaller copy.
+    silently go astray on a smaller copy. A film that is not shown as it is stored is unusable, too.
     """
     relative = Path(path)
     choices = [relative, *(relative.with_suffix(suffix) for suffix in suffixes)]
@@ -53,6 +54,10 @@ def find_film(
     size = film_size(images / there)
     if size is None:
         remark(UNREADABLE)
+        return None
+    fault = fault_of_film(images / there, is_dicom=there.suffix.lower() in _DICOM)
+    if fault:
+        remark(fault)
         return None
     return Film(there.as_posix(), size, view_name(view))
 

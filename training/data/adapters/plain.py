@@ -27,6 +27,7 @@ One record is one example. Fields (columns), of which images, subject and an ans
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -109,15 +110,15 @@ class _Plain(ABC):
         record = self._records[study]
         try:
             yield from self._examples(study, record, remark)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(f"Record {study}: {error}.") from error
 
     def _examples(self, key: str, record: Mapping[str, Any], remark: Remark) -> Iterator[Example]:
         paths = _listed(record.get("images") or record.get("image"))
-        subject = str(record.get("subject") or "").strip()
+        subject = _text(record.get("subject"))
         if not paths or not subject:
             raise ValueError("an image and a subject are needed")
-        view = str(record.get("view") or "")
+        view = _text(record.get("view"))
         films = [find_film(self.images, path, view, remark) for path in paths]
         there = [film for film in films if film]
         if len(there) < len(films):
@@ -125,13 +126,13 @@ class _Plain(ABC):
         roles = _listed(record.get("roles")) or ["current"] * len(there)
         if len(roles) != len(there) or set(roles) - set(ROLES):
             raise ValueError(f"roles are one of {', '.join(ROLES)} for each image")
-        given = str(record.get("split") or "")
+        given = _text(record.get("split"))
         namespaced = f"{self._patients}:{subject}"
         split = split_name(given) if given else split_by_subject(namespaced)
         if split is None:
             raise ValueError(f"split {given!r} is none of train, validate, test")
         placed = [replace(film, role=role) for film, role in zip(there, roles, strict=True)]
-        study = Study(self._card, str(record.get("id") or key), namespaced, split, placed)
+        study = Study(self._card, _text(record.get("id")) or key, namespaced, split, placed)
         shared: dict[str, Any] = {
             "regions": _regions(record.get("regions")),
             "labels": tuple(_listed(record.get("labels"))),
@@ -142,12 +143,12 @@ class _Plain(ABC):
         asked = [task for task in (Task.FINDINGS, Task.IMPRESSION) if record.get(str(task))]
         for task in asked:
             yield study.example(str(task), task, str(record[str(task)]), **shared)
-        question, answer = record.get("question"), record.get("answer")
+        question, answer = _text(record.get("question")), _text(record.get("answer"))
         if bool(question) != bool(answer):
             raise ValueError("a question and its answer come together")
         if question:
-            kind = str(record.get("question_type") or "question")
-            yield study.question("vqa", str(question), [str(answer)], kind, **shared)
+            kind = _text(record.get("question_type")) or "question"
+            yield study.question("vqa", question, [answer], kind, **shared)
         elif not asked:
             raise ValueError("there is neither an answer nor findings nor an impression")
 
@@ -175,6 +176,15 @@ class Csv(_Plain):
         return read_table(path, columns_of(path))
 
 
+def _text(value: Any) -> str:
+    """Empty where there is none; a number as it is, true and false as answers say it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    return str(value).strip()
+
+
 def _listed(value: Any) -> list[str]:
     if not value:
         return []
@@ -183,7 +193,10 @@ def _listed(value: Any) -> list[str]:
 
 
 def _whole(corners: Any) -> Box:
-    x_min, y_min, x_max, y_max = (round(float(corner)) for corner in corners)
+    numbers = [float(corner) for corner in corners]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("a box has a number that is not finite")
+    x_min, y_min, x_max, y_max = map(round, numbers)
     return x_min, y_min, x_max, y_max
 
 

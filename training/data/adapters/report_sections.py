@@ -2,8 +2,9 @@
 
 The rule for headings is that of the MIMIC-CXR code repository (``txt/section_parser.py``):
 capitals at the beginning of a line, then a colon; where no heading says findings or impression,
-the last paragraph is the report. Headings are written, and misspelt, in many
-ways; what is close to a known word counts as that word.
+what follows the first paragraph of the last section is the report. Headings are written, and
+misspelt, in many ways; what is close to a known word counts as that word. Usual headings may also
+be written small (``Findings:``), and a text without any heading is findings as a whole.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from functools import lru_cache
 
 from training.data.adapters.writing import Report
 
-_HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ()/,&-]{2,60}?)[ \t]*:(?=\s|$)", re.MULTILINE)
+_USUAL = (
+    r"(?:clinical |chest )?(?:findings?|impressions?|conclusions?|indications?|history|techniques?"
+    r"|comparisons?)|findings?(?: and |\s?[/&]\s?)impression|reason for (?:exam(?:ination)?|study)"
+    r"|exam(?:ination)?|procedure|recommendations?(?:\(s\))?|notification|addendum"
+)
+_HEADING = re.compile(rf"^[ \t]*([A-Z][A-Z0-9 ()/,&-]{{2,60}}?|(?i:{_USUAL}))[ \t]*:", re.MULTILINE)
+_BODY = re.compile(r"\s|$")
+_TITLE = re.compile(r"\A\s*(?:FINAL|PRELIMINARY|RADIOLOGY) REPORT[ \t]*:?[ \t]*(?:\n|\Z)", re.I)
 _WORD = re.compile(r"[A-Z]{4,}")
 _SECTIONS = {
     "FINDINGS": "findings",
@@ -46,9 +54,14 @@ def parse_report(text: str) -> Report:
     Some reports put the findings under the name of the view (``CHEST, PA AND LATERAL:``); that
     text is taken where no heading says findings.
     """
-    text = text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     found: dict[str, list[str]] = defaultdict(list)
-    headings = list(_HEADING.finditer(text))
+    headings = [
+        heading
+        for heading in _HEADING.finditer(text)
+        # Without a space after its colon only a known one: `T2:bright` begins no section.
+        if _BODY.match(text, heading.end()) or section_name(heading[1])
+    ]
     ends = [*(heading.start() for heading in headings[1:]), len(text)]
     for heading, end in zip(headings, ends, strict=False):  # no heading, no section
         section = section_name(heading[1])
@@ -58,9 +71,11 @@ def parse_report(text: str) -> Report:
     if "findings" not in found and "view" in found:
         found["findings"] = found["view"]
     found.pop("view", None)
-    if headings and not {"findings", "impression"} & found.keys():
+    if not headings:
+        found["findings"] = [tidy(_TITLE.sub("", text))]
+    elif not {"findings", "impression"} & found.keys():
         _split_off_last_paragraph(found, headings[-1], text)
-    return Report(**{name: " ".join(bodies) for name, bodies in found.items()})
+    return Report(**{name: " ".join(bodies) or None for name, bodies in found.items()})
 
 
 def _split_off_last_paragraph(
@@ -80,6 +95,7 @@ def _split_off_last_paragraph(
 @lru_cache(maxsize=4096)
 def section_name(heading: str) -> str | None:
     """Findings, impression, indication, technique, comparison or view; None for other headings."""
+    heading = heading.upper()
     for word in _WORD.findall(heading):
         close = get_close_matches(word, _SECTIONS, n=1, cutoff=_LIKENESS)
         if close:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
-from service.reading import Task
-from training.data.example import ROLES, SPLITS, Box, Example
+from service.reading import Task, strip_special_tokens
+from training.data.example import ROLES, SPLITS, Box, Example, ReasoningTarget
 
 _REQUIRED = ("id", "subject", "view", "source", "licence", "answer")
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Which JSON can hold, and UTF-8 cannot."""
 
 
 def faults_of(example: Example) -> list[str]:
@@ -21,6 +25,11 @@ def _faults(example: Example) -> Iterator[str]:
     for name in _REQUIRED:
         if not getattr(example, name).strip():
             yield f"no {name}"
+    if any(not text.isascii() and _LONE_SURROGATE.search(text) for text in _texts(example)):
+        yield "half a character (a lone surrogate) in a text"
+    written = (example.answer, *(step.text for step in example.steps))
+    if any("<" in text and strip_special_tokens(text) != text for text in written):
+        yield "special token or think tag in what the model is to write"
     if example.split not in SPLITS:
         yield f"split is none of {', '.join(SPLITS)}"
     if not example.images and (example.split != "test" or example.task is Task.VQA):
@@ -49,6 +58,17 @@ def _faults(example: Example) -> Iterator[str]:
             yield "box on an image that there is none of"
         elif not _fits(box, example.sizes[image]):
             yield "box without area or beyond its film"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text of an example, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, Example | ReasoningTarget):
+        yield from _texts(tuple(vars(value).values()))
 
 
 def _placed_boxes(example: Example) -> Iterator[tuple[int, Box]]:

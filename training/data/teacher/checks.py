@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from service.reading import Mode, ParsedStep, ParsedText, Task, parse_text, write_grounded_text
@@ -15,25 +15,37 @@ from training.data.teacher.reasons import Reason
 from training.data.teacher.regions import by_overlap
 from training.data.teacher.request import Question, has_prior
 
+_SUPPLIED = r"given|provided|supplied|known|correct|expected|stated|listed|intended"
+_MATTER = (
+    r"answers?|findings?|regions?|box(?:es)?|labels?|information|impression|list|response|result"
+    r"|diagnos[ie]s|conclusion|solution|reading"
+)
 _LEAKS = re.compile(
     r"\b(?:report|reference|ground[- ]truth|gold[- ]standard|caption|annotations?|coordinates?"
     r"|bounding box(?:es)?)\b"
-    r"|\b(?:given|provided|supplied|known|correct|expected|stated|listed)\s+"
-    r"(?:final\s+)?(?:answer|findings?|regions?|boxes|labels?|information|impression|list)\b"
-    r"|\b(?:answer|list|question|prompt|user)\s+(?:says?|states?|lists?|gives?|mentions?)\b"
+    r"|\banswer\s*(?::|=|is\b)"
+    rf"|\b(?:{_SUPPLIED})\s+(?:final\s+)?(?:{_MATTER})\b"
+    rf"|\b(?:{_MATTER}|history|text)\s+(?:(?:that|which)\s+)?(?:(?:is|are|was|were)\s+)?"
+    r"(?:given|provided|supplied|listed|stated)\b"
+    r"|\b(?:answer|list|question|prompt|user|text|key|task|section)\s+"
+    r"(?:says?|states?|lists?|gives?|mentions?|tells?|asks?|confirms?)\b"
     r"|\b(?:according to|based on|as (?:given|provided|stated|listed|noted|described)(?: in| by)?)"
     r"\s+(?:the\s+)?(?:answer|list|question|prompt|text|user|label|task)\b"
     r"|\b(?:the|this|that|gold|target|true|final)\s+(?:\w+\s+)?"
     r"(?:answer|prompt|instructions?|hint|solution)\b"
-    r"|\b(?:we|i)\s+(?:was|were|am|are|have been)\s+(?:told|given|asked|instructed)\b"
+    r"|\b(?:findings|impression)\s+section\b"
+    r"|\b(?:we|i)\s+(?:was|were|am|are|have been)\s+(?:already\s+)?"
+    r"(?:told|given|asked|instructed)\b"
+    r"|\b(?:we|i|you)\s+(?:already\s+)?(?:know|knew)\b|\b(?:already|is|are|was) known\b"
     r"|\bas (?:told|instructed|asked|reported)\b"
-    r"|\b(?:radiologist|label)s?\s+(?:says?|said|not(?:es?|ed)|states?|describes?)\b"
-    r"|\b(?:regions?|boxes|findings?)\s+(?:given|provided|supplied|listed)\b",
+    r"|\b(?:radiologist|label)s?\s+(?:says?|said|not(?:es?|ed)|states?|describes?)\b",
     re.I,
 )
 _PRIOR = re.compile(
     r"\b(?:prior|previous(?:ly)?|earlier (?:film|study|exam|image|radiograph)\w*"
     r"|(?:in|for|on) comparison|comparison (?:film|study|exam|image|radiograph)\w*"
+    r"|(?:than|as|from|compared (?:to|with)) (?:it was|they were|(?:\w+ )?before|earlier|last)"
+    r"|(?:the )?last (?:time|film|study|exam|image|radiograph|visit|week|month|year)\w*|formerly"
     r"|interval|unchanged|stable|again (?:seen|noted|demonstrated)|since (?:the )?last|no longer"
     r"|new(?:ly)?|worsen(?:ed|ing)|improv(?:ed|ing|ement)|resolv(?:ed|ing)|persist(?:s|ent|ing)"
     r"|progress(?:ed|ion)|remains?|has (?:increased|decreased|developed|enlarged|cleared)"
@@ -55,6 +67,9 @@ class Bounds:
         Of all steps together.
     most_words_in_step
         Of one.
+    copied, run
+        Largest share of the steps' words that may stand in the report in runs of so many words;
+        what a supplied region says is nobody's to copy.
     fit
         Least IoU of a cited box with a supplied one; that one is then taken in its place.
     """
@@ -64,6 +79,8 @@ class Bounds:
     fewest_words: int = 5
     most_words: int = 400
     most_words_in_step: int = 60
+    copied: float = 0.4
+    run: int = 7
     fit: float = 0.9
 
 
@@ -119,6 +136,7 @@ def _checked(question: Question, answer: Answer, bounds: Bounds) -> Example:
     _check_form(parsed, answer)
     _check_length(parsed, bounds)
     _check_words(parsed, example)
+    _check_own_words(parsed, question, bounds)
     steps = tuple(_target(step, question, bounds) for step in parsed.steps)
     if question.regions and not any(step.boxes for step in steps):
         raise Rejected(Reason.NO_BOX)
@@ -162,6 +180,36 @@ def _check_words(parsed: ParsedText, example: Example) -> None:
             raise Rejected(Reason.LEAKS, leak[0])
         if not has_prior(example) and (change := _PRIOR.search(text)):
             raise Rejected(Reason.PRIOR_WORDS, change[0])
+
+
+def _check_own_words(parsed: ParsedText, question: Question, bounds: Bounds) -> None:
+    """Steps that are the report over again reason nothing."""
+    example = question.example
+    report = [*example.sections.values()]
+    if example.task is not Task.VQA:
+        report.append(example.answer)
+    supplied = _runs([region.label for region in question.regions], bounds.run)
+    known = _runs(report, bounds.run) - supplied
+    said = copied = 0
+    for step in parsed.steps:
+        words = _WORDS.findall(step.text.lower())
+        taken = set[int]()
+        for n in range(len(words) - bounds.run + 1):
+            if tuple(words[n : n + bounds.run]) in known:
+                taken |= set(range(n, n + bounds.run))
+        said += len(words)
+        copied += len(taken)
+    if copied > bounds.copied * said:
+        raise Rejected(Reason.COPIES, f"{copied} of {said} words")
+
+
+def _runs(texts: Iterable[str], length: int) -> set[tuple[str, ...]]:
+    """Every so many words that follow each other in one of the texts."""
+    found: set[tuple[str, ...]] = set()
+    for text in texts:
+        words = _WORDS.findall(text.lower())
+        found |= {tuple(words[n : n + length]) for n in range(len(words) - length + 1)}
+    return found
 
 
 def _target(step: ParsedStep, question: Question, bounds: Bounds) -> ReasoningTarget:

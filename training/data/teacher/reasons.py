@@ -41,6 +41,7 @@ class Reason(StrEnum):
     TOO_LONG = "too-long", "too many words"
     REPEATS = "repeats-itself", "a step says what another said"
     LEAKS = "leaks-reference", "speaks of the report, the reference, the list or the known answer"
+    COPIES = "copies-reference", "the steps are the report's own words, one after another"
     PRIOR_WORDS = "speaks-of-prior", "speaks of a change, and there is no earlier film"
     BOX_MALFORMED = "box-malformed", "a box that is none, is inverted, empty or off the film"
     BOX_UNKNOWN = "box-unknown", "a box that was not supplied"
