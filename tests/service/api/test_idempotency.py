@@ -293,7 +293,7 @@ async def test_a_question_that_lost_the_boundarys_letters_is_another_request(cli
     def form(question):
         head = "--left\r\nContent-Disposition: form-data; name="
         return (
-            f'{head}question\r\n\r\n{question}\r\n{head}image; filename=a\r\n\r\n'.encode()
+            f"{head}question\r\n\r\n{question}\r\n{head}image; filename=a\r\n\r\n".encode()
             + film
             + b"\r\n--left--\r\n"
         )
