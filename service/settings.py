@@ -134,6 +134,24 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds that the arrival of a body may take; beyond: 408."
     )
 
+    # What comes before a request is known.
+    max_header_bytes: int = Field(
+        64 * 1024,
+        ge=1024,
+        description="Most bytes of a request's line and headers, trailers too; beyond: 431.",
+    )
+    header_timeout: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds from a connection to the end of its request's headers; beyond: 408.",
+    )
+    max_connections: int = Field(
+        512,
+        ge=1,
+        description="Most open connections; beyond, the one that idles longest gives way, and "
+        "where none does: 503.",
+    )
+
     max_concurrency: int = Field(16, ge=1, description="Requests that are worked on at once.")
     max_queue: int = Field(
         64, ge=0, description="Requests that may wait beyond those; further ones get 503."

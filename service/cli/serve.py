@@ -131,7 +131,7 @@ class _Server(uvicorn.Server):
 
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
-    from service.api.malformed_http import ProblemProtocol
+    from service.api.connection import bounded_protocol
     from service.app import create_app
     from service.audit import AuditUnavailableError
     from service.engine import ManifestError, require_weights
@@ -156,7 +156,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     config = uvicorn.Config(
         app,
         log_config=None,
-        http=ProblemProtocol,
+        http=bounded_protocol(settings),
         access_log=False,  # ours leaves out the query, see service.api.middleware
         server_header=False,
         timeout_graceful_shutdown=_LAST_REPLIES,
