@@ -161,11 +161,17 @@ class Settings(BaseSettings):
         ge=1024,
         description="Estimated tokens of all requests at work and waiting; beyond: 503.",
     )
+    max_admitted_bytes: int = Field(
+        512 * _MIB,
+        ge=1024,
+        description="Bytes of the bodies of all requests at work and waiting; beyond: 503.",
+    )
     caller_share: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="Part of the requests and of the tokens that one caller may hold; beyond: 429.",
+        description="Part of the requests, of the tokens and of the bytes that one caller may "
+        "hold; beyond: 429.",
     )
     retry_after: int = Field(
         5,
@@ -303,6 +309,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
+        if self.max_admitted_bytes < self.max_body_bytes:
+            raise ValueError(
+                "DEEPMEDIX_MAX_ADMITTED_BYTES must be at least DEEPMEDIX_MAX_BODY_BYTES: else the "
+                "largest body could never be taken"
+            )
         if self.oidc_issuer is not None and self.oidc_audience is None:
             raise ValueError(
                 "DEEPMEDIX_OIDC_ISSUER needs DEEPMEDIX_OIDC_AUDIENCE: else a token that was made "

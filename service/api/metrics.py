@@ -41,6 +41,9 @@ ADMITTED = Gauge("deepmedix_requests_in_progress", "Requests at work or waiting.
 ADMITTED_TOKENS = Gauge(
     "deepmedix_admitted_tokens", "Estimated tokens of the requests at work or waiting."
 )
+ADMITTED_BYTES = Gauge(
+    "deepmedix_admitted_body_bytes", "Bytes of the bodies of the requests at work or waiting."
+)
 WAITING = Gauge("deepmedix_requests_waiting", "Requests admitted that are not at work.")
 SERVICE_RATE = Gauge(
     "deepmedix_service_tokens_per_second",
