@@ -59,6 +59,7 @@ def serve(
     check_tls(settings)
     listener = _bind(settings)
     starting = StartUp()
+    starting.begin()
     try:
         status = asyncio.run(_run(settings, listener, starting))
     except StoppedWhileStarting:

@@ -11,7 +11,7 @@ class StoppedWhileStarting(SystemExit):
 
 
 class StartUp:
-    """From here until :meth:`end`, SIGTERM and SIGINT stop the start and SIGHUP is remembered.
+    """From ``begin`` to ``end``, SIGTERM and SIGINT stop the start and SIGHUP is remembered.
 
     The digests of a large checkpoint take minutes, in which the default of SIGHUP would kill.
 
@@ -25,6 +25,9 @@ class StartUp:
         self.hung_up = False
         self._stopped = False
         self._ended = False
+
+    def begin(self) -> None:
+        """Take the signals over."""
         for received in (signal.SIGINT, signal.SIGTERM):
             signal.signal(received, self._stop)
         signal.signal(signal.SIGHUP, self._hang_up)
