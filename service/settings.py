@@ -134,6 +134,24 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds that the arrival of a body may take; beyond: 408."
     )
 
+    # What comes before a request is known.
+    max_header_bytes: int = Field(
+        64 * 1024,
+        ge=1024,
+        description="Most bytes of a request's line and headers, trailers too; beyond: 431.",
+    )
+    header_timeout: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds from a connection to the end of its request's headers; beyond: 408.",
+    )
+    max_connections: int = Field(
+        512,
+        ge=1,
+        description="Most open connections; beyond, the one that idles longest gives way, and "
+        "where none does: 503.",
+    )
+
     max_concurrency: int = Field(16, ge=1, description="Requests that are worked on at once.")
     max_queue: int = Field(
         64, ge=0, description="Requests that may wait beyond those; further ones get 503."
@@ -143,11 +161,17 @@ class Settings(BaseSettings):
         ge=1024,
         description="Estimated tokens of all requests at work and waiting; beyond: 503.",
     )
+    max_admitted_bytes: int = Field(
+        512 * _MIB,
+        ge=1024,
+        description="Bytes of the bodies of all requests at work and waiting; beyond: 503.",
+    )
     caller_share: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="Part of the requests and of the tokens that one caller may hold; beyond: 429.",
+        description="Part of the requests, of the tokens and of the bytes that one caller may "
+        "hold; beyond: 429.",
     )
     retry_after: int = Field(
         5,
@@ -285,6 +309,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
+        if self.max_admitted_bytes < self.max_body_bytes:
+            raise ValueError(
+                "DEEPMEDIX_MAX_ADMITTED_BYTES must be at least DEEPMEDIX_MAX_BODY_BYTES: else the "
+                "largest body could never be taken"
+            )
         if self.oidc_issuer is not None and self.oidc_audience is None:
             raise ValueError(
                 "DEEPMEDIX_OIDC_ISSUER needs DEEPMEDIX_OIDC_AUDIENCE: else a token that was made "

@@ -1,9 +1,10 @@
-"""The bounded queue before the engine, in requests and in tokens, per caller and overall."""
+"""The bounded queue before the engine, in requests, tokens and bytes, per caller and overall."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,6 +33,8 @@ class Bounds:
         Of all callers together.
     caller_requests, caller_tokens
         Of one caller: its share.
+    body_bytes, caller_body_bytes
+        Of the requests' bodies, likewise.
     """
 
     concurrency: int
@@ -39,10 +42,24 @@ class Bounds:
     tokens: int
     caller_requests: int
     caller_tokens: int
+    body_bytes: int = sys.maxsize
+    caller_body_bytes: int = sys.maxsize
 
     @classmethod
-    def shared(cls, *, concurrency: int, queue: int, tokens: int, share: float) -> Bounds:
-        """Return the bounds where one caller may hold a share (0 to 1) of the whole."""
+    def shared(
+        cls,
+        *,
+        concurrency: int,
+        queue: int,
+        tokens: int,
+        share: float,
+        body_bytes: int = sys.maxsize,
+        largest_body: int = 0,
+    ) -> Bounds:
+        """Return the bounds where one caller may hold a share (0 to 1) of the whole.
+
+        Its share of bytes is one body of the largest size at least.
+        """
         requests = concurrency + queue
         return cls(
             concurrency=concurrency,
@@ -50,6 +67,8 @@ class Bounds:
             tokens=tokens,
             caller_requests=max(1, math.floor(requests * share)),
             caller_tokens=max(1, math.floor(tokens * share)),
+            body_bytes=body_bytes,
+            caller_body_bytes=max(largest_body, math.floor(body_bytes * share)),
         )
 
 
@@ -57,6 +76,7 @@ class Bounds:
 class _Load:
     requests: int = 0
     tokens: int = 0
+    body_bytes: int = 0
 
 
 class Place:
@@ -68,6 +88,8 @@ class Place:
         Whose share it counts against.
     tokens
         Estimated tokens that it holds.
+    body_bytes
+        Bytes of its body that it holds: as announced, or as many as have arrived.
     ending
         What ends the request from outside.
     """
@@ -76,6 +98,8 @@ class Place:
         self._admission = admission
         self.caller = caller
         self.tokens = 0
+        self.body_bytes = 0
+        self._arrived = 0
         self.ending = Ending()
 
     def reserve(self, tokens: int) -> None:
@@ -89,6 +113,28 @@ class Place:
             ``overloaded`` (503) where they exceed the service's bound.
         """
         self._admission._reserve(self, tokens)
+
+    def expect_body(self, length: int) -> None:
+        """Hold the bytes of a body whose length is announced, before it is read.
+
+        Raises
+        ------
+        Problem
+            ``too-many-requests`` (429) where they exceed the caller's share with what it holds
+            already, ``overloaded`` (503) where they exceed the service's bound.
+        """
+        self._admission._hold_bytes(self, length)
+
+    def take_body(self, count: int) -> None:
+        """Hold so many bytes more that have arrived, unless they were expected.
+
+        Raises
+        ------
+        Problem
+            As :meth:`expect_body`.
+        """
+        self._arrived += count
+        self._admission._hold_bytes(self, self._arrived - self.body_bytes)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -108,9 +154,9 @@ class Place:
 class Admission:
     """The doorkeeper.
 
-    A request is admitted before its body is read, so that the memory which bodies take is
-    bounded by ``bounds.requests * max_body_bytes``; its tokens are reserved once the body is
-    there, and then it waits for its turn to work.
+    A request is admitted before its body is read. Its body counts with the length that is
+    announced, else as it arrives, and until the request ends; its tokens are reserved once the body
+    is there, and then it waits for its turn to work.
 
     Parameters
     ----------
@@ -137,6 +183,7 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
         self.tokens = 0
+        self.body_bytes = 0
         self.draining = False
 
     @property
@@ -201,6 +248,8 @@ class Admission:
         load.requests -= 1
         load.tokens -= place.tokens
         self.tokens -= place.tokens
+        load.body_bytes -= place.body_bytes
+        self.body_bytes -= place.body_bytes
         if load.requests == 0:
             del self._loads[place.caller]
         if not self._places:
@@ -220,6 +269,23 @@ class Admission:
         place.tokens += tokens
         load.tokens += tokens
         self.tokens += tokens
+
+    def _hold_bytes(self, place: Place, count: int) -> None:
+        if count <= 0:
+            return
+        bounds, load = self._bounds, self._loads[place.caller]
+        over = load.body_bytes + count - bounds.caller_body_bytes
+        if over > 0:
+            requests = math.ceil(over * load.requests / max(1, load.body_bytes))
+            raise too_many_requests(self._wait(requests=requests, caller=place.caller))
+        over = self.body_bytes + count - bounds.body_bytes
+        if over > 0:
+            # As many must end first as hold so much on average.
+            requests = math.ceil(over * len(self._places) / max(1, self.body_bytes))
+            raise overloaded(self._wait(requests=requests))
+        place.body_bytes += count
+        load.body_bytes += count
+        self.body_bytes += count
 
     def _wait(self, *, requests: int = 0, tokens: int = 0, caller: str | None = None) -> int:
         """Seconds until there is room, as the measured rate has it."""

@@ -45,7 +45,14 @@ async def arrival(
         place.ending.after(seconds, deadline_exceeded()),
     ):
         with place.ending.watch():
+            announced = request.headers.get("content-length", "")
+            if announced.isdecimal():
+                place.expect_body(int(announced))
             submission = await read_submission(
-                request, model, max_images=max_images, timeout=service.settings.body_timeout
+                request,
+                model,
+                max_images=max_images,
+                timeout=service.settings.body_timeout,
+                arrived=place.take_body,
             )
         yield place, submission

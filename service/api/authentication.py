@@ -51,7 +51,9 @@ class Authentication:
         if scope["type"] == "http":
             await self._identify(scope)
         elif scope["type"] == "websocket":
-            return  # there are none
+            # There are none, and the server is told not to speak it; another one may.
+            await send({"type": "websocket.close", "code": 1008})
+            return
         await self._app(scope, receive, send)
 
     async def _identify(self, scope: AsgiScope) -> None:

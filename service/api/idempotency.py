@@ -12,6 +12,7 @@ import json
 import re
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,8 +38,6 @@ _MAX_KEY = 255
 _KEPT_STATUSES = frozenset({200, 400, 406, 413, 415, 422})
 _FLEETING = frozenset({"decode-timeout", "decode-out-of-memory"})
 """Codes among those statuses that the same request need not meet again."""
-
-_BOUNDARY = re.compile(rb'boundary=(?:"([^"]+)"|([^\s;,"]+))', re.IGNORECASE)
 
 
 class Idempotency:
@@ -122,20 +121,23 @@ def parse_key(given: list[str]) -> str:
 class RequestDigest:
     """SHA-256 of what a request asks: path, query, Accept, type and body.
 
-    The boundary of a form is left out: clients draw a new one for every request.
+    The boundary of a form is left out where it parts the body (RFC 2046, section 5.1.1): clients
+    draw a new one for every request. Anywhere else the same letters are text and count.
     """
 
     def __init__(self, scope: Scope, headers: Headers) -> None:
         self._hash = hashlib.sha256()
-        self._boundary = b""
+        self._delimiter = b""
+        self._part = hashlib.sha256()
         self._rest = b""
         self.complete = False
         content_type = headers.get("content-type", "").encode("latin-1")
-        if content_type.strip().lower().startswith(b"multipart/"):
-            found = _BOUNDARY.search(content_type)
-            if found:
-                self._boundary = found[1] or found[2]
-                content_type = content_type.replace(found[0], b"")
+        # Read as the form's own parser reads it.
+        kind, options = parse_options_header(content_type)
+        if kind.startswith(b"multipart/") and (boundary := options.pop(b"boundary", b"")):
+            self._delimiter = b"\r\n--" + boundary
+            self._rest = b"\r\n"  # the first delimiter may be the body's first line
+            content_type = repr((kind, sorted(options.items()))).encode()
         accept = ",".join(headers.getlist("accept")).encode("latin-1")
         path = scope["path"].encode()
         for part in (path, scope.get("query_string", b""), accept, content_type):
@@ -145,16 +147,28 @@ class RequestDigest:
         """Take in a message of the body."""
         data = self._rest + message.get("body", b"")
         self.complete = not message.get("more_body", False)
-        if self._boundary:
-            data = data.replace(self._boundary, b"")
-            keep = 0 if self.complete else len(self._boundary) - 1
+        if self._delimiter:
+            *ended, data = data.split(self._delimiter)
+            for piece in ended:
+                self._part.update(piece)
+                self._end_part()
+            keep = 0 if self.complete else len(self._delimiter) - 1
             cut = max(0, len(data) - keep)
             data, self._rest = data[:cut], data[cut:]
-        self._hash.update(data)
+            self._part.update(data)
+            if self.complete:
+                self._end_part()
+        else:
+            self._hash.update(data)
 
     def value(self) -> bytes:
         """Return the digest of the whole request."""
         return self._hash.digest()
+
+    def _end_part(self) -> None:
+        # Digests of one length: what stands on either side of a delimiter cannot change sides.
+        self._hash.update(self._part.digest())
+        self._part = hashlib.sha256()
 
 
 class _Recording:
@@ -227,13 +241,17 @@ def _is_repeatable(reply: KeptReply) -> bool:
         return code not in _FLEETING
     headers = Headers(raw=list(reply.headers))
     if headers.get("content-type", "").startswith(EVENTS):
-        return reply.body.rpartition(b"event: ")[2].startswith(b"reply\n")
+        # An event ends with a blank line, and no line of its JSON is blank (see `Event.encode`).
+        last = reply.body.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
+        return last.startswith(b"event: reply\n")
     return True
 
 
 def _store_key(scope: Scope, key: str) -> bytes:
     """Only a digest is held: who knows what a caller puts into a key."""
-    return hashlib.sha256(f"{caller_of(scope)}\n{key}".encode()).digest()
+    # A token's subject is any JSON string, which may hold a lone surrogate.
+    named = f"{caller_of(scope)}\n{key}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(named).digest()
 
 
 async def _read_on(receive: Receive, digest: RequestDigest, timeout: float) -> None:

@@ -16,13 +16,13 @@ REQUEST_SECONDS = Histogram(
     "deepmedix_request_seconds",
     "Time from a request's first byte to the reply's last.",
     ["route"],
-    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120),
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 180, 300, 600),
 )
 STAGE_SECONDS = Histogram(
     "deepmedix_stage_seconds",
     "Time of one stage of a request.",
     ["stage"],
-    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120),
+    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 180, 300, 600),
 )
 PROBLEMS = Counter("deepmedix_problems_total", "Problems returned, by their code.", ["code"])
 NOTICES = Counter(
@@ -40,6 +40,9 @@ AUDIT_EVENTS = Counter(
 ADMITTED = Gauge("deepmedix_requests_in_progress", "Requests at work or waiting.")
 ADMITTED_TOKENS = Gauge(
     "deepmedix_admitted_tokens", "Estimated tokens of the requests at work or waiting."
+)
+ADMITTED_BYTES = Gauge(
+    "deepmedix_admitted_body_bytes", "Bytes of the bodies of the requests at work or waiting."
 )
 WAITING = Gauge("deepmedix_requests_waiting", "Requests admitted that are not at work.")
 SERVICE_RATE = Gauge(

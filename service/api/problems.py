@@ -134,6 +134,26 @@ def malformed_http() -> Problem:
     )
 
 
+def headers_too_large(limit: int) -> Problem:
+    """Return the 431 for a request line and headers over the cap."""
+    return Problem(
+        "headers-too-large",
+        431,
+        "The request's line and headers, or its trailers, are larger than this service takes.",
+        f"Send at most {limit} bytes of them; put fields into the body.",
+    )
+
+
+def header_timeout() -> Problem:
+    """Return the 408 for a request whose line and headers arrive too slowly."""
+    return Problem(
+        "header-timeout",
+        408,
+        "The request's line and headers did not arrive in time.",
+        "Open the connection when the request is ready, and send its headers at once.",
+    )
+
+
 def fields_in_two_places() -> Problem:
     """Return the 400 for fields in the query beside a form or a JSON body."""
     return Problem(

@@ -63,6 +63,8 @@ class Service:
                 queue=settings.max_queue,
                 tokens=settings.max_admitted_tokens,
                 share=settings.caller_share,
+                body_bytes=settings.max_admitted_bytes,
+                largest_body=settings.max_body_bytes,
             ),
             retry_after=settings.retry_after,
         )

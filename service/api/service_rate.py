@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 _HALF_LIFE = 60.0
 _LONGEST = 3600.0
-_LEAST_KEPT = 1e-9
+_LEAST_REQUESTS = 1e-6
 """So that a rate once measured is never quite forgotten."""
 
 
 class ServiceRate:
-    """Requests and tokens that are finished in a second of work, the last minute counting most.
+    """Requests and tokens finished in a second of work, the last minute of work counting most.
 
     Sums of completions and of the seconds in which anything was at work, both decayed with the
-    same half-life of a minute: idle time does not lower the rate, a hang does.
+    same half-life of a minute of work. Idle time changes nothing: were it to decay the sums, the
+    first seconds of the next burst would outweigh all that was measured. A hang lowers the rate.
 
     Parameters
     ----------
@@ -102,13 +103,15 @@ class ServiceRate:
     def _advance(self, now: float) -> None:
         passed = max(0.0, now - self._now)
         self._now = max(now, self._now)
-        kept = max(0.5 ** (passed / _HALF_LIFE), _LEAST_KEPT)
-        self._busy_seconds *= kept
+        if not self._busy:
+            return
+        kept = 0.5 ** (passed / _HALF_LIFE)
+        self._busy_seconds = kept * self._busy_seconds + passed * _mean_decay(passed)
+        if self._requests > 0:
+            kept = min(1.0, max(kept, _LEAST_REQUESTS / self._requests))
         self._requests *= kept
         self._tokens *= kept
         self._seconds *= kept
-        if self._busy:
-            self._busy_seconds += passed * _mean_decay(passed)
 
 
 def _mean_decay(seconds: float) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from time import perf_counter
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -100,12 +99,10 @@ async def _walk(
     request: Request, service: Service, place: Place, study: StudyRequest
 ) -> AsyncGenerator[StudyEvent, None]:
     """The walk itself, once it is this request's turn."""
-    waiting = perf_counter()
     async with AsyncExitStack() as held:
-        with stage("queue"):
+        with stage("queue"), metrics.STAGE_SECONDS.labels(stage="queue").time():
             await held.enter_async_context(place.turn())
-        metrics.STAGE_SECONDS.labels(stage="queue").observe(perf_counter() - waiting)
-        walk = stream(study, decoder=service.decoder, engine=service.engine)
+        walk = stream(study, decoder=service.decoder, engine=service.engine, observe=_observe_stage)
         async with aclosing(walk) as events:
             async for event in events:
                 if isinstance(event, FilmsRead):
@@ -151,14 +148,12 @@ def _event(happened: StudyEvent, fields: StudyFields) -> Event:
     return Event(name, data.model_dump(mode="json"))
 
 
+def _observe_stage(name: str, seconds: float) -> None:
+    metrics.STAGE_SECONDS.labels(stage=name).observe(seconds)
+
+
 def _observe(interpretation: Interpretation) -> None:
-    seconds = metrics.STAGE_SECONDS
-    seconds.labels(stage="decode").observe(interpretation.timing.decode)
-    for section in interpretation.sections:
-        seconds.labels(stage="first_token").observe(section.timing.first_token)
-        seconds.labels(stage="generate").observe(section.timing.generate)
-        seconds.labels(stage="parse").observe(section.timing.parse)
-    seconds.labels(stage="total").observe(interpretation.timing.total)
+    _observe_stage("total", interpretation.timing.total)
     for notice in interpretation.notices:
         metrics.NOTICES.labels(code=notice.code).inc()
     usage = interpretation.usage

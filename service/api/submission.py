@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from service.api.json_body import IMAGE, parse_json
 from service.api.problems import (
     FieldProblem,
     InvalidFields,
@@ -30,9 +29,6 @@ from service.api.problems import (
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
 RAW = ("application/dicom", "image/png", "image/jpeg", "application/octet-stream")
-
-IMAGE = "image"
-"""Name of the field that holds the films, in a form and in JSON alike."""
 
 _MAX_PARTS = 64
 _MAX_TEXT_BYTES = 64 * 1024
@@ -65,8 +61,17 @@ class _InMemoryParser(MultiPartParser):
         self.ended = True
 
 
+def _uncounted(count: int) -> None:
+    pass
+
+
 async def read_submission(
-    request: Request, model: type[Fields], *, max_images: int, timeout: float
+    request: Request,
+    model: type[Fields],
+    *,
+    max_images: int,
+    timeout: float,
+    arrived: Callable[[int], None] = _uncounted,
 ) -> Submission[Fields]:
     """Read a request's body and validate its fields.
 
@@ -80,28 +85,37 @@ async def read_submission(
         Most films taken.
     timeout
         Seconds that the body's arrival may take.
+    arrived
+        Is told how many bytes of the body have come, as they come; may refuse them.
 
     Raises
     ------
     Problem
         400, 408, 413, 415 or 422, see ``service.api.problems``.
     """
-    strict = False
+    body = b""
     content_type = request.headers.get("content-type", RAW[-1]).split(";")[0].strip().lower()
     try:
         async with asyncio.timeout(timeout):
             if content_type == MULTIPART:
-                films, values = await _read_form(request, model)
+                films, values = await _read_form(request, model, arrived)
             elif content_type == JSON:
-                films, values = await _read_json(request)
-                strict = True  # JSON has types of its own
+                _no_query(request)
+                body = await _read_body(request, arrived)
             elif content_type in RAW:
-                films, values = await _read_raw(request, model)
+                body = await _read_body(request, arrived)
             else:
                 raise unsupported_body((MULTIPART, JSON, *RAW))
     except TimeoutError as error:
         raise body_timeout() from error
-    fields = validate(model, values, strict=strict)
+    if content_type == JSON:
+        films, values = await parse_json(body)
+    elif content_type in RAW:
+        films = [body] if body else []
+        values = _gather(request.query_params.multi_items(), model)
+    del body  # of JSON, what was decoded is enough from here on
+    # JSON has types of its own.
+    fields = validate(model, values, strict=content_type == JSON)
     if not films:
         raise missing_image()
     if len(films) > max_images:
@@ -153,47 +167,24 @@ def _no_query(request: Request) -> None:
         raise fields_in_two_places()
 
 
-async def _read_raw(request: Request, model: type[BaseModel]) -> tuple[list[bytes], dict[str, Any]]:
-    body = await request.body()
-    values = _gather(request.query_params.multi_items(), model)
-    return ([body] if body else []), values
+async def _stream(request: Request, arrived: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
+    async for piece in request.stream():
+        arrived(len(piece))
+        yield piece
 
 
-async def _read_json(request: Request) -> tuple[list[bytes], dict[str, Any]]:
-    _no_query(request)
-    try:
-        document = json.loads(await request.body(), parse_float=_number)
-    except (ValueError, RecursionError) as error:
-        raise malformed_request("Send one JSON object in UTF-8.") from error
-    if not isinstance(document, dict):
-        raise malformed_request("Send one JSON object.")
-    encoded = document.pop(IMAGE, [])
-    encoded = [encoded] if isinstance(encoded, str) else encoded
-    if not isinstance(encoded, list) or not all(isinstance(item, str) for item in encoded):
-        raise malformed_request(f"`{IMAGE}` must be a list of films in base64.")
-    try:
-        # The usual tools break base64 into lines.
-        films = [base64.b64decode("".join(item.splitlines()), validate=True) for item in encoded]
-    except (binascii.Error, ValueError) as error:
-        raise malformed_request(
-            f"`{IMAGE}` must hold plain base64 (RFC 4648, section 4), without a data: prefix."
-        ) from error
-    return films, document
-
-
-def _number(text: str) -> float | int:
-    """Read a JSON number; a whole one is an integer however it is written (JSON Schema, 6.1.1)."""
-    number = float(text)
-    return int(number) if number.is_integer() else number
+async def _read_body(request: Request, arrived: Callable[[int], None]) -> bytes:
+    """Read the body; unlike Starlette's own way, the request keeps no copy of it."""
+    return b"".join([piece async for piece in _stream(request, arrived)])
 
 
 async def _read_form(
-    request: Request, model: type[BaseModel]
+    request: Request, model: type[BaseModel], arrived: Callable[[int], None]
 ) -> tuple[list[bytes], dict[str, Any]]:
     _no_query(request)
     parser = _InMemoryParser(
         request.headers,
-        request.stream(),
+        _stream(request, arrived),
         max_files=_MAX_PARTS,
         max_fields=_MAX_PARTS,
         max_part_size=_MAX_TEXT_BYTES,

@@ -16,8 +16,11 @@ from service.problem import Problem
 LOG = logging.getLogger("deepmedix")
 
 
-def reload_on_hangup(app: FastAPI) -> None:
-    """On SIGHUP, read the key file again and open the audit file anew (it may have been moved)."""
+def reload_on_hangup(app: FastAPI, *, at_once: bool = False) -> None:
+    """On SIGHUP, read the key file again and open the audit file anew (it may have been moved).
+
+    ``at_once``: do so now as well, since the signal came before this could be called.
+    """
     loop = asyncio.get_running_loop()
     at_work: set[asyncio.Task[None]] = set()
 
@@ -27,6 +30,8 @@ def reload_on_hangup(app: FastAPI) -> None:
         task.add_done_callback(at_work.discard)
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
+    if at_once:
+        hang_up()
 
 
 async def _reload(app: FastAPI) -> None:

@@ -7,7 +7,6 @@ import gc
 import logging
 import multiprocessing
 import os
-import signal
 import socket
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +17,7 @@ from uvicorn.lifespan.off import LifespanOff
 
 from service.cli.exposure import check_exposure
 from service.cli.hangup import reload_on_hangup
+from service.cli.start_up import StartUp, StoppedWhileStarting
 from service.cli.transport import check_tls, harden, transport
 from service.core_dumps import forbid_core_dumps
 from service.settings import Settings, load_settings, unknown_environment
@@ -57,33 +57,41 @@ def serve(
         LOG.warning("%s is set, but there is no such setting", name)
     check_exposure(settings)
     check_tls(settings)
-    listener = _listen(settings)
-    # Uvicorn handles both, and after its graceful stop raises them again for whoever handled
-    # them before: nobody, so that this process ends by itself and with its own exit status.
-    for received in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(received, _handled_already)
-    status = asyncio.run(_run(settings, listener))
+    listener = _bind(settings)
+    starting = StartUp()
+    starting.begin()
+    try:
+        status = asyncio.run(_run(settings, listener, starting))
+    except StoppedWhileStarting:
+        LOG.info("stopped while starting")
+        status = 0
     # Else the interpreter goes through all of vLLM's and PyTorch's objects once more, for seconds.
     gc.freeze()
     raise typer.Exit(status)
 
 
-def _handled_already(sig: int, frame: FrameType | None) -> None:
-    pass
+def _bind(settings: Settings) -> socket.socket:
+    """Take the port first: a start that is bound to fail should fail at once.
 
-
-def _listen(settings: Settings) -> socket.socket:
-    """Take the port first: a start that is bound to fail should fail at once."""
+    It is not listened on before the service can answer: until then a connection is refused, where
+    it would hang.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((settings.host, settings.port))
     except OSError as error:
+        listener.close()
         typer.echo(
             f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
             "Choose others with --host and --port (or DEEPMEDIX_HOST, DEEPMEDIX_PORT).",
             err=True,
         )
         raise typer.Exit(1) from error
+    return listener
 
 
 class _Server(uvicorn.Server):
@@ -93,12 +101,21 @@ class _Server(uvicorn.Server):
     is not ready. A second signal ends everything at once.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, starting: StartUp, url: str
+    ) -> None:
         super().__init__(config)
         self._service = service
+        self._starting = starting
+        self._url = url
         self._loop = asyncio.get_running_loop()
         self._stopping: asyncio.Task[None] | None = None
         self.forced_by: int | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._starting.end()
+        await super().startup(sockets)
+        LOG.info("listening on %s; not ready yet", self._url)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # A signal comes amid whatever the loop is doing; what it starts must wait for its turn.
@@ -130,8 +147,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _run(settings: Settings, listener: socket.socket) -> int:
-    from service.api.malformed_http import ProblemProtocol
+async def _run(settings: Settings, listener: socket.socket, starting: StartUp) -> int:
+    from service.api.connection import bounded_protocol
     from service.app import create_app
     from service.audit import AuditUnavailableError
     from service.engine import ManifestError, require_weights
@@ -140,7 +157,7 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.tls_certificate is None else "https"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    LOG.info("listening on %s; not ready yet", url)
+    LOG.info("starting on %s", url)
     try:
         require_weights(settings.model)
         app = create_app(settings)
@@ -156,17 +173,17 @@ async def _run(settings: Settings, listener: socket.socket) -> int:
     config = uvicorn.Config(
         app,
         log_config=None,
-        http=ProblemProtocol,
+        http=bounded_protocol(settings),
         access_log=False,  # ours leaves out the query, see service.api.middleware
         server_header=False,
         timeout_graceful_shutdown=_LAST_REPLIES,
         **transport(settings),
     )
     harden(config)
-    reload_on_hangup(app)
-    server = _Server(config, service)
+    server = _Server(config, service, starting, url)
     announcer = asyncio.create_task(_announce(service, server, url))
     try:
+        reload_on_hangup(app, at_once=starting.hung_up)
         await server.serve(sockets=[listener])
     finally:
         announcer.cancel()

@@ -19,6 +19,7 @@ def transport(settings: Settings) -> dict[str, Any]:
     that is not named.
     """
     options: dict[str, Any] = {
+        "ws": "none",  # a request to upgrade is HTTP like any other, credentials and log included
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": list(settings.trusted_proxies),
     }

@@ -20,6 +20,7 @@ from service.interpretation.interpretation import (
     StudyTiming,
 )
 from service.interpretation.request import MAX_FILMS, REPORT, StudyRequest
+from service.interpretation.stages import StageObserver
 from service.interpretation.walk import interpret, stream
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "SectionReading",
     "SectionTiming",
     "Shortfall",
+    "StageObserver",
     "StepRead",
     "StudyEvent",
     "StudyRead",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
-from time import perf_counter
 
 from service.engine import Delta, Engine, Usage
 from service.interpretation.events import AnswerRead, Shortfall, StepRead
 from service.interpretation.interpretation import SectionTiming
 from service.interpretation.plan import SectionPlan
+from service.interpretation.stages import AttemptClock, StageObserver
 from service.reading import AnswerDelta, Decoding, Reading, StreamParser
 from service.reading import StepRead as StepParsed
 from service.telemetry import stage
@@ -62,8 +62,12 @@ class Attempt:
             raise RuntimeError("The attempt has not run to its end.")
         return self._outcome
 
-    async def run(self, engine: Engine) -> AsyncGenerator[StepRead | AnswerRead, None]:
+    async def run(
+        self, engine: Engine, observe: StageObserver
+    ) -> AsyncGenerator[StepRead | AnswerRead, None]:
         """Yield steps and answer as they are said; closing it aborts the generation.
+
+        Its stages ``first_token``, ``generate`` and ``parse`` are observed as each ends.
 
         Raises
         ------
@@ -73,49 +77,45 @@ class Attempt:
         text: list[str] = []
         last = Delta("")
         usage = Usage(0, 0)
-        first_text: float | None = None
-        parsing = 0.0
-        started = perf_counter()
-        async with AsyncExitStack() as held:
-            asked = self._plan.generation(self._decoding)
-            span = held.enter_context(stage("generate", self._attributes))
-            deltas = engine.generate(
-                replace(asked, trace_headers=span.headers or asked.trace_headers)
-            )
-            if isinstance(deltas, AsyncGenerator):
-                await held.enter_async_context(aclosing(deltas))
-            async for last in deltas:
-                usage = last.usage or usage
-                if not last.text:
-                    continue
-                arrived = perf_counter()
-                first_text = first_text or arrived
-                text.append(last.text)
-                events = [self._event(said) for said in self._parser.feed(last.text)]
-                parsing += perf_counter() - arrived
-                for event in events:
-                    yield event
-            span.tell(
-                {
-                    "gen_ai.usage.input_tokens": usage.prompt_tokens,
-                    "gen_ai.usage.output_tokens": usage.completion_tokens,
-                }
-            )
-        ended = perf_counter()
-        first_text = first_text or ended
-        with stage("parse", self._attributes):
-            parsed = self._parser.finish(last.finish_reason)
-            reading = self._plan.ground(parsed, "".join(text))
+        reading: Reading | None = None
+        clock = AttemptClock(observe)
+        try:
+            async with AsyncExitStack() as held:
+                held.callback(clock.engine_ended)
+                asked = self._plan.generation(self._decoding)
+                span = held.enter_context(stage("generate", self._attributes))
+                deltas = engine.generate(
+                    replace(asked, trace_headers=span.headers or asked.trace_headers)
+                )
+                if isinstance(deltas, AsyncGenerator):
+                    await held.enter_async_context(aclosing(deltas))
+                async for last in deltas:
+                    usage = last.usage or usage
+                    if not last.text:
+                        continue
+                    clock.text_arrived()
+                    text.append(last.text)
+                    events = [self._event(said) for said in self._parser.feed(last.text)]
+                    clock.text_parsed()
+                    for event in events:
+                        yield event
+                span.tell(
+                    {
+                        "gen_ai.usage.input_tokens": usage.prompt_tokens,
+                        "gen_ai.usage.output_tokens": usage.completion_tokens,
+                    }
+                )
+            with stage("parse", self._attributes):
+                parsed = self._parser.finish(last.finish_reason)
+                reading = self._plan.ground(parsed, "".join(text))
+        finally:
+            clock.attempt_ended(read=reading is not None)
         self._outcome = Outcome(
             reading=reading,
             decoding=self._decoding,
             finish_reason=last.finish_reason,
             usage=usage,
-            timing=SectionTiming(
-                first_token=first_text - started,
-                generate=max(0.0, ended - first_text - parsing),
-                parse=parsing + perf_counter() - ended,
-            ),
+            timing=clock.timing,
         )
 
     @property

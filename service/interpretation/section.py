@@ -10,6 +10,7 @@ from service.interpretation.attempt import Attempt, Outcome
 from service.interpretation.events import RetryStarted, SectionEvent, SectionRead, Shortfall
 from service.interpretation.interpretation import SectionReading, SectionTiming
 from service.interpretation.plan import SectionPlan
+from service.interpretation.stages import StageObserver
 from service.notice import Notice
 from service.problem import Problem
 from service.reading import Decoding
@@ -20,7 +21,9 @@ _REASONS = {
 }
 
 
-async def read_section(plan: SectionPlan, engine: Engine) -> AsyncGenerator[SectionEvent, None]:
+async def read_section(
+    plan: SectionPlan, engine: Engine, observe: StageObserver
+) -> AsyncGenerator[SectionEvent, None]:
     """Yield what the model says of one section; its ``SectionRead`` comes last.
 
     A free text that misses its end or its ``</think>`` is asked for once more under the grammar,
@@ -32,7 +35,7 @@ async def read_section(plan: SectionPlan, engine: Engine) -> AsyncGenerator[Sect
         As the engine raises it on the first attempt.
     """
     first = Attempt(plan, plan.decoding)
-    async with aclosing(first.run(engine)) as events:
+    async with aclosing(first.run(engine, observe)) as events:
         async for event in events:
             yield event
     shortfall = first.outcome.shortfall
@@ -43,7 +46,7 @@ async def read_section(plan: SectionPlan, engine: Engine) -> AsyncGenerator[Sect
     yield RetryStarted(plan.task, shortfall)
     second = Attempt(plan, Decoding.CONSTRAINED)
     try:
-        async with aclosing(second.run(engine)) as events:
+        async with aclosing(second.run(engine, observe)) as events:
             async for event in events:
                 yield event
     except Problem:

@@ -14,6 +14,7 @@ from service.interpretation.merging import merge
 from service.interpretation.plan import plan_section, section_prompt
 from service.interpretation.request import StudyRequest, check_films, sampling_for
 from service.interpretation.section import read_section
+from service.interpretation.stages import StageObserver, observed, unobserved
 from service.notice import Notice
 from service.reading import Task
 from service.telemetry import stage
@@ -52,7 +53,11 @@ async def interpret(
 
 
 async def stream(
-    request: StudyRequest, *, decoder: FilmDecoder, engine: Engine
+    request: StudyRequest,
+    *,
+    decoder: FilmDecoder,
+    engine: Engine,
+    observe: StageObserver = unobserved,
 ) -> AsyncGenerator[StudyEvent, None]:
     """Read a study and yield what is known of it as it is known.
 
@@ -60,14 +65,16 @@ async def stream(
     cancelling the task that consumes it, aborts every generation of it. Use it within
     :func:`contextlib.aclosing`.
 
-    Parameters and errors are those of :func:`interpret`.
+    Parameters and errors are those of :func:`interpret`; ``observe`` is told of each stage when it
+    ends, also where it fails or is cancelled.
     """
     started = perf_counter()
     manifest = engine.manifest
     check_films(request, manifest)
     sampling, notices = sampling_for(request, manifest)
     prompts = {task: section_prompt(task, request, manifest) for task in request.tasks}
-    with stage("decode", {"deepmedix.films": len(request.films)}):
+    films_count = {"deepmedix.films": len(request.films)}
+    with stage("decode", films_count), observed("decode", observe):
         films = await load_films(request, decoder, manifest)
     decoded = perf_counter()
     yield FilmsRead(films.radiographs, films.model_images)
@@ -77,7 +84,7 @@ async def stream(
         for task, prompt in prompts.items()
     ]
     finished: dict[Task, SectionReading] = {}
-    async with aclosing(merge([read_section(plan, engine) for plan in plans])) as events:
+    async with aclosing(merge([read_section(plan, engine, observe) for plan in plans])) as events:
         async for event in events:
             if isinstance(event, SectionRead):
                 finished[event.section.task] = event.section

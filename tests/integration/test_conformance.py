@@ -8,7 +8,7 @@ import socket
 import pytest
 import uvicorn
 
-from service.api.malformed_http import ProblemProtocol
+from service.api.connection import ProblemProtocol
 from service.app import create_app
 from service.settings import Settings
 from tests.conformance.run import command

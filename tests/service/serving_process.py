@@ -1,7 +1,8 @@
 """``deepmedix serve`` with an engine that says what it is told: ``python -m`` this module.
 
 The engine holds every report until the process gets SIGUSR1. With ENGINE_THAT_NEVER_STOPS in the
-environment its orderly stop takes for ever.
+environment its orderly stop takes for ever; with HELD_START the start waits for a line on standard
+input, as if it had a large checkpoint to check.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 
 import service.app
 from service.cli import main
@@ -31,6 +33,13 @@ class HoldingEngine(ScriptedEngine):
         await super().stop()
 
 
+def make_engine(settings: object) -> HoldingEngine:
+    if os.environ.get("HELD_START"):
+        print("start is held", file=sys.stderr, flush=True)
+        sys.stdin.readline()
+    return HoldingEngine()
+
+
 if __name__ == "__main__":
-    setattr(service.app, "VllmEngine", lambda settings: HoldingEngine())  # noqa: B010 - a stand-in
+    setattr(service.app, "VllmEngine", make_engine)  # noqa: B010 - a stand-in
     main()

@@ -22,6 +22,7 @@ import service.app
 import service.cli
 from service.cli import build_cli, checks, studies
 from service.cli import serve as serve_command
+from service.cli.start_up import StartUp
 from service.settings import Settings
 from tests.service.scripted_engine import ScriptedEngine
 
@@ -206,14 +207,14 @@ def test_further_commands_plug_in(monkeypatch):
 
 @pytest.fixture
 def handled_signals():
-    before = signal.signal(signal.SIGTERM, serve_command._handled_already)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.usefixtures("handled_signals")
 def test_serve_says_what_it_does_and_stops_when_told(caplog):
-    listener = serve_command._listen(Settings(port=0))
+    listener = serve_command._bind(Settings(port=0))
     port = listener.getsockname()[1]
 
     async def serve_and_stop():
@@ -226,7 +227,7 @@ def test_serve_says_what_it_does_and_stops_when_told(caplog):
 
         stopping = asyncio.create_task(stop_when_ready())
         async with asyncio.timeout(60):
-            status = await serve_command._run(Settings(port=0), listener)
+            status = await serve_command._run(Settings(port=0), listener, StartUp())
         await stopping
         return status
 
@@ -241,7 +242,7 @@ def test_serve_ends_with_1_when_the_engine_does_not_start(monkeypatch, caplog):
     engine.start_failure = RuntimeError("no weights")
     monkeypatch.setattr(service.app, "VllmEngine", lambda settings: engine)
     settings = Settings(port=0)
-    status = asyncio.run(serve_command._run(settings, serve_command._listen(settings)))
+    status = asyncio.run(serve_command._run(settings, serve_command._bind(settings), StartUp()))
     assert status == 1
     assert "no weights" in caplog.text
     assert "deepmedix doctor" in caplog.text
@@ -250,7 +251,7 @@ def test_serve_ends_with_1_when_the_engine_does_not_start(monkeypatch, caplog):
 def test_serve_ends_with_1_when_traces_are_wanted_and_cannot_be_sent(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     settings = Settings(port=0, otlp_endpoint="http://127.0.0.1:1/v1/traces")
-    status = asyncio.run(serve_command._run(settings, serve_command._listen(settings)))
+    status = asyncio.run(serve_command._run(settings, serve_command._bind(settings), StartUp()))
     assert status == 1
     assert "deepmedix[otel]" in caplog.text
 

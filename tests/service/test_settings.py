@@ -96,3 +96,8 @@ def test_every_setting_is_described_here_and_in_the_documentation():
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert f"`DEEPMEDIX_{name.upper()}`" in page, name
+
+
+def test_the_largest_body_must_fit_into_what_is_admitted():
+    with pytest.raises(SettingsError, match="MAX_ADMITTED_BYTES"):
+        load_settings(max_body_bytes=2_000_000, max_admitted_bytes=1_000_000)

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import signal
+import socket
 import sys
 from contextlib import asynccontextmanager, suppress
 
@@ -12,19 +13,37 @@ import httpx
 import pytest
 from PIL import Image
 
+from service.identity import KeyFile, Scope
+
 HELD = {"indication": "Held.", "sections": "findings"}
+
+
+async def start(**settings):
+    """The process, its settings those named."""
+    environment = {name: text for name, text in os.environ.items() if "DEEPMEDIX" not in name}
+    settings = {"port": 0} | settings
+    environment |= {f"DEEPMEDIX_{name.upper()}": str(value) for name, value in settings.items()}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.service.serving_process", "serve"),
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def says(process, text):
+    """Wait until the process says this, and return the line."""
+    while True:
+        line = (await process.stderr.readline()).decode()
+        assert line, f"the process ended before it said {text}"
+        if text in line:
+            return line
 
 
 @asynccontextmanager
 async def serving(**settings):
     """The process, once it is ready, and a client of it; both are gone afterwards."""
-    environment = {name: text for name, text in os.environ.items() if "DEEPMEDIX" not in name}
-    environment |= {f"DEEPMEDIX_{name.upper()}": str(value) for name, value in settings.items()}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.service.serving_process", "serve", "--port", "0"),
-        env=environment,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await start(**settings)
     try:
         url = None
         while url is None:
@@ -85,6 +104,51 @@ async def test_sigterm_fails_readiness_sends_waiting_away_and_finishes_what_work
         process.send_signal(signal.SIGUSR1)
         assert (await working).status_code == 200
         assert await process.wait() == 0
+
+
+@asynccontextmanager
+async def starting(monkeypatch, **settings):
+    """The process in the midst of its start, which goes on when it gets a line."""
+    monkeypatch.setenv("HELD_START", "1")
+    process = await start(**settings)
+    try:
+        await says(process, "start is held")
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.mark.parametrize("stopping", [signal.SIGTERM, signal.SIGINT])
+async def test_a_start_is_stopped_at_once(monkeypatch, stopping):
+    async with starting(monkeypatch) as process:
+        process.send_signal(stopping)
+        await says(process, "stopped while starting")
+        assert await process.wait() == 0
+
+
+async def test_sighup_during_the_start_is_obeyed_after_it(monkeypatch, tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("viewer", [Scope.READ])
+    async with starting(monkeypatch, keys_file=file.path) as process:
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write(b"\n")
+        await says(process, "the key file was read again")
+
+
+async def test_until_it_can_answer_connections_are_refused(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with starting(monkeypatch, port=port) as process:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        process.stdin.write(b"\n")
+        line = await says(process, "listening on")
+        assert f":{port}" in line
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
 
 
 async def test_an_idle_service_is_seen_not_ready_before_its_port_closes():

@@ -69,6 +69,7 @@ async def prometheus(service: ServiceDep) -> Response:
     metrics.ADMITTED.set(admission.admitted)
     metrics.WAITING.set(admission.admitted - admission.at_work)
     metrics.ADMITTED_TOKENS.set(admission.tokens)
+    metrics.ADMITTED_BYTES.set(admission.body_bytes)
     metrics.SERVICE_RATE.set(admission.tokens_per_second)
     metrics.TASKS.set(len(asyncio.all_tasks()))
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

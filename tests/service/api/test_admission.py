@@ -76,6 +76,46 @@ def test_tokens_are_shared_like_requests(admission):
         assert admission.tokens == 100
 
 
+def test_bytes_of_bodies_are_shared_like_requests(clock):
+    bounds = Bounds.shared(
+        concurrency=1, queue=9, tokens=9, share=0.5, body_bytes=100, largest_body=60
+    )
+    admission = Admission(bounds, retry_after=7, clock=clock)
+
+    def refused(caller, take):
+        with pytest.raises(Problem) as caught, admission.admit(caller) as place:
+            take(place)
+        return caught.value.code, caught.value.status, caught.value.retry_after
+
+    with ExitStack() as held:
+        hold(held, admission, "a").expect_body(60)  # the largest is taken, whatever the share
+        assert refused("a", lambda place: place.expect_body(1)) == ("too-many-requests", 429, 7)
+        growing = hold(held, admission, "b")
+        for _ in range(3):
+            growing.take_body(10)
+        assert admission.body_bytes == 90
+        assert refused("c", lambda place: place.expect_body(11)) == ("overloaded", 503, 7)
+        assert refused("c", lambda place: place.take_body(11)) == ("overloaded", 503, 7)
+        announced = hold(held, admission, "c")
+        announced.expect_body(10)
+        announced.take_body(10)  # as announced
+        assert admission.body_bytes == 100
+    assert admission.body_bytes == 0
+
+
+async def test_a_caller_with_too_many_bytes_waits_for_as_many_requests_as_hold_them(clock):
+    bounds = Bounds.shared(concurrency=1, queue=9, tokens=9, share=1, body_bytes=100)
+    admission = Admission(bounds, retry_after=7, clock=clock)
+    for _ in range(3):
+        await finish(admission, clock, "a", 1, 10.0)
+    with ExitStack() as held:
+        for _ in range(4):
+            hold(held, admission, "a").expect_body(25)
+        with pytest.raises(Problem) as caught:
+            hold(held, admission, "b").expect_body(50)
+        assert caught.value.retry_after >= 20
+
+
 def test_a_request_that_could_never_fit_is_told_so(admission):
     assert refusal(admission, "a", 61) == ("too-many-tokens", 422, None)
 
@@ -199,11 +239,17 @@ class Accounting(RuleBasedStateMachine):
         queue=st.integers(0, 3),
         tokens=st.integers(1, 50),
         share=st.floats(0.05, 1),
+        body_bytes=st.integers(20, 100),
     )
-    def begin(self, concurrency, queue, tokens, share):
+    def begin(self, concurrency, queue, tokens, share, body_bytes):
         self.loop = asyncio.new_event_loop()
         self.bounds = Bounds.shared(
-            concurrency=concurrency, queue=queue, tokens=tokens, share=share
+            concurrency=concurrency,
+            queue=queue,
+            tokens=tokens,
+            share=share,
+            body_bytes=body_bytes,
+            largest_body=20,
         )
         self.clock = Clock()
         self.admission = Admission(self.bounds, retry_after=7, clock=self.clock)
@@ -215,9 +261,14 @@ class Accounting(RuleBasedStateMachine):
         for _ in range(6):
             self.loop.run_until_complete(asyncio.sleep(0))
 
-    async def _request(self, caller, tokens, state):
+    async def _request(self, caller, tokens, state, announced, pieces):
         with self.admission.admit(caller) as place:
             state["admitted"] = True
+            if announced:
+                place.expect_body(sum(pieces))
+            for piece in pieces:
+                place.take_body(piece)
+            state["bytes"] = sum(pieces)
             place.reserve(tokens)
             self.arrived[caller].append(state)
             async with place.turn():
@@ -234,11 +285,13 @@ class Accounting(RuleBasedStateMachine):
         caller=st.sampled_from("abc"),
         tokens=st.integers(0, 40),
         fails=st.booleans(),
+        announced=st.booleans(),
+        pieces=st.lists(st.integers(0, 10), max_size=2),
     )
-    def arrive(self, caller, tokens, fails):
+    def arrive(self, caller, tokens, fails, announced, pieces):
         state = {"working": False, "admitted": False, "fails": fails, "caller": caller}
         state["release"] = asyncio.Event()
-        task = self.loop.create_task(self._request(caller, tokens, state))
+        task = self.loop.create_task(self._request(caller, tokens, state, announced, pieces))
         self.settle()
         if task.done():
             assert isinstance(task.exception(), Problem)
@@ -296,7 +349,11 @@ class Accounting(RuleBasedStateMachine):
         loads = admission._loads
         assert sum(load.requests for load in loads.values()) == admission.admitted
         assert sum(load.tokens for load in loads.values()) == admission.tokens
+        held = sum(state["bytes"] for state in self.live.values())
+        assert sum(load.body_bytes for load in loads.values()) == admission.body_bytes == held
+        assert held <= bounds.body_bytes
         for load in loads.values():
+            assert 0 <= load.body_bytes <= bounds.caller_body_bytes
             assert 0 < load.requests <= bounds.caller_requests
             assert 0 <= load.tokens <= bounds.caller_tokens
         assert set(admission._waiting) <= set(loads)
@@ -307,7 +364,9 @@ class Accounting(RuleBasedStateMachine):
         for task in self.live:
             task.cancel()
         self.settle()
-        assert (self.admission.admitted, self.admission.at_work, self.admission.tokens) == (0, 0, 0)
+        admission = self.admission
+        assert (admission.admitted, admission.at_work, admission.tokens) == (0, 0, 0)
+        assert admission.body_bytes == 0
         assert not self.admission._waiting
         self.loop.close()
 

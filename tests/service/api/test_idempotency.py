@@ -3,15 +3,18 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from starlette.datastructures import Headers
 
 from service.api.idempotency import RequestDigest, parse_key
+from service.app import create_app
+from service.identity import Principal, PrincipalKind, Scope
 from service.problem import Problem
 from service.radiograph import problems as film_problems
-from tests.service.api.conftest import client_from, running
+from service.settings import Settings
+from tests.service.api.conftest import OpenDecoder, client_from, running
 from tests.service.scripted_engine import Script
 
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
@@ -64,6 +67,14 @@ async def test_an_event_stream_is_replayed_once_it_has_ended(client, engine, fil
     assert (is_replay(again), again.text) == (True, first.text)
     assert again.headers["content-type"].startswith("text/event-stream")
     assert len(engine.requests) == asked
+
+
+async def test_a_stream_whose_text_looks_like_an_event_is_kept(client, engine, film):
+    engine.say(Script("<think> Clear </think>. The answer is: \\boxed{No acute event: stable.}."))
+    headers = KEY | {"Accept": "text/event-stream"}
+    first = await post(client, film, headers=headers)
+    assert "event: stable" in first.text.rpartition("event: reply")[2]
+    assert is_replay(await post(client, film, headers=headers))
 
 
 async def test_a_stream_that_ended_in_a_problem_is_worked_on_anew(client, engine, film):
@@ -119,6 +130,28 @@ async def test_another_callers_key_is_another_key(make_app, engine, film):
         assert (theirs.status_code, is_replay(theirs)) == (200, False)
         assert len(engine.requests) > asked
         assert (await post(stranger, film + b"x")).status_code == 422
+
+
+class OddlyNamed:
+    """Whoever asks has the name that a token may hold: any JSON string."""
+
+    enabled, takes_keys = True, False
+
+    async def identify(self, credential, *, bearer):
+        return Principal("oidc:\ud800", PrincipalKind.OIDC, frozenset({Scope.READ}))
+
+    async def close(self):
+        pass
+
+
+async def test_a_caller_of_any_name_may_use_keys(engine, decoder, film):
+    app = create_app(
+        Settings(), engine=engine, decoder=OpenDecoder(decoder), authenticator=OddlyNamed()
+    )
+    async with running(app) as client:
+        headers = KEY | {"Authorization": "Bearer x"}
+        first, again = [await post(client, film, headers=headers) for _ in range(2)]
+    assert (first.status_code, is_replay(again)) == (200, True)
 
 
 async def test_a_refusal_that_would_be_met_again_is_replayed(client, film, engine):
@@ -238,6 +271,38 @@ def test_neither_the_boundary_nor_the_pieces_change_the_digest(parts, cuts, othe
     one = digest_of(form(b"QQQQQQ1"), cuts, "multipart/form-data; boundary=QQQQQQ1")
     two = digest_of(form(b"WWWW-2"), other_cuts, 'multipart/form-data; boundary="WWWW-2"')
     assert one == two
+
+
+TEXTS = st.text("abcd-\r\n ?", max_size=12)
+
+
+@given(boundary=st.text("abcd-", min_size=1, max_size=4), one=TEXTS, two=TEXTS)
+@example("left", "left effusion?", " effusion?")
+@example("X", "no X-ray", "no -ray")
+@example("b", "a\r\n--", "a\r\n--b")
+def test_letters_of_the_boundary_in_a_text_count(boundary, one, two):
+    def digest(text):
+        head = f"--{boundary}\r\nContent-Disposition: form-data; name=question\r\n\r\n"
+        body = f"{head}{text}\r\n--{boundary}--\r\n".encode()
+        return digest_of(body, [7, 20], f"multipart/form-data; boundary={boundary}")
+
+    assert (digest(one) == digest(two)) == (one == two)
+
+
+async def test_a_question_that_lost_the_boundarys_letters_is_another_request(client, film):
+    def form(question):
+        head = "--left\r\nContent-Disposition: form-data; name="
+        return (
+            f"{head}question\r\n\r\n{question}\r\n{head}image; filename=a\r\n\r\n".encode()
+            + film
+            + b"\r\n--left--\r\n"
+        )
+
+    headers = KEY | {"Content-Type": "multipart/form-data; boundary=left"}
+    first = await client.post("/vqa", content=form("left effusion?"), headers=headers)
+    assert first.status_code == 200
+    other = await client.post("/vqa", content=form(" effusion?"), headers=headers)
+    assert code(other) == (422, "idempotency-key-reused")
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))

@@ -223,3 +223,35 @@ def _scope(request: httpx.Request) -> dict:
 def _count_499() -> float:
     labels = {"route": "/report", "code": "499"}
     return REGISTRY.get_sample_value("deepmedix_requests_total", labels) or 0.0
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_bodies_over_the_share_are_429_and_over_the_bound_503(
+    make_app, engine, film, announced
+):
+    app = make_app(max_body_bytes=100_000, max_admitted_bytes=150_000, caller_share=0.5)
+    body = film + b"\xff" * (90_000 - len(film))  # readers stop at the end of the image
+    headers = {"Content-Type": "image/png"}
+
+    async def pieces():
+        for start in range(0, len(body), 1000):
+            yield body[start : start + 1000]
+
+    def content():
+        return body if announced else pieces()
+
+    async with running(app) as one, client_from(app, "192.0.2.2") as two:
+        release = asyncio.Event()
+        engine.say(Script(hold_after=2, release=release))
+        engine.asked.clear()
+        first = asyncio.create_task(one.post("/report", content=content(), headers=headers))
+        await engine.asked.wait()
+        assert "deepmedix_admitted_body_bytes 90000.0" in (await one.get("/metrics")).text
+        own = await one.post("/report", content=content(), headers=headers)
+        other = await two.post("/report", content=content(), headers=headers)
+        assert (own.status_code, own.json()["code"]) == (429, "too-many-requests")
+        assert (other.status_code, other.json()["code"]) == (503, "overloaded")
+        assert int(other.headers["Retry-After"]) >= 1
+        release.set()
+        assert (await first).status_code == 200
+        assert (await two.post("/report", content=content(), headers=headers)).status_code == 200

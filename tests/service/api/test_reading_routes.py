@@ -8,6 +8,8 @@ from PIL import Image
 from prometheus_client import REGISTRY
 from pydicom.data import get_testdata_file
 
+from service.api import metrics
+from service.settings import Settings
 from tests.service.api.conftest import HEIGHT, WIDTH
 from tests.service.scripted_engine import Script
 
@@ -240,6 +242,58 @@ async def test_stages_tokens_and_notices_are_measured(client, film):
     await post(client, "/report", film, max_tokens="1000000")
     after = [value(name, **labels) for name, labels in names]
     assert all(late > early for early, late in zip(before, after, strict=True))
+
+
+ALL_STAGES = ("queue", "decode", "first_token", "generate", "parse")
+
+
+def stage_counts():
+    return {
+        stage: REGISTRY.get_sample_value("deepmedix_stage_seconds_count", {"stage": stage}) or 0.0
+        for stage in (*ALL_STAGES, "total")
+    }
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize(
+    ("script", "took_place"),
+    [
+        (
+            Script(failure=RuntimeError("x"), fail_after=3),
+            ALL_STAGES,
+        ),
+        (Script(failure=RuntimeError("x")), ALL_STAGES[:3]),
+        (Script(hold_after=3), ALL_STAGES),
+        (Script(hold_after=0), ALL_STAGES[:3]),
+    ],
+    ids=["fails while it writes", "fails at once", "late while it writes", "late from the start"],
+)
+async def test_stages_of_readings_that_fail_or_are_too_late_are_measured(
+    client, engine, film, script, took_place, accept
+):
+    engine.say(script)
+    before = stage_counts()
+    headers = {"X-Request-Timeout": "0.5", "Accept": accept}
+    await client.post(
+        "/report", files={"image": film}, data={"sections": "findings"}, headers=headers
+    )
+    assert {name for name, count in stage_counts().items() if count > before[name]} == set(
+        took_place
+    )
+
+
+async def test_the_decoding_of_a_film_that_cannot_be_read_is_measured(client):
+    before = stage_counts()
+    reply = await client.post("/report", files={"image": b"\x89PNG\r\n\x1a\nbroken"})
+    assert reply.status_code == 422
+    assert stage_counts()["decode"] == before["decode"] + 1
+
+
+def test_what_runs_into_the_deadline_is_told_from_what_hangs_longer():
+    longest = Settings().request_timeout
+    for histogram in (metrics.REQUEST_SECONDS, metrics.STAGE_SECONDS):
+        assert longest in histogram._upper_bounds
+        assert longest < histogram._upper_bounds[-2] < float("inf")
 
 
 async def test_replies_are_not_to_be_stored_and_vary_with_the_format(client, film):

@@ -119,3 +119,75 @@ def test_a_service_that_hangs_is_measured_ever_slower():
     assert waits == sorted(waits)
     assert waits[0] < waits[2]
     assert waits[-1] <= 3600
+
+
+STRETCHES = st.lists(
+    st.tuples(
+        st.floats(0.05, 120),  # seconds of a request
+        st.integers(1, 5000),  # its tokens
+        st.floats(0, 100_000),  # idle seconds after it
+        st.integers(0, 50),  # times that somebody reads the rate meanwhile
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def work_off(stretches, *, idle: bool) -> tuple[ServiceRate, float]:
+    """One request after the other, with or without the idle time between them."""
+    rate, now = ServiceRate(0.0), 0.0
+    for seconds, tokens, gap, reads in stretches:
+        rate.at_work(now, busy=True)
+        now += seconds
+        rate.finished(now, seconds=seconds, tokens=tokens)
+        rate.at_work(now, busy=False)
+        for _ in range(reads if idle else 0):
+            now += gap / reads
+            rate.tokens_per_second(now)
+    return rate, now
+
+
+@settings(max_examples=50, deadline=None)
+@given(STRETCHES)
+def test_whatever_the_idle_time_the_rate_lies_among_the_true_ones(stretches):
+    rate, now = work_off(stretches, idle=True)
+    requests = [1 / seconds for seconds, *_ in stretches]
+    tokens = [count / seconds for seconds, count, *_ in stretches]
+    for measured, true in (
+        (rate.requests_per_second(now), requests),
+        (rate.tokens_per_second(now), tokens),
+    ):
+        assert min(true) * (1 - 1e-9) <= measured <= max(true) * (1 + 1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(STRETCHES, st.floats(0, 60))
+def test_the_next_burst_is_told_what_it_would_be_without_the_idle_time(stretches, passed):
+    waits = []
+    for idle in (True, False):
+        rate, now = work_off(stretches, idle=idle)
+        rate.at_work(now, busy=True)
+        now += passed
+        waits += [rate.seconds_until(now, requests=1), rate.seconds_until(now, tokens=1000)]
+    assert waits[:2] == pytest.approx(waits[2:], rel=1e-6, abs=1e-3)
+
+
+def test_a_service_that_has_idled_and_been_scraped_for_a_day_forgets_nothing():
+    rate, now = work_off([(2.0, 1000, 0, 0)] * 30, idle=False)
+    for _ in range(6_000):  # a day
+        now += 15
+        rate.tokens_per_second(now)
+    rate.at_work(now, busy=True)
+    assert rate.seconds_until(now + 20, requests=1, at_work=[(now, 1000)]) < 5
+
+
+def test_a_hang_of_a_day_is_no_error_and_is_forgotten_soon_after():
+    rate, now = work_off([(2.0, 1000, 0, 0)] * 30, idle=False)
+    rate.at_work(now, busy=True)
+    for _ in range(6_000):  # a day
+        now += 15
+        assert rate.seconds_until(now, tokens=1, at_work=[(now - 9, 1000)]) <= 3600
+    for _ in range(300):
+        now += 2
+        rate.finished(now, seconds=2.0, tokens=1000)
+    assert rate.requests_per_second(now) == pytest.approx(0.5, rel=0.01)

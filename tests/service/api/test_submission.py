@@ -4,13 +4,17 @@ import io
 import json
 import os
 import tempfile
+import threading
 from typing import ClassVar
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api import json_body
 from service.api.handlers import add_handlers
 from service.api.middleware import BodyCap, RequestRecord
 from service.api.submission import read_submission
@@ -90,6 +94,78 @@ async def test_base64_may_be_broken_into_lines(client):
     assert lines.count("\n") > 1
     reply = await client.post("/echo", json={"image": lines, "question": "x"})
     assert base64.b64decode(reply.json()["films"][0]) == FILM * 20
+
+
+@given(
+    film=st.binary(max_size=60),
+    piece=st.sampled_from([4, 5, 7, 64]),
+    breaks=st.lists(st.integers(0, 80), max_size=5),
+    ending=st.sampled_from(["\n", "\r\n"]),
+)
+def test_base64_is_the_same_in_pieces(film, piece, breaks, ending):
+    text = base64.b64encode(film).decode()
+    for place in breaks:
+        text = text[:place] + ending + text[place:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_body, "_PIECE", piece)
+        assert json_body._decode(text) == film
+
+
+@pytest.mark.parametrize(
+    "text", ["QQ==QUJD", "QUJDQQ==QUJD", "Q", "QUJ", "QQ====", "Q\u00e4==", "=="]
+)
+@pytest.mark.parametrize("piece", [4, 1024])
+def test_what_is_no_base64_is_refused_in_pieces_too(text, piece, monkeypatch):
+    monkeypatch.setattr(json_body, "_PIECE", piece)
+    with pytest.raises(ValueError, match=r"padding|base64|ASCII|data characters"):
+        json_body._decode(text)
+
+
+async def test_a_large_json_body_is_read_beside_the_event_loop(client, monkeypatch):
+    threads = []
+
+    def parse(body, parse=json_body._parse):
+        threads.append(threading.current_thread())
+        return parse(body)
+
+    monkeypatch.setattr(json_body, "_parse", parse)
+    for film in (FILM, bytes(1024 * 1024)):
+        encoded = base64.b64encode(film).decode()
+        reply = await client.post("/echo", json={"image": encoded, "question": "x"})
+        assert base64.b64decode(reply.json()["films"][0]) == film
+    small, large = threads
+    assert small is threading.main_thread()
+    assert large is not threading.main_thread()
+
+
+async def test_the_body_as_sent_is_not_kept_beside_the_films(client, monkeypatch):
+    requests = []
+
+    async def read(request, *arguments, read=read_submission, **options):
+        requests.append(request)
+        return await read(request, *arguments, **options)
+
+    monkeypatch.setitem(globals(), "read_submission", read)
+    encoded = base64.b64encode(FILM).decode()
+    reply = await client.post("/echo", json={"image": encoded, "question": "x"})
+    assert reply.status_code == 200
+    assert not any(
+        isinstance(kept, bytes) and encoded.encode() in kept for kept in vars(requests[0]).values()
+    )
+
+
+@pytest.mark.parametrize("filler", ["[]", "{}", "1"])
+async def test_json_of_countless_values_is_refused_before_it_is_read(client, monkeypatch, filler):
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("it was read"))
+    body = '{"image": "AAAA", "x": [' + ",".join([filler] * 70_000) + "]}"
+    reply = await client.post("/echo", content=body, headers={"Content-Type": "application/json"})
+    monkeypatch.undo()
+    assert (reply.status_code, reply.json()["code"]) == (400, "malformed-request")
+
+
+async def test_a_long_text_beside_the_films_is_refused(client):
+    reply = await client.post("/echo", json={"image": "AAAA", "question": "x" * 2_000_000})
+    assert (reply.status_code, reply.json()["code"]) == (400, "malformed-request")
 
 
 async def test_up_to_four_films_in_their_order(client):

@@ -161,6 +161,22 @@ async def test_tls_is_spoken_from_1_2_on(certificates):
                 await client.get(f"http://localhost:{port}/livez")
 
 
+async def test_a_websocket_needs_credentials_and_is_recorded_like_any_request(tmp_path):
+    file, trail = KeyFile(tmp_path / "keys.json"), tmp_path / "audit.jsonl"
+    file.add("viewer", [Scope.READ])
+    settings = Settings(keys_file=file.path, audit_file=trail, audit_site_key="k" * 32)
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    async with serving(settings) as (_, port), httpx.AsyncClient() as client:
+        reply = await client.get(f"http://127.0.0.1:{port}/report", headers=upgrade)
+    assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
+    assert reply.headers["X-Request-Id"] in trail.read_text()
+
+
 async def test_with_client_authorities_a_client_without_certificate_gets_no_connection(
     certificates, tmp_path
 ):
