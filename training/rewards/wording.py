@@ -20,6 +20,8 @@ _FULL_FROM, _FULL_TO, _NONE_BELOW, _NONE_ABOVE = 0.5, 1.75, 0.2, 3.0
 """Length as a share of the reference's: full marks between, none below and above."""
 _OFTEN_SHARED = 0.5
 """F1 of words from which some of their pairs must be shared, too."""
+_STEEP = 3
+"""Power of the share of pairs that a text falls short by."""
 _ENOUGH_WORDS = 8
 """Words from which a text cannot be the reference's in another order by chance."""
 
@@ -90,7 +92,7 @@ def compare_words(said: str, wanted: Wanted) -> Wording:
     ordered = 2 * len(pairs & wanted.pairs) / (len(pairs) + len(wanted.pairs))
     fit = length_share(length / wanted.length)
     needed = shared - _OFTEN_SHARED if length >= _ENOUGH_WORDS else 0.0
-    in_order = ordered / needed if ordered < needed else 1.0
+    in_order = (ordered / needed) ** _STEEP if ordered < needed else 1.0
     return Wording(shared * fit, (shared + ordered) / 2 * fit, in_order)
 
 

@@ -17,7 +17,7 @@ from training.evaluation.columns import columns_of
 from training.evaluation.overlap import box_iou
 from training.evaluation.scores import macro_f1, micro_f1
 from training.evaluation.sums import Table
-from training.review.summary import _alpha_of
+from training.review.summary import alpha_of
 from training.systems.prediction import Prediction
 
 CLOSE = 1e-6
@@ -91,4 +91,4 @@ def test_alpha_is_that_of_krippendorffs_definition(units: list[dict[str, float]]
         sum((a - b) ** 2 for a, b in permutations(unit, 2)) / (len(unit) - 1) for unit in shared
     )
     between = sum((a - b) ** 2 for a, b in permutations(pooled, 2)) / (len(pooled) - 1)
-    assert _alpha_of(units) == pytest.approx(1 - within / between, abs=CLOSE)
+    assert alpha_of(units) == pytest.approx(1 - within / between, abs=CLOSE)
