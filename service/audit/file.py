@@ -7,7 +7,6 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +32,10 @@ Result = TypeVar("Result")
 
 class AuditUnavailableError(Exception):
     """Nothing can be recorded; the text says why, for the operator."""
+
+
+class LineStaysError(AuditUnavailableError):
+    """A line is in the file, whole, but perhaps not on the disk, and cannot be taken back."""
 
 
 class AuditFile:
@@ -86,6 +89,9 @@ class AuditFile:
         AuditUnavailableError
             When it could not be written whole; what was written of it is taken back, or marked
             as torn by the next line.
+        LineStaysError
+            When it was written whole, did not reach the disk for certain and could not be taken
+            back.
         """
         with self._lock:
             return self._guarded(lambda: self._append(kind, payload))
@@ -166,15 +172,19 @@ class AuditFile:
     def _write_all(self, data: bytes) -> None:
         assert self._descriptor is not None  # opened by whoever calls
         size = os.fstat(self._descriptor).st_size
+        written = 0
         try:
             written = os.write(self._descriptor, data)
             if written != len(data):
                 raise OSError(None, f"{written} of {len(data)} bytes could be written")
             if self._fsync:
                 os.fsync(self._descriptor)
-        except OSError:
-            with suppress(OSError):  # not allowed on a file that may only be appended to
+        except OSError as error:
+            try:
                 os.ftruncate(self._descriptor, size)
+            except OSError:  # not allowed on a file that may only be appended to
+                if written == len(data):
+                    raise LineStaysError(f"{self.path}: {error.strerror or error}") from error
             raise
 
     def _was_moved(self) -> bool:
