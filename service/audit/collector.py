@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -20,7 +21,14 @@ _LONGEST_PAUSE = 30.0
 _REPEATABLE = frozenset({408, 425, 429})
 
 
-@dataclass(frozen=True)
+_CHANCE = 1  # attempts that may fail in a row before the server counts as down
+
+
+class CollectorSilentError(AuditUnavailableError):
+    """The server has not taken an event in time; it goes on being sent."""
+
+
+@dataclass
 class _Parcel:
     event: Resource
     delivered: asyncio.Future[None] | None
@@ -55,6 +63,12 @@ class Collector:
         self._timeout = timeout
         self._waiting: asyncio.Queue[_Parcel] = asyncio.Queue(capacity)
         self._sender: asyncio.Task[None] | None = None
+        self._down = False
+
+    @property
+    def down(self) -> bool:
+        """Whether the server is known to take nothing now; it is asked again meanwhile."""
+        return self._down
 
     @property
     def waiting(self) -> int:
@@ -71,21 +85,37 @@ class Collector:
         """
         self._put(_Parcel(event, None))
 
-    async def deliver(self, event: Resource) -> None:
+    async def deliver(
+        self, event: Resource, *, instead: Callable[[], Resource] | None = None
+    ) -> None:
         """Put an event into the queue and wait until the server has taken it.
+
+        Parameters
+        ----------
+        event
+            What to deliver.
+        instead
+            Makes what is delivered in place of ``event``, or after it if the server may have it
+            already, once this has given up. Without it ``event`` itself goes on being sent.
 
         Raises
         ------
         AuditUnavailableError
-            When the queue is full, or the server does not take it in time.
+            When the queue is full, or the server does not take it in time, or refuses it.
         """
         delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(_Parcel(event, delivered))
+        parcel = _Parcel(event, delivered)
+        self._put(parcel)
         try:
             async with asyncio.timeout(self._timeout):
                 await delivered
         except TimeoutError as error:
-            raise AuditUnavailableError("the audit collector does not answer in time") from error
+            if not delivered.cancelled():
+                return  # taken in the very moment
+            self._down = True
+            if instead is not None:
+                parcel.event = instead()
+            raise CollectorSilentError("the audit collector does not answer in time") from error
 
     async def close(self, grace: float = 5.0) -> None:
         """Send what waits, within ``grace`` seconds, and stop."""
@@ -118,21 +148,30 @@ class Collector:
                     self._waiting.task_done()
 
     async def _send(self, client: httpx.AsyncClient, parcel: _Parcel) -> None:
-        body = json.dumps(parcel.event).encode()
         pause = _FIRST_PAUSE
+        failures = 0
         while True:
+            event = parcel.event
+            error: AuditUnavailableError | None = None
             try:
+                body = json.dumps(event).encode()
                 status = (await client.post(self._url, content=body)).status_code
-            except httpx.HTTPError as error:
-                LOG.warning("the audit collector cannot be reached (%s)", type(error).__name__)
+            except httpx.HTTPError as failure:
+                LOG.warning("the audit collector cannot be reached (%s)", type(failure).__name__)
             else:
-                if status < 300:
-                    _settle(parcel, None)
+                refused = 400 <= status < 500 and status not in _REPEATABLE
+                if status >= 300:
+                    LOG.warning("the audit collector answers with status %d", status)
+                if refused:
+                    error = AuditUnavailableError("the audit collector refuses the event")
+                if status < 300 or refused:
+                    self._down = False
+                    if parcel.event is not event:
+                        continue  # another took its place meanwhile
+                    _settle(parcel, error)
                     return
-                LOG.warning("the audit collector answers with status %d", status)
-                if 400 <= status < 500 and status not in _REPEATABLE:
-                    _settle(parcel, AuditUnavailableError("the audit collector refuses the event"))
-                    return
+            failures += 1
+            self._down = self._down or failures > _CHANCE
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -106,16 +106,52 @@ def audit_event(
     if occurrence.kind is AuditKind.READING and outcome == "0" and occurrence.studies:
         event["meta"] = {"profile": [CREATE_PROFILE]}
     event |= _what(occurrence)
-    event["recorded"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+    event["recorded"] = _now()
     event["outcome"] = outcome
     event["outcomeDesc"] = " ".join(filter(None, [str(occurrence.status), occurrence.reason]))
     event["agent"] = _agents(occurrence, addresses)
-    event["source"] = {
+    event["source"] = _source(version)
+    event["entity"] = _entities(occurrence)
+    return event
+
+
+def gap_event(unrecorded: int, *, answered: bool, version: str) -> Resource:
+    """Return the AuditEvent of recording that works again (DICOM PS3.16 CID 403).
+
+    Parameters
+    ----------
+    unrecorded
+        Requests that could not be recorded.
+    answered
+        Whether they were answered all the same.
+    version
+        Of the program, for ``source``.
+    """
+    started = {"system": _DCM, "code": "110134", "display": "Audit Recording Started"}
+    what = "answered" if answered else "refused"
+    return {
+        "resourceType": "AuditEvent",
+        "id": str(uuid.uuid4()),
+        "type": {"system": _DCM, "code": "110113", "display": "Security Alert"},
+        "subtype": [started],
+        "action": "E",
+        "recorded": _now(),
+        "outcome": "8" if answered else "4",
+        "outcomeDesc": f"unrecorded {unrecorded} {what}",
+        "agent": [{"who": {"display": "deepmedix"}, "requestor": False}],
+        "source": _source(version),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _source(version: str) -> dict[str, Any]:
+    return {
         "observer": {"display": f"deepmedix {version}"},
         "type": [{"system": _SOURCE_TYPE, "code": "4", "display": "Application Server"}],
     }
-    event["entity"] = _entities(occurrence)
-    return event
 
 
 def _outcome(status: int) -> str:

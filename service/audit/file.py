@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import stat
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,9 @@ from service.audit.chain import (
     fragment_description,
     line_hash,
 )
+from service.audit.head import DamagedHeadError, Head, head_file, read_head, write_head
+
+LOG = logging.getLogger("deepmedix")
 
 _BLOCK = 64 * 1024
 _MAX_TAIL = 16 * 1024 * 1024
@@ -35,6 +38,10 @@ class AuditUnavailableError(Exception):
     """Nothing can be recorded; the text says why, for the operator."""
 
 
+class LineStaysError(AuditUnavailableError):
+    """A line is in the file, whole, but perhaps not on the disk, and cannot be taken back."""
+
+
 class AuditFile:
     """A file of JSON lines that is only ever appended to, in one hash chain.
 
@@ -42,6 +49,10 @@ class AuditFile:
     off stays where it is, and the next line says so. A file that was moved away (rotation) or
     removed is noticed before the next line is written; the new file's first line then names the
     hash of the last line of the old one.
+
+    A head file beside it names the last line (:mod:`service.audit.head`). Where it names one that
+    the file does not hold, lines were removed while nothing ran: the chain goes on from the line
+    named, so that the gap shows ever after.
 
     All methods block; they may be called from several threads.
 
@@ -86,6 +97,9 @@ class AuditFile:
         AuditUnavailableError
             When it could not be written whole; what was written of it is taken back, or marked
             as torn by the next line.
+        LineStaysError
+            When it was written whole, did not reach the disk for certain and could not be taken
+            back.
         """
         with self._lock:
             return self._guarded(lambda: self._append(kind, payload))
@@ -142,10 +156,12 @@ class AuditFile:
                 raise AuditUnavailableError(f"{self.path} is not an audit file; name another")
             os.ftruncate(descriptor, 0)  # a crash amid the very first line: nothing to keep
             fragments = []
-        # Where the file is behind what this process has written, lines were taken from it: going
-        # on in the chain as remembered is what shows it.
-        if last is not None and last.sequence > self._sequence:
+        if self._sequence < 0:
+            self._take_up(last)
+        elif last is not None and last.sequence > self._sequence:
             self._sequence, self._hash = last.sequence, last.hash
+        # Else, where the file is behind what this process has written, lines were taken from it:
+        # going on in the chain as remembered is what shows it.
         if last is None:
             opened = datetime.now(UTC).isoformat(timespec="seconds")
             self._write(RecordKind.GENESIS, {"format": FORMAT, "opened": opened})
@@ -156,25 +172,56 @@ class AuditFile:
         elif not ended:
             self._write_all(b"\n")
 
+    def _take_up(self, last: Record | None) -> None:
+        """Go on from the last line, or from the one that the head file names if they disagree."""
+        head: Head | None = None
+        try:
+            head = read_head(self.path)
+        except DamagedHeadError:
+            LOG.error("%s is damaged and is made anew", head_file(self.path))
+        if last is not None:
+            if (
+                head is None
+                or head.hash in (last.hash, last.previous)
+                or last.sequence > head.sequence + 1  # for a while no head could be written
+            ):
+                self._sequence, self._hash = last.sequence, last.hash
+                return
+            LOG.error(
+                "%s does not end with the line that %s names: lines were removed or replaced",
+                self.path,
+                head_file(self.path),
+            )
+        if head is not None:
+            self._sequence, self._hash = head.sequence, head.hash
+
     def _write(self, kind: RecordKind, payload: Mapping[str, Any], *, lead: bytes = b"") -> str:
         line = encode(self._sequence + 1, self._hash, kind, payload)
         self._write_all(lead + line + b"\n")
         self._sequence += 1
         self._hash = line_hash(line)
+        try:
+            write_head(self.path, Head(self._sequence, self._hash))
+        except OSError as error:  # the line itself is recorded
+            LOG.error("%s cannot be written: %s", head_file(self.path), error.strerror or error)
         return self._hash
 
     def _write_all(self, data: bytes) -> None:
         assert self._descriptor is not None  # opened by whoever calls
         size = os.fstat(self._descriptor).st_size
+        written = 0
         try:
             written = os.write(self._descriptor, data)
             if written != len(data):
                 raise OSError(None, f"{written} of {len(data)} bytes could be written")
             if self._fsync:
                 os.fsync(self._descriptor)
-        except OSError:
-            with suppress(OSError):  # not allowed on a file that may only be appended to
+        except OSError as error:
+            try:
                 os.ftruncate(self._descriptor, size)
+            except OSError:  # not allowed on a file that may only be appended to
+                if written == len(data):
+                    raise LineStaysError(f"{self.path}: {error.strerror or error}") from error
             raise
 
     def _was_moved(self) -> bool:

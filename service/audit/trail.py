@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 
 from service.audit.chain import RecordKind
-from service.audit.collector import Collector
-from service.audit.event import AddressPolicy, Occurrence, Resource, audit_event
-from service.audit.file import AuditFile, AuditUnavailableError
+from service.audit.collector import Collector, CollectorSilentError
+from service.audit.event import AddressPolicy, Occurrence, Resource, audit_event, gap_event
+from service.audit.file import AuditFile, AuditUnavailableError, LineStaysError
 from service.audit.study import StudyHasher, StudyIdentity
 from service.radiograph import Radiograph
 
 LOG = logging.getLogger("deepmedix")
+
+_REFUSED = 503, "audit-unavailable"  # what a request comes to that is not recorded
 
 
 class FailurePolicy(StrEnum):
@@ -67,6 +70,7 @@ class AuditTrail:
         self._policy = policy
         self._addresses = addresses
         self._unrecorded = 0
+        self._corrections: list[Resource] = []
         self._resuming = asyncio.Lock()
 
     @property
@@ -76,8 +80,8 @@ class AuditTrail:
 
     @property
     def failing(self) -> bool:
-        """Whether the last event could not be recorded."""
-        return self._unrecorded > 0
+        """Whether the last event could not be recorded, or the next one cannot."""
+        return self._unrecorded > 0 or self._waits_in_vain
 
     async def identities(self, films: Iterable[Radiograph]) -> tuple[StudyIdentity, ...]:
         """Return the identities of the studies that films belong to."""
@@ -89,17 +93,18 @@ class AuditTrail:
         Raises
         ------
         AuditUnavailableError
-            When it is not.
+            When it is not. Where the event may be in the trail all the same, and the policy is
+            ``closed``, another one of the same request follows: that it was refused.
         """
-        event = audit_event(occurrence, version=self._version, addresses=self._addresses)
+        event = self._event(occurrence)
         try:
-            await self.resume()
+            await self._resume()
             if self._file is not None:
-                await asyncio.to_thread(self._file.append, RecordKind.EVENT, event)
+                await self._append(occurrence, event)
                 self._copy(event)
             elif self._collector is not None:
                 if self.closed:
-                    await self._collector.deliver(event)
+                    await self._collector.deliver(event, instead=lambda: self._refused(occurrence))
                 else:
                     self._collector.send(event)
         except AuditUnavailableError:
@@ -119,21 +124,73 @@ class AuditTrail:
         self._unrecorded += 1
 
     async def resume(self) -> None:
-        """After a failure, find out whether recording works again, by recording the gap.
+        """Find out whether recording works, after a failure by recording the gap.
 
         Raises
         ------
         AuditUnavailableError
             When it does not.
         """
+        if self._waits_in_vain:
+            raise AuditUnavailableError("the audit collector takes nothing now")
+        await self._resume()
+
+    @property
+    def _waits_in_vain(self) -> bool:
+        """Whether an event would wait for a collector that is known to be down."""
+        return (
+            self.closed
+            and self._file is None
+            and self._collector is not None
+            and self._collector.down
+        )
+
+    async def _resume(self) -> None:
         async with self._resuming:  # else two requests at once would record the same gap
-            if self._file is None or not self._unrecorded:
-                self._unrecorded = 0
-                return
             gap = self._unrecorded
-            line = {"unrecorded": gap, "answered": not self.closed}
-            await asyncio.to_thread(self._file.append, RecordKind.RESUMED, line)
+            if not gap:
+                return
+            if self._file is not None:
+                line = {"unrecorded": gap, "answered": not self.closed}
+                await asyncio.to_thread(self._file.append, RecordKind.RESUMED, line)
+            elif self._collector is not None:
+                await self._tell_gap(self._collector, gap)
             self._unrecorded -= gap
+            while self._file is not None and self._corrections:
+                await asyncio.to_thread(self._file.append, RecordKind.EVENT, self._corrections[0])
+                self._copy(self._corrections.pop(0))
+
+    async def _tell_gap(self, collector: Collector, gap: int) -> None:
+        if self._waits_in_vain:
+            raise AuditUnavailableError("the audit collector takes nothing now")
+        event = gap_event(gap, answered=not self.closed, version=self._version)
+        if not self.closed:
+            collector.send(event)
+            return
+        try:
+            await collector.deliver(event)
+        except CollectorSilentError:
+            self._unrecorded -= gap  # it is told as soon as the collector is back
+            raise
+
+    async def _append(self, occurrence: Occurrence, event: Resource) -> None:
+        assert self._file is not None  # looked at by whoever calls
+        try:
+            await asyncio.to_thread(self._file.append, RecordKind.EVENT, event)
+        except LineStaysError:
+            if self.closed:
+                self._corrections.append(self._refused(occurrence))
+            raise
+
+    def _event(self, occurrence: Occurrence) -> Resource:
+        return audit_event(occurrence, version=self._version, addresses=self._addresses)
+
+    def _refused(self, occurrence: Occurrence) -> Resource:
+        """Return the event of a request that was refused because it could not be recorded."""
+        if occurrence.status >= 400:  # it was no success to begin with
+            return self._event(occurrence)
+        status, reason = _REFUSED
+        return self._event(replace(occurrence, status=status, reason=reason))
 
     def reopen(self) -> None:
         """Open the file anew after it was moved away.

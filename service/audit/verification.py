@@ -15,6 +15,7 @@ from service.audit.chain import (
     fragment_description,
     may_be_torn,
 )
+from service.audit.head import DamagedHeadError, Head, head_file, read_head
 
 _MAX_LINE = 16 * 1024 * 1024
 
@@ -28,7 +29,8 @@ class Fault:
     file, line
         Where; lines count from 1.
     kind
-        ``changed-line``, ``broken-chain``, ``no-genesis``, ``empty-file`` or ``other-head``.
+        ``changed-line``, ``broken-chain``, ``no-genesis``, ``empty-file``; of the end:
+        ``missing-end``, ``other-line``, ``damaged-head``, ``other-head``, ``torn-end``.
     detail
         What it means, in a sentence.
     """
@@ -50,13 +52,14 @@ class Verification:
     fault
         The first fault, or ``None`` where the trail is intact.
     torn
-        Places (file and line) where a line was cut off by a crash, as the trail itself says, or,
-        at its end, as it seems.
+        Places (file and line) where a line was cut off by a crash, as the trail itself says.
     continues
         Hash of the last line of the file before the first one given, where there was one.
     head_sequence, head
         Number and hash of the last line: compare it with one kept elsewhere, for that the last
         lines were cut away no chain can show.
+    head_file
+        The head file that the end was compared with, or ``None`` where there is none.
     """
 
     files: int = 0
@@ -67,20 +70,32 @@ class Verification:
     continues: str | None = None
     head_sequence: int | None = None
     head: str | None = None
+    head_file: str | None = None
 
     @property
     def intact(self) -> bool:
         """Whether no fault was found."""
         return self.fault is None
 
+    @property
+    def torn_end(self) -> bool:
+        """Whether all that is wrong is a piece of a line at the end, which nothing explains.
+
+        It is what a crash leaves until the service runs again and notes it, and also what is left
+        of a last line that somebody changed or cut.
+        """
+        return self.fault is not None and self.fault.kind == "torn-end"
+
 
 def verify(paths: Iterable[Path], *, expected_head: str | None = None) -> Verification:
     """Check the files of one trail, oldest first.
 
+    The end is compared with the head file beside the last file, where there is one.
+
     Parameters
     ----------
     paths
-        The files, in the order in which they were written.
+        The files, in the order in which they were written; at least one.
     expected_head
         Hash that the trail must contain in its last line.
 
@@ -88,61 +103,105 @@ def verify(paths: Iterable[Path], *, expected_head: str | None = None) -> Verifi
     ------
     OSError
         When a file cannot be read.
+    ValueError
+        When no file is given.
     """
+    files = list(paths)
+    if not files:
+        raise ValueError("there is no file to verify")
     found = Verification()
-    last: Record | None = None
-    path = None
-    for path in paths:
+    head: Head | None = None
+    try:
+        head = read_head(files[-1])  # first, for the service may be writing
+    except DamagedHeadError:
+        detail = "the head file is not as it was written"
+        found.fault = Fault(str(head_file(files[-1])), 1, "damaged-head", detail)
+        return found
+    if head is not None:
+        found.head_file = str(head_file(files[-1]))
+    walk = _Walk(found, head)
+    for path in files:
         found.files += 1
-        last = _verify_file(path, last, found)
+        walk.verify_file(path)
         if found.fault is not None:
             return found
-    if expected_head is not None and found.head != expected_head.lower():
-        detail = "the last line is not the one expected: lines were cut off at the end, or added"
-        found.fault = Fault(str(path), found.lines, "other-head", detail)
+    found.fault = _fault_of_end(found, str(files[-1]), head, expected_head) or walk.torn_end
     return found
 
 
-def _verify_file(path: Path, before: Record | None, found: Verification) -> Record | None:
-    last = before
-    pending: list[bytes] = []
-    number = 0
-    for number, (line, ended) in enumerate(_lines(path), start=1):
-        found.lines += 1
-        try:
-            record = decode(line)
-        except ChangedLineError:
-            if number == 1 or not may_be_torn(line):
-                found.fault = Fault(
-                    str(path), number, "changed-line", "the line is not as it was written"
-                )
-                return last
-            pending.append(line)
-            if not ended:
-                found.torn.append((str(path), number))  # the end of the file: cut off by a crash?
+def _fault_of_end(
+    found: Verification, file: str, head: Head | None, expected_head: str | None
+) -> Fault | None:
+    if head is not None and (found.head_sequence is None or found.head_sequence < head.sequence):
+        detail = f"the head file names line {head.sequence} of the trail: the end was cut off"
+        return Fault(file, found.lines, "missing-end", detail)
+    if expected_head is not None and found.head != expected_head.lower():
+        detail = "the last line is not the one expected: lines were cut off at the end, or added"
+        return Fault(file, found.lines, "other-head", detail)
+    return None
+
+
+class _Walk:
+    """Through the lines of all files."""
+
+    def __init__(self, found: Verification, head: Head | None) -> None:
+        self._found = found
+        self._head = head
+        self._last: Record | None = None
+        self.torn_end: Fault | None = None
+
+    def verify_file(self, path: Path) -> None:
+        """Verify the next file; what is wrong with it is put into what was found."""
+        found, before = self._found, self._last
+        pending: list[bytes] = []
+        number = 0
+        for number, (line, ended) in enumerate(_lines(path), start=1):
+            found.lines += 1
+            try:
+                record = decode(line)
+            except ChangedLineError:
+                if number == 1 or not may_be_torn(line):
+                    found.fault = _changed(path, number)
+                    return
+                if ended:
+                    pending.append(line)
+                elif self.torn_end is None:
+                    detail = "a piece of a line: cut off by a crash, or changed since"
+                    self.torn_end = Fault(str(path), number, "torn-end", detail)
+                continue
+            found.fault = _fault(path, number, record, self._last, pending, first=number == 1)
+            if found.fault is None and self._head is not None:
+                found.fault = _fault_of_head(path, number, record, self._head)
+            if found.fault is not None:
+                return
+            if pending:
+                found.torn += [(str(path), number - back) for back in range(len(pending), 0, -1)]
                 pending = []
-            continue
-        found.fault = _fault(path, number, record, last, pending, first=number == 1)
-        if found.fault is not None:
-            return last
-        if pending:
-            found.torn += [(str(path), number - back) for back in range(len(pending), 0, -1)]
-            pending = []
-        if number == 1 and before is None and record.previous != NO_HASH:
-            found.continues = record.previous
-        found.events += record.kind is RecordKind.EVENT
-        last = record
-        found.head_sequence, found.head = record.sequence, record.hash
-    if number == 0:
-        found.fault = Fault(str(path), 0, "empty-file", "the file holds no line at all")
-    elif pending:
-        found.fault = Fault(
-            str(path),
-            number - len(pending) + 1,
-            "changed-line",
-            "the line is not as it was written",
-        )
-    return last
+            if number == 1 and before is None and record.previous != NO_HASH:
+                found.continues = record.previous
+            found.events += record.kind is RecordKind.EVENT
+            self._last = record
+            found.head_sequence, found.head = record.sequence, record.hash
+        if number == 0:
+            found.fault = Fault(str(path), 0, "empty-file", "the file holds no line at all")
+        elif pending:
+            # A piece that ends the file does not explain the lines before it.
+            first = number - len(pending) + (0 if self._ends_torn(path) else 1)
+            found.fault = _changed(path, first)
+
+    def _ends_torn(self, path: Path) -> bool:
+        return self.torn_end is not None and self.torn_end.file == str(path)
+
+
+def _changed(path: Path, number: int) -> Fault:
+    return Fault(str(path), number, "changed-line", "the line is not as it was written")
+
+
+def _fault_of_head(path: Path, number: int, record: Record, head: Head) -> Fault | None:
+    if record.sequence != head.sequence or record.hash == head.hash:
+        return None
+    detail = "the line is another one than the head file names: the chain was made anew"
+    return Fault(str(path), number, "other-line", detail)
 
 
 def _fault(
@@ -162,9 +221,7 @@ def _fault(
     if pending and (
         record.kind is not RecordKind.TORN or record.payload.get("fragments") != described
     ):
-        return Fault(
-            str(path), number - len(pending), "changed-line", "the line is not as it was written"
-        )
+        return _changed(path, number - len(pending))
     if record.kind is RecordKind.TORN and not pending:
         return Fault(str(path), number, "broken-chain", "a line before this one is missing")
     if last is None:

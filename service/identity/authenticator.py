@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from service.identity import metrics
 from service.identity.api_keys import PREFIX, KeySet
-from service.identity.key_file import KeyFile
+from service.identity.key_file import KeyFile, KeyFileError
 from service.identity.principal import ANONYMOUS, CredentialsRefusedError, Principal
 from service.identity.tokens import TokenVerifier
 
@@ -69,7 +70,12 @@ class Authenticator:
             When it cannot be used; the keys in force stay as they were.
         """
         if self._key_file is not None:
-            self._keys = self._key_file.load()
+            try:
+                self._keys = self._key_file.load()
+            except KeyFileError:
+                metrics.KEYS_STALE.set(1)
+                raise
+            metrics.KEYS_STALE.set(0)
         return self.usable_keys
 
     async def identify(self, credential: str, *, bearer: bool = True) -> Principal:

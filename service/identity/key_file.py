@@ -1,4 +1,8 @@
-"""The file that holds the API keys' records: JSON, mode 0600, replaced whole under a lock."""
+"""The file that holds the API keys' records: JSON, replaced whole under a lock.
+
+It is made with mode 0600; what replaces it keeps its owner, group and mode, so that the service can
+still read what root has changed.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,10 @@ class KeyFile:
                     f"Others may write to {self.path}, and so let themselves in. "
                     f"Mend it with `chmod 600 {self.path}`."
                 )
-            data = file.read(_MAX_BYTES + 1)
+            try:
+                data = file.read(_MAX_BYTES + 1)
+            except OSError as error:
+                raise KeyFileError(f"{self.path} cannot be read: {error.strerror}.") from error
         return self._parse(data)
 
     def load(self) -> KeySet:
@@ -112,6 +119,8 @@ class KeyFile:
                     f"There is an active key named {name}. Choose another name, or revoke that one "
                     f"first with `deepmedix keys revoke {name}`."
                 )
+            if any(kept.id == name for kept in keys):
+                raise KeyFileError("That name is another key's id. Choose another name.")
             if any(kept.id == record.id for kept in keys):  # one in 2**48
                 raise KeyFileError("The new key's id is taken already; try once more.")
             self._write((*keys, record))
@@ -123,10 +132,20 @@ class KeyFile:
         Raises
         ------
         KeyFileError
-            When no key that is not revoked yet has that name or id, or the file cannot be used.
+            When no key that is not revoked yet has that name or id, it is the id of one key and
+            the name of another, or the file cannot be used.
         """
         with self._locked():
             keys = self.read()
+            if any(
+                key.id == name_or_id and other.name == name_or_id and key is not other
+                for key in keys
+                for other in keys
+            ):
+                raise KeyFileError(
+                    "That is the id of one key and the name of another. Give the first one's name, "
+                    "or the other one's id; `deepmedix keys list` shows both."
+                )
             fitting = [
                 key for key in keys if name_or_id in (key.id, key.name) and key.revoked is None
             ]
@@ -160,33 +179,59 @@ class KeyFile:
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         except OSError as error:
-            raise KeyFileError(
-                f"{self.path.parent} cannot be written to: {error.strerror}."
-            ) from error
+            raise KeyFileError(f"{lock} cannot be written: {error.strerror}.") from error
         try:
+            if os.geteuid() == 0 and (kept := self._kept()) is not None:
+                with suppress(OSError):  # else its owner could change nothing any more
+                    os.fchown(descriptor, kept.st_uid, kept.st_gid)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
 
+    def _kept(self) -> os.stat_result | None:
+        """Return what is known of the file there is; ``None`` where there is none."""
+        try:
+            return os.stat(self.path)
+        except FileNotFoundError:
+            return None
+
     def _write(self, keys: tuple[ApiKey, ...]) -> None:
         text = json.dumps(_Content(keys=keys).model_dump(mode="json"), indent=2) + "\n"
         temporary: str | None = None
         try:
+            kept = self._kept()
             # mkstemp makes it 0600; in the same folder, so that the replacement is one step.
             descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".keys-")
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                if kept is not None:
+                    self._keep_owner(file.fileno(), kept)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
+            temporary = None
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
         except OSError as error:
+            raise KeyFileError(f"{self.path} cannot be written: {error.strerror}.") from error
+        finally:
             if temporary is not None:
                 with suppress(OSError):
                     os.unlink(temporary)
-            raise KeyFileError(f"{self.path} cannot be written: {error.strerror}.") from error
+
+    def _keep_owner(self, descriptor: int, kept: os.stat_result) -> None:
+        made = os.fstat(descriptor)
+        if (made.st_uid, made.st_gid) != (kept.st_uid, kept.st_gid):
+            try:
+                os.fchown(descriptor, kept.st_uid, kept.st_gid)
+            except PermissionError as error:
+                raise KeyFileError(
+                    f"{self.path} belongs to uid {kept.st_uid}, gid {kept.st_gid}, and must go on "
+                    "to, or the service could no longer read it. Run this as that user "
+                    "(`runuser -u deepmedix -- deepmedix keys ...`) or as root."
+                ) from error
+        os.fchmod(descriptor, stat.S_IMODE(kept.st_mode))

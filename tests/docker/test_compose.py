@@ -25,7 +25,11 @@ def interpolated(text: str) -> str:
 
 
 def load(name: str) -> dict[str, Any]:
-    content = yaml.safe_load(interpolated((DOCKER / name).read_text()))
+    return parsed((DOCKER / name).read_text())
+
+
+def parsed(text: str) -> dict[str, Any]:
+    content = yaml.safe_load(interpolated(text))
     return {key: value for key, value in content.items() if not key.startswith("x-")}
 
 
@@ -92,3 +96,71 @@ def test_the_override_reserves_a_gpu_and_mounts_the_weights() -> None:
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     assert service["build"]["dockerfile"] == "docker/Dockerfile"
     assert service["volumes"][0].endswith(":/cache/huggingface:ro")
+
+
+def required(name: str) -> set[str]:
+    """Variables without which compose runs no command at all, whatever service it names."""
+    text = "\n".join(
+        line
+        for line in (DOCKER / name).read_text().splitlines()
+        if not line.lstrip().startswith("#")
+    )
+    return set(re.findall(r"\$\{(\w+):?\?", text))
+
+
+def documented_blocks() -> list[list[str]]:
+    """The commands of each block of the deployment page that has compose in it."""
+    page = (ROOT / "docs/deployment.md").read_text()
+    blocks = [block.splitlines() for block in re.findall(r"```sh\n(.*?)```", page, re.S)]
+    return [block for block in blocks if any("docker compose -f" in line for line in block)]
+
+
+def test_what_compose_requires_is_set_before_its_first_documented_command() -> None:
+    example = (DOCKER / ".env.example").read_text()
+    assert len(documented_blocks()) == 2
+    for block in documented_blocks():
+        first = next(i for i, line in enumerate(block) if line.startswith("docker compose"))
+        before = "\n".join(block[:first])
+        assert "cp docker/.env.example docker/.env" in before
+        files = re.findall(r"-f docker/(compose[.\w]*)", block[first])
+        for variable in set().union(*map(required, files)):
+            assert variable in before
+            assert re.search(rf"^(# )?{variable}=", example, re.M)
+
+
+def test_the_first_command_is_the_same_in_the_files_themselves() -> None:
+    for name in ("compose.yaml", "compose.gpu.yaml"):
+        lines = (DOCKER / name).read_text().splitlines()
+        first = next(i for i, line in enumerate(lines) if "docker compose -f" in line)
+        assert "cp docker/.env.example docker/.env" in lines[first - 1]
+
+
+def test_a_filled_in_example_is_kept_out_of_the_repository() -> None:
+    assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def uncommented(text: str, first: str) -> str:
+    """Remove the comment signs from the line that begins with ``first`` and those below it."""
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip() == f"# {first}")
+    for index in range(start, len(lines)):
+        if not lines[index].lstrip().startswith("#"):
+            break
+        lines[index] = lines[index].replace("# ", "", 1)
+    return "\n".join(lines)
+
+
+def test_the_alertmanager_that_is_commented_out_would_fit() -> None:
+    content = parsed(uncommented((DOCKER / "compose.yaml").read_text(), "alertmanager:"))
+    assert faults(content) == []
+    service = content["services"]["alertmanager"]
+    assert service["read_only"] is True
+    assert re.fullmatch(r"[\w/.-]+:(?!latest)[\w.-]+", service["image"])
+    source = service["volumes"][0].split(":")[0]
+    receivers = yaml.safe_load((DOCKER / source).read_text())["receivers"]
+    assert [receiver["name"] for receiver in receivers] == ["nobody"]
+    told = yaml.safe_load(
+        uncommented((DOCKER / "prometheus/prometheus.yml").read_text(), "alerting:")
+    )
+    (manager,) = told["alerting"]["alertmanagers"]
+    assert manager["static_configs"] == [{"targets": ["alertmanager:9093"]}]

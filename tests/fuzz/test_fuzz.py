@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.problem import Problem
 from service.radiograph import load_radiograph
+from service.radiograph.problems import decode_timeout, malformed_dicom
 from service.reading import Mode
-from tests.fuzz.films import fuzz_films
+from tests.fuzz.films import Findings, _decode, fuzz_films
 from tests.fuzz.mutations import mutant
 from tests.fuzz.seeds import all_seeds
 from tests.fuzz.texts import fault_of_reading, mutant_text
@@ -56,3 +60,17 @@ async def test_an_answer_that_is_not_documented_is_a_fault(monkeypatch):
     monkeypatch.setattr("tests.fuzz.films._CODES", frozenset())
     findings = await fuzz_films(1, iter(range(20)))
     assert findings.faults
+
+
+@pytest.mark.parametrize(("times", "fault"), [(1, None), (2, "takes over 20 s")])
+async def test_a_film_that_reaches_the_time_limit_twice_is_a_fault(times, fault):
+    class Slow:
+        worker_pids = (1,)
+        asked = 0
+
+        async def load(self, data, *, allow_other_anatomy):
+            self.asked += 1
+            raise decode_timeout(20) if self.asked <= times else malformed_dicom()
+
+    decoder: Any = Slow()
+    assert await _decode(decoder, b"", 1, Findings()) == fault

@@ -4,16 +4,26 @@ import asyncio
 import io
 import json
 import os
+from functools import partial
 
 import httpx
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from service.audit import AuditFile, AuditUnavailableError, StudyHasher, verify
+import service.app
+from service.audit import (
+    AuditFile,
+    AuditUnavailableError,
+    Collector,
+    StudyHasher,
+    collector,
+    verify,
+)
 from service.identity import KeyFile, Scope
 from tests.service.api.conftest import running
 from tests.service.api.test_server import serving
+from tests.service.audit.fhir_server import fhir_server
 from tests.service.scripted_engine import Script
 
 SITE_KEY = "0123456789abcdef" * 2
@@ -216,6 +226,66 @@ async def test_closed_means_that_no_reading_leaves_unrecorded(
     assert [line["resumed"] for line in lines if "resumed" in line] == [
         {"unrecorded": 2, "answered": False}
     ]
+    assert verify([trail]).intact
+
+
+async def test_while_the_collector_alone_is_down_nothing_is_worked_on(
+    make_app, film, engine, monkeypatch
+):
+    answers = [503]
+    monkeypatch.setattr(service.app, "Collector", partial(Collector, timeout=0.5))
+    monkeypatch.setattr(collector, "_FIRST_PAUSE", 0.0)
+    async with fhir_server(answers=answers) as (url, taken):
+        app = make_app(audit_collector=url, audit_site_key=SITE_KEY)
+        async with running(app) as client:
+            engine.requests.clear()
+            first = await post(client, "/report", film)
+            assert (first.status_code, first.json()["code"]) == (503, "audit-unavailable")
+            asked = len(engine.requests)
+            second = await post(client, "/report", film)
+            assert (second.status_code, second.json()["code"]) == (503, "audit-unavailable")
+            assert len(engine.requests) == asked
+            answers[:] = [201]
+            async with asyncio.timeout(20):
+                while app.state.audit.failing:
+                    await asyncio.sleep(0)  # let the collector be asked again
+                    third = await post(client, "/report", film)
+            assert third.status_code == 200
+    arrived = [
+        (event["outcome"], event["outcomeDesc"]) for _, _, event, status in taken if status == 201
+    ]
+    assert arrived[-3] == ("8", "503 audit-unavailable")
+    assert arrived[-2][1].startswith("unrecorded ")
+    assert arrived[-1] == ("0", "200")
+
+
+async def test_a_line_that_cannot_be_taken_back_from_a_refused_request_is_corrected(
+    recording, trail, film, monkeypatch
+):
+    """The file may only be appended to, and the disk fails after the line was written."""
+
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def fsync(self, descriptor):
+            raise OSError(5, "Input/output error")
+
+        def ftruncate(self, descriptor, size):
+            raise PermissionError(1, "Operation not permitted")
+
+    async with running(recording()) as client:
+        monkeypatch.setattr("service.audit.file.os", Broken())
+        assert (await post(client, "/report", film)).status_code == 503
+        monkeypatch.undo()
+        assert (await post(client, "/report", film)).status_code == 200
+    first, second, third = events(trail)
+    assert [told(event)[1:] for event in (first, second, third)] == [
+        ("0", "200"),
+        ("8", "503 audit-unavailable"),
+        ("0", "200"),
+    ]
+    assert first["entity"] == second["entity"]
     assert verify([trail]).intact
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.audit import AuditFile, AuditUnavailableError, verify
 from service.audit.chain import RecordKind, decode, encode, line_hash
+from service.audit.head import head_file, read_head
 
 EVENTS = 6
 
@@ -122,9 +123,10 @@ def test_a_torn_last_line_is_kept_marked_and_told(whole, tmp_path_factory, kept)
     kept = min(kept, len(lines[-1]) - 2)
     torn = b"".join(lines[:-1]) + lines[-1][:kept]
     found = check(folder, torn)
-    assert found.intact
-    assert [line for _, line in found.torn] == [EVENTS + 1]
+    assert (found.fault.kind, found.fault.line) == ("torn-end", EVENTS + 1)
+    assert found.torn_end
     path = folder / "copy.jsonl"
+    head_file(path).unlink(missing_ok=True)  # of the example before
     file = AuditFile(path, fsync=False)
     file.open()
     file.append(RecordKind.EVENT, {"n": "after"})
@@ -137,6 +139,7 @@ def test_a_torn_last_line_is_kept_marked_and_told(whole, tmp_path_factory, kept)
     del without[EVENTS]
     path.write_bytes(b"".join(without))
     assert not verify([path]).intact
+    head_file(path).unlink()
 
 
 def test_a_crash_between_a_line_and_its_break_loses_nothing(whole, tmp_path):
@@ -297,3 +300,148 @@ def test_a_limit_of_the_system_itself_is_told_and_recovered_from(tmp_path):
     file.close()
     found = verify([path])
     assert (found.intact, found.events, found.torn) == (True, 1, [])
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A trail of its own, with its head file."""
+    path = tmp_path / "audit.jsonl"
+    file = AuditFile(path, fsync=False)
+    file.open()
+    for number in range(EVENTS):
+        file.append(RecordKind.EVENT, {"n": number, "who": "mallory"})
+    file.close()
+    return path
+
+
+def test_the_head_file_names_the_last_line(written):
+    found = verify([written])
+    head = read_head(written)
+    assert (head.sequence, head.hash) == (found.head_sequence, found.head) == (EVENTS, found.head)
+    assert found.head_file == str(head_file(written))
+    assert head_file(written).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kept", range(1, EVENTS + 1))
+def test_lines_cut_off_at_the_end_are_found_by_the_head_file(written, kept):
+    lines = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(b"".join(lines[:kept]))
+    assert verify([written]).fault.kind == "missing-end"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda last: last[:-1].replace(b"mallory", b"nobody").replace(b'"sha256"', b'"sha25"'),
+        lambda last: last[:-40],
+        lambda last: b"notes",
+        lambda last: last[:-1].replace(b"mallory", b"nobody"),
+    ],
+)
+def test_a_last_line_that_was_changed_is_found_by_the_head_file(written, spoil):
+    lines = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(b"".join(lines[:-1]) + spoil(lines[-1]))
+    assert verify([written]).fault.kind in ("missing-end", "changed-line")
+    head_file(written).unlink()
+    assert verify([written]).fault.kind in ("torn-end", "changed-line")
+
+
+def test_something_after_the_last_line_is_found(written):
+    with written.open("ab") as file:
+        file.write(b"hello")
+    found = verify([written])
+    assert (found.fault.kind, found.fault.line) == ("torn-end", EVENTS + 2)
+
+
+def test_a_chain_made_anew_is_found_by_the_head_file(written, tmp_path):
+    other = tmp_path / "other.jsonl"
+    file = AuditFile(other)
+    file.open()
+    for number in range(EVENTS + 1):
+        file.append(RecordKind.EVENT, {"n": number, "who": "nobody"})
+    file.close()
+    written.write_bytes(other.read_bytes())
+    assert verify([written]).fault.kind == "other-line"
+
+
+@pytest.mark.parametrize("removed", [1, 3, EVENTS])
+def test_lines_cut_off_while_nothing_ran_show_ever_after(written, removed, caplog):
+    lines = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(b"".join(lines[:-removed]))
+    file = AuditFile(written)
+    file.open()
+    assert "lines were removed" in caplog.text
+    file.append(RecordKind.EVENT, {})
+    file.close()
+    assert verify([written]).fault.kind == "broken-chain"
+
+
+def test_a_last_line_that_was_replaced_while_nothing_ran_shows_ever_after(written):
+    lines = written.read_bytes().splitlines()
+    record = decode(lines[-1])
+    lines[-1] = encode(record.sequence, record.previous, record.kind, {"n": "other"})
+    written.write_bytes(b"\n".join(lines) + b"\n")
+    file = AuditFile(written)
+    file.open()
+    file.append(RecordKind.EVENT, {})
+    file.close()
+    assert not verify([written]).intact
+
+
+def test_a_file_moved_away_while_nothing_ran_is_gone_on_from(written, tmp_path):
+    old = written.rename(tmp_path / "audit.jsonl.1")
+    file = AuditFile(written)
+    file.open()
+    file.close()
+    assert verify([old, written]).intact
+    assert verify([old]).head_file is None
+
+
+def test_a_head_file_behind_the_file_is_no_fault(written):
+    """As after a power cut: the line is put onto the disk, the head file is not waited for."""
+    older = head_file(written).read_bytes()
+    file = AuditFile(written)
+    file.open()
+    file.append(RecordKind.EVENT, {})
+    file.close()
+    head_file(written).write_bytes(older)
+    assert verify([written]).intact
+    file.open()
+    file.append(RecordKind.EVENT, {})
+    file.close()
+    assert verify([written]).intact
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"x" * 192])
+def test_a_damaged_head_file_is_found_and_made_anew(written, content):
+    head_file(written).write_bytes(content)
+    assert verify([written]).fault.kind == "damaged-head"
+    file = AuditFile(written)
+    file.open()
+    file.append(RecordKind.EVENT, {})
+    file.close()
+    assert verify([written]).intact
+
+
+def test_a_head_file_that_cannot_be_written_is_told_and_stops_nothing(written, monkeypatch, caplog):
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", refuse)
+    file = AuditFile(written)
+    file.open()
+    file.append(RecordKind.EVENT, {})
+    file.append(RecordKind.EVENT, {})
+    file.close()
+    assert "head cannot be written: No space left" in caplog.text
+    monkeypatch.undo()
+    file = AuditFile(written)
+    file.open()
+    file.append(RecordKind.EVENT, {})
+    file.close()
+    assert verify([written]).intact
+
+
+def test_no_file_at_all_is_no_intact_trail():
+    with pytest.raises(ValueError, match="no file"):
+        verify([])

@@ -1,6 +1,4 @@
 import asyncio
-import json
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -15,35 +13,12 @@ from service.audit import (
     collector,
 )
 from service.identity import ANONYMOUS
+from tests.service.audit.fhir_server import fhir_server
 
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch):
     monkeypatch.setattr(collector, "_FIRST_PAUSE", 0.0)
-
-
-@asynccontextmanager
-async def fhir_server(*statuses):
-    """A server that answers with these statuses, the last one again and again."""
-    answers, taken = list(statuses), []
-
-    async def answer(reader, writer):
-        while line := await reader.readline():
-            length, headers = 0, {}
-            while (header := await reader.readline()) != b"\r\n":
-                name, _, value = header.decode().partition(":")
-                headers[name.lower()] = value.strip()
-            length = int(headers.get("content-length", 0))
-            body = json.loads(await reader.readexactly(length))
-            status = answers.pop(0) if len(answers) > 1 else answers[0]
-            taken.append((line.split()[1].decode(), headers, body, status))
-            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/r4", taken
 
 
 async def test_events_are_posted_in_order_as_fhir():
@@ -90,14 +65,144 @@ def occurrence():
     return Occurrence(AuditKind.READING, "report", ANONYMOUS, None, None, "a" * 32, 200)
 
 
+def trail_of(sending, policy=FailurePolicy.CLOSED):
+    return AuditTrail(StudyHasher(b"k" * 32), version="1", collector=sending, policy=policy)
+
+
+async def until(met):
+    async with asyncio.timeout(20):
+        while not met():
+            await asyncio.sleep(0)
+
+
+def told(taken):
+    return [
+        (body["outcome"], body["outcomeDesc"]) for *_, body, status in taken if status in (0, 201)
+    ]
+
+
 @pytest.mark.parametrize("policy", list(FailurePolicy))
 async def test_alone_and_closed_it_must_have_taken_the_event(policy):
     async with fhir_server(503) as (url, _):
         sending = Collector(url, timeout=0.05)
-        trail = AuditTrail(StudyHasher(b"k" * 32), version="1", collector=sending, policy=policy)
+        trail = trail_of(sending, policy)
         if policy is FailurePolicy.CLOSED:
             with pytest.raises(AuditUnavailableError):
                 await trail.record(occurrence())
         else:
             await trail.record(occurrence())
         await sending.close(grace=0)
+
+
+async def test_what_was_refused_because_of_the_collector_arrives_as_refused():
+    answers = [503]
+    async with fhir_server(answers=answers) as (url, taken):
+        trail = trail_of(sending := Collector(url, timeout=0.05))
+        with pytest.raises(AuditUnavailableError):
+            await trail.record(occurrence())
+        answers[:] = [201]
+        await sending.close(grace=20)
+    assert told(taken)[-1] == ("8", "503 audit-unavailable")
+
+
+async def test_what_was_refused_while_others_waited_before_it_never_arrives_as_a_success():
+    answers = [503]
+    async with fhir_server(answers=answers) as (url, taken):
+        trail = trail_of(sending := Collector(url, timeout=0.05))
+        sending.send({"outcome": "0", "outcomeDesc": "before"})
+        with pytest.raises(AuditUnavailableError):
+            await trail.record(occurrence())
+        answers[:] = [201]
+        await sending.close(grace=20)
+    assert told(taken) == [("0", "before"), ("8", "503 audit-unavailable")]
+
+
+async def test_what_the_collector_may_have_taken_as_a_success_is_corrected():
+    answers = [0]  # takes it, and its answer is lost
+    async with fhir_server(answers=answers) as (url, taken):
+        trail = trail_of(sending := Collector(url, timeout=0.05))
+        with pytest.raises(AuditUnavailableError):
+            await trail.record(occurrence())
+        answers[:] = [201]
+        await sending.close(grace=20)
+    assert told(taken)[0] == ("0", "200")
+    assert told(taken)[-1] == ("8", "503 audit-unavailable")
+    requests = {body["entity"][0]["what"]["identifier"]["value"] for _, _, body, _ in taken}
+    assert requests == {"a" * 32}
+
+
+async def test_an_answer_that_comes_after_giving_up_is_followed_by_a_correction(monkeypatch):
+    """The first event is on its way when its request is refused, and is taken then."""
+    answering = asyncio.Event()
+    answers = [201]
+    async with fhir_server(answers=answers) as (url, taken):
+        trail = trail_of(sending := Collector(url, timeout=0.05))
+        post = collector.httpx.AsyncClient.post
+
+        async def slowly(client, *arguments, **how):
+            reply = await post(client, *arguments, **how)
+            await answering.wait()
+            return reply
+
+        monkeypatch.setattr(collector.httpx.AsyncClient, "post", slowly)
+        with pytest.raises(AuditUnavailableError):
+            await trail.record(occurrence())
+        answering.set()
+        await sending.close(grace=20)
+    assert told(taken) == [("0", "200"), ("8", "503 audit-unavailable")]
+
+
+async def test_alone_and_down_it_is_known_to_fail_at_once_and_tells_the_gap_when_it_is_back():
+    answers = [503]
+    async with fhir_server(answers=answers) as (url, taken):
+        trail = trail_of(sending := Collector(url, timeout=0.05))
+        assert not trail.failing
+        with pytest.raises(AuditUnavailableError):
+            await trail.record(occurrence())
+        sending._timeout = 20.0
+        assert trail.failing
+        with pytest.raises(AuditUnavailableError, match="nothing now"):
+            await trail.resume()
+        trail.note_unrecorded()
+        answers[:] = [201]
+        await until(lambda: not sending.down)
+        await trail.resume()
+        assert not trail.failing
+        await trail.record(occurrence())
+        await trail.close()
+    assert told(taken)[-3:] == [
+        ("8", "503 audit-unavailable"),
+        ("4", "unrecorded 2 refused"),
+        ("0", "200"),
+    ]
+
+
+async def test_a_collector_that_refuses_every_event_is_tried_with_the_gap_first():
+    answers = [401]
+    async with fhir_server(answers=answers) as (url, taken):
+        trail = trail_of(Collector(url))
+        for _ in range(2):
+            with pytest.raises(AuditUnavailableError, match="refuses"):
+                await trail.record(occurrence())
+        with pytest.raises(AuditUnavailableError, match="refuses"):
+            await trail.resume()
+        answers[:] = [201]
+        await trail.resume()
+        assert not trail.failing
+        await trail.close()
+    assert told(taken) == [("4", "unrecorded 2 refused")]
+
+
+async def test_alone_and_open_a_full_queue_is_told_of_later():
+    answers = [503]
+    async with fhir_server(answers=answers) as (url, taken):
+        trail = trail_of(sending := Collector(url, capacity=2), FailurePolicy.OPEN)
+        for _ in range(2):
+            await trail.record(occurrence())
+        with pytest.raises(AuditUnavailableError, match="full"):
+            await trail.record(occurrence())
+        answers[:] = [201]
+        await until(lambda: sending.waiting == 0)
+        await trail.record(occurrence())
+        await sending.close(grace=20)
+    assert told(taken)[-2:] == [("8", "unrecorded 1 answered"), ("0", "200")]

@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from service.audit import AuditFile, StudyHasher
 from service.audit.chain import RecordKind
+from service.audit.head import head_file
 from service.cli import build_cli
 
 RUNNER = CliRunner()
@@ -44,13 +45,38 @@ def test_a_changed_line_exits_with_1_and_is_named(trail):
     assert (found["intact"], found["fault"]["line"]) == (False, 3)
 
 
-def test_a_cut_tail_is_found_with_the_last_hash(trail):
+def test_a_cut_tail_is_found_with_the_head_file_or_the_last_hash(trail):
     head = json.loads(run("audit", "verify", trail, "--json").stdout)["head"]
     trail.write_bytes(b"".join(trail.read_bytes().splitlines(keepends=True)[:-1]))
-    assert run("audit", "verify", trail).exit_code == 0
+    result = run("audit", "verify", trail)
+    assert result.exit_code == 1
+    assert "missing-end" in result.stdout
+    head_file(trail).unlink()
+    result = run("audit", "verify", trail)
+    assert result.exit_code == 0
+    assert "would not show" in result.stdout
     result = run("audit", "verify", trail, "--expect-last", head)
     assert result.exit_code == 1
     assert "other-head" in result.stdout
+
+
+def test_a_torn_end_exits_with_3_until_the_service_has_noted_it(trail):
+    with trail.open("ab") as file:
+        file.write(b'{"sequence":4,"prev')
+    result = run("audit", "verify", trail)
+    assert result.exit_code == 3
+    assert f"{trail}:5: torn-end" in result.stdout
+    assert run("audit", "verify", trail, "--json").exit_code == 3
+    file = AuditFile(trail)
+    file.open()
+    file.close()
+    result = run("audit", "verify", trail)
+    assert result.exit_code == 0, result.stdout
+    assert f"{trail}:5: torn" in result.stdout
+
+
+def test_no_file_at_all_is_a_fault_of_the_command(tmp_path):
+    assert run("audit", "verify").exit_code == 2
 
 
 def test_a_file_that_is_not_there_exits_with_2(tmp_path):

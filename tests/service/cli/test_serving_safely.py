@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trustme
 import uvicorn
+from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 import service.app
@@ -250,8 +251,15 @@ async def test_sighup_reads_the_keys_again_and_opens_the_audit_file_anew(tmp_pat
         await hang_up("1 usable keys")
         assert trail.exists()
         assert (await status(new), await status(old)) == (200, 401)
+        assert REGISTRY.get_sample_value("deepmedix_keys_stale") == 0
+        kept = file.path.read_text()
         file.path.write_text("broken")
         await hang_up("stay as they were")
+        assert "ERROR" in [record.levelname for record in caplog.records]
+        assert REGISTRY.get_sample_value("deepmedix_keys_stale") == 1
         assert await status(new) == 200
+        file.path.write_text(kept)
+        await hang_up("1 usable keys")
+        assert REGISTRY.get_sample_value("deepmedix_keys_stale") == 0
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
     signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,5 @@
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -155,3 +156,86 @@ def test_changes_side_by_side_lose_nothing(tmp_path):
         list(pool.map(lambda n: KeyFile(path).add(f"key-{n}", [Scope.READ]), range(16)))
     assert {key.name for key in KeyFile(path).read()} == {f"key-{n}" for n in range(16)}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["keys.json", "keys.json.lock"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("act", ["add", "revoke"])
+def test_the_service_can_still_read_what_root_has_changed(tmp_path, act):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    os.chown(file.path, 10001, 10002)
+    file.path.chmod(0o640)
+    if act == "add":
+        file.add("ward-4", [Scope.READ])
+    else:
+        file.revoke("ward-3")
+    found = file.path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (10001, 10002, 0o640)
+    lock = (tmp_path / "keys.json.lock").stat()
+    assert (lock.st_uid, lock.st_gid) == (10001, 10002)
+
+
+def test_the_mode_of_the_file_is_kept(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    file.path.chmod(0o440)
+    file.revoke("ward-3")
+    assert file.path.stat().st_mode & 0o777 == 0o440
+
+
+def test_a_file_that_would_change_hands_is_left_as_it_is(tmp_path, monkeypatch):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    before = file.path.read_bytes()
+    stat = os.stat
+
+    def anothers(path, **how):
+        found = list(stat(path, **how))
+        found[4] = found[4] + 1  # the owner
+        return os.stat_result(found)
+
+    def refuse(descriptor, owner, group):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "stat", anothers)
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(KeyFileError, match="runuser"):
+        file.revoke("ward-3")
+    monkeypatch.undo()
+    assert file.path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["keys.json", "keys.json.lock"]
+
+
+@pytest.mark.parametrize("revoked", [None, "one", "other"])
+def test_a_word_that_is_ones_id_and_anothers_name_revokes_neither(tmp_path, revoked):
+    file = KeyFile(tmp_path / "keys.json")
+    one, _ = file.add("one", [Scope.READ])
+    other, _ = file.add("other", [Scope.READ])
+    content = json.loads(file.path.read_text())
+    content["keys"][1]["name"] = one.id
+    if revoked is not None:
+        content["keys"][revoked == "other"]["revoked"] = NOW.isoformat()
+    file.path.write_text(json.dumps(content))
+    before = file.read()
+    with pytest.raises(KeyFileError, match="name of another"):
+        file.revoke(one.id)
+    assert file.read() == before
+    if revoked is None:
+        assert file.revoke("one").id == one.id
+        assert file.revoke(other.id).id == other.id
+
+
+def test_a_key_that_bears_its_own_id_is_revoked_by_it(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    one, _ = file.add("one", [Scope.READ])
+    content = json.loads(file.path.read_text())
+    content["keys"][0]["name"] = one.id
+    file.path.write_text(json.dumps(content))
+    assert file.revoke(one.id).id == one.id
+
+
+def test_another_keys_id_is_taken_as_no_name(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    one, _ = file.add("one", [Scope.READ])
+    with pytest.raises(KeyFileError, match="another key's id"):
+        file.add(one.id, [Scope.READ])
