@@ -13,9 +13,10 @@ from service.api import problems
 from service.api.deadline import TIMEOUT_HEADER
 from service.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from service.api.idempotency import REPLAYED
+from service.api.json_body import IMAGE
 from service.api.negotiation import EVENTS, MARKDOWN, PNG
 from service.api.problems import MEDIA_TYPE, ProblemDocument, document
-from service.api.submission import IMAGE, JSON, MULTIPART, RAW
+from service.api.submission import JSON, MULTIPART, RAW
 from service.results import EVENT_NAMES
 from service.results.events import AnswerEvent, ImagesEvent, RetryEvent, SectionEvent, StepEvent
 

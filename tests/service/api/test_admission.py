@@ -2,7 +2,7 @@ import asyncio
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -372,7 +372,13 @@ class Accounting(RuleBasedStateMachine):
 
 
 TestAccounting = Accounting.TestCase
-TestAccounting.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestAccounting.settings = settings(
+    max_examples=40,
+    stateful_step_count=30,
+    deadline=None,
+    # Tight bounds refuse most of what comes, and then there is nothing to finish or cancel.
+    suppress_health_check=[HealthCheck.filter_too_much],
+)
 
 
 @given(
