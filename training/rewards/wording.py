@@ -11,11 +11,8 @@ _STOP = "."
 _PIECE = re.compile(r"[^\W_]+|[.;!?\n]")
 _STOPS = frozenset(".;!?\n")
 _APART = {
-    code: f" {_STOP} " if chr(code) in _STOPS else " "
-    for code in range(128)
-    if not chr(code).isalnum()
+    code: _STOP if chr(code) in _STOPS else " " for code in range(128) if not chr(code).isalnum()
 }
-_SENTENCE = re.compile(r"[.;]+\s+|\n+")
 _FULL_FROM, _FULL_TO, _NONE_BELOW, _NONE_ABOVE = 0.5, 1.75, 0.2, 3.0
 """Length as a share of the reference's: full marks between, none below and above."""
 _OFTEN_SHARED = 0.5
@@ -107,10 +104,10 @@ def length_share(ratio: float) -> float:
 
 def repeated(text: str) -> int:
     """How many of the sentences of a text have stood before."""
-    spoken = _SENTENCE.split(text.casefold().strip(" .;\n"))
+    spoken = text.casefold().replace(";", ".").replace("\n", ". ").split(". ")
     if len(spoken) == len(set(spoken)):
         return 0
-    said = [sentence for sentence in spoken if sentence]
+    said = [bare for sentence in spoken if (bare := sentence.strip(" ."))]
     return len(said) - len(set(said))
 
 
@@ -123,5 +120,5 @@ def _pairs(pieces: list[str]) -> set[Pair]:
 def _pieces(text: str) -> list[str]:
     """Words and stops."""
     if text.isascii():  # the same, and faster
-        return text.lower().translate(_APART).split()
+        return text.lower().translate(_APART).replace(_STOP, f" {_STOP} ").split()
     return [_STOP if piece in _STOPS else piece for piece in _PIECE.findall(text.casefold())]
