@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from service.engine import EngineSettings, MeasuredResult, VllmEngine, load_manifest
 from service.reading import Mode, Task
+from service.settings import EMBEDDED_CHECKPOINT
 from training.architecture import GRID, build_image_processor, build_model, train_tokenizer
 from training.checkpoint import (
     CheckpointError,
@@ -406,7 +407,8 @@ def evaluate_stages(
     store = out / "store"
     options = {"split": "test", "mode": "think", "questions": "1"}
     prepare(Preparation("ct-radiographs", config.films, options=options, limit=films), store)
-    lines = [f"shipped=serve:{config.output}"]
+    shipped = "embedded" if config.output == EMBEDDED_CHECKPOINT else config.output
+    lines = [f"shipped=serve:{shipped}"]
     lines += [
         f"{one.name.replace('`', '').replace(',', '')}=serve:{one.checkpoint},mode={one.mode}"
         for one in contestants(config, finished=True)
