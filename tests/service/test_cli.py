@@ -212,6 +212,21 @@ def handled_signals():
     signal.signal(signal.SIGTERM, before)
 
 
+async def test_a_small_piece_of_a_reply_does_not_wait_for_the_clients_acknowledgement():
+    accepted = asyncio.get_running_loop().create_future()
+
+    async def take(reader, writer):
+        taken = writer.get_extra_info("socket")
+        accepted.set_result(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = serve_command._bind(Settings(port=0))
+    async with await asyncio.start_server(take, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        assert await accepted
+        writer.close()
+
+
 @pytest.mark.usefixtures("handled_signals")
 def test_serve_says_what_it_does_and_stops_when_told(caplog):
     listener = serve_command._bind(Settings(port=0))
