@@ -120,7 +120,7 @@ def models() -> Iterator[type[BaseModel]]:
                 yield value
 
 
-@pytest.mark.parametrize("model", set(models()), ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", dict.fromkeys(models()), ids=lambda model: model.__name__)
 def test_every_field_is_described_and_every_plain_one_has_an_example(
     model: type[BaseModel],
 ) -> None:
