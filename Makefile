@@ -15,8 +15,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SERVE := $(VENV)/.serving-$(ACCELERATOR)
 DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
-# Tests at once; each file is one worker's.
-WORKERS ?= 2
+# Workers of the tests (2 and more: each file is one worker's); 0: none beside this process.
+WORKERS ?= 0
 ARGS ?=
 
 .PHONY: help install develop serve test lint bench fuzz schemathesis soak chaos openapi checkpoint \

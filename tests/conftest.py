@@ -13,6 +13,7 @@ STARTED_ONCE = {"engine", "chat_server"}
 """Fixtures of the integration tests that take half a minute to start."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Longest first; the tests of a file, and those of one engine, stay on one worker (`-n`)."""
     groups: dict[Path, str] = {}
