@@ -83,8 +83,9 @@ def judged(example: Example, text: str) -> Verdict:
 def test_what_the_ground_truth_says_is_never_taken_for_false(film: FilmRecord, seed: int) -> None:
     for example in traces(film, seed):
         verdict = judged(example, reply(example))
-        # "No mass is seen" alone is true, but grounds nothing.
-        assert verdict.reason in (None, Reason.TOO_SHORT, Reason.NO_BOX), (verdict, reply(example))
+        # "No mass is seen" alone is true, but grounds nothing; what is true may read as the report.
+        told = (None, Reason.TOO_SHORT, Reason.NO_BOX, Reason.COPIES)
+        assert verdict.reason in told, (verdict, reply(example))
 
 
 @given(film=films(), other=films(), seed=st.integers(0, 5))
