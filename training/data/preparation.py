@@ -33,6 +33,7 @@ from training.data.store import (
 from training.data.store.description import PREPARATION, file_hash
 from training.data.store.features import SCHEMA_VERSION, from_row, to_row
 from training.data.store.validation import faults_of
+from training.whole_file import write_whole
 
 STUDIES_PER_PART = 500
 OVERLAPPING = "subject tested on: left out of the other splits"
@@ -116,9 +117,7 @@ def prepare(wanted: Preparation, folder: Path, *, again: bool = False) -> Descri
         return read_description(folder)
     parts = folder / _PARTS
     parts.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{PREPARATION}.partial"
-    unfinished.write_text(json.dumps(plan, indent=2) + "\n")
-    unfinished.replace(folder / PREPARATION)
+    write_whole(folder / PREPARATION, json.dumps(plan, indent=2) + "\n")
     _read_parts(adapter, studies, wanted, parts)
     description = _assemble(adapter, wanted, folder, parts)
     shutil.rmtree(parts)

@@ -16,6 +16,7 @@ from training.data.example import Example
 from training.evaluation.overlap import box_iou, matched_overlaps
 from training.evaluation.wording import meteor, rouge_l
 from training.labels import finding_labels
+from training.whole_file import write_whole
 
 _BROKEN_BOXES = frozenset(("box-malformed", "box-not-finite", "box-inverted", "box-empty"))
 _FOUND = 0.5
@@ -135,9 +136,7 @@ def same_answer(said: str, truth: str) -> bool:
 def write_scores(scores: Sequence[FilmScore], path: Path) -> None:
     """One JSON line a film, with the model's text, so that it can be scored again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text("".join(json.dumps(asdict(score)) + "\n" for score in scores))
-    unfinished.replace(path)
+    write_whole(path, "".join(json.dumps(asdict(score)) + "\n" for score in scores))
 
 
 def read_scores(path: Path) -> list[FilmScore]:

@@ -38,6 +38,7 @@ from training.evaluation.tables import (
 )
 from training.systems.prediction import Prediction, read_predictions
 from training.systems.protocol import NoSystemError, System
+from training.whole_file import write_whole
 
 _HOW_TO_MEASURE = "deepmedix evaluate learned FOLDER"
 RUN, EXAMPLES = "run.json", "examples.jsonl"
@@ -152,8 +153,8 @@ def _settle(
 ) -> None:
     _write(out / "predictions" / f"{_stem(MAJORITY, Films.SHOWN)}.jsonl", commonplaces)
     lines = [json.dumps(to_row(example), ensure_ascii=False) for example in examples]
-    _replace(out / EXAMPLES, "\n".join(lines) + "\n")
-    _replace(out / RUN, json.dumps(about, indent=1) + "\n")
+    write_whole(out / EXAMPLES, "\n".join(lines) + "\n")
+    write_whole(out / RUN, json.dumps(about, indent=1) + "\n")
 
 
 async def _ask(
@@ -298,10 +299,4 @@ def _stem(name: str, shown: Films) -> str:
 def _write(path: Path, predictions: Sequence[Prediction]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in predictions)
-    _replace(path, "".join(lines))
-
-
-def _replace(path: Path, content: str) -> None:
-    unfinished = path.with_name(f"{path.name}.partial")
-    unfinished.write_text(content, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, "".join(lines))

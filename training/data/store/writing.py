@@ -20,6 +20,7 @@ from training.data.store.description import (
 from training.data.store.errors import DataError
 from training.data.store.features import features, to_row
 from training.data.store.validation import faults_of, subjects_in_several_splits
+from training.whole_file import write_whole
 
 EXAMPLES_PER_SHARD = 20_000
 
@@ -160,9 +161,7 @@ class _Writer:
             shards=shards,
             remarks=remarks,
         )
-        partial = self._folder / f"{DESCRIPTION}.partial"
-        partial.write_text(description.model_dump_json(indent=2) + "\n")
-        partial.replace(self._folder / DESCRIPTION)
+        write_whole(self._folder / DESCRIPTION, description.model_dump_json(indent=2) + "\n")
         return description
 
     def _put_in_place(self, split: str, number: int, path: Path, count: int) -> Shard:
