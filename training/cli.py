@@ -110,8 +110,8 @@ def embedded(
     all_films: Annotated[int, typer.Option(help="Films of the last rounds.", min=40)] = 12000,
     widen_epochs: Annotated[int, typer.Option(min=1)] = 1,
     stage: Annotated[
-        Literal["two_views", "grpo"], typer.Option(help="Stage to export: the last of 2, or 3.")
-    ] = "two_views",
+        Literal["settle", "grpo"], typer.Option(help="Stage to export: the last of 2, or 3.")
+    ] = "grpo",
     grpo_steps: Annotated[int | None, typer.Option(min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate films.", min=1)] = 2,
     test_films: Films = 300,
@@ -176,8 +176,8 @@ def ablation(
     settled: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint of stage 2 to go on from, such as the shipped one: two hours "
-            "instead of eight."
+            help="Checkpoint of stage 2 to go on from (docs/training.md): two hours instead of "
+            "eight."
         ),
     ] = None,
     train_films: Annotated[int, typer.Option(help="Training films.", min=40)] = 6000,
@@ -250,7 +250,7 @@ def evaluation(
     if missing := not_trained(config):
         typer.echo(
             f"Not trained in {work}, so not in the report: {', '.join(missing)}. `deepmedix train "
-            f"ablation --work {work} --settled {_embedded()}` trains them in two hours."
+            f"ablation --work {work}` trains them (docs/training.md)."
         )
     typer.echo(f"wrote {out / 'report.html'}")
 

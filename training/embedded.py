@@ -16,6 +16,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from service.engine import EngineSettings, MeasuredResult, VllmEngine, load_manifest
+from service.engine.manifest import MANIFEST_FILE
 from service.reading import Mode, Task
 from service.settings import EMBEDDED_CHECKPOINT
 from training.architecture import GRID, build_image_processor, build_model, train_tokenizer
@@ -44,7 +45,7 @@ from training.stages.warm_up import WarmUpConfig, load_tower, warm_up
 STAGES = (
     *("warm_up", "sharpen", "polish", "refine"),
     *("sft", "cold_start", "cold_start_again"),
-    *("widen", "settle", "two_views"),
+    *("widen", "settle"),
     "grpo",
 )
 """In order: the tower, the text on it, both once more on more films, then rewards."""
@@ -54,14 +55,9 @@ _STARTS = {
     "cold_start": "sft",
     "cold_start_again": "cold_start",
     "settle": "widened",
-    "two_views": "settle",
-    "grpo": "two_views",
-    "grpo_paper": "two_views",
+    "grpo": "settle",
+    "grpo_paper": "settle",
 }
-
-_STUDIES = "{lateral: 0.25, comparison: 0.1, findings: 0.35, impression: 0.1, vqa: 0.2}"
-"""Shares of the last pass of stage 2, as long as there are studies of a frontal and a lateral."""
-
 
 @dataclass(frozen=True)
 class EmbeddedConfig:
@@ -88,8 +84,8 @@ class EmbeddedConfig:
     grpo_steps
         Steps of stage 3; the recipe's where not given.
     settled
-        A checkpoint that stands for every stage up to ``settle``: hours less, and everyone's start
-        is the same. Stage 1 then learns on its tower.
+        A checkpoint of stage 2: hours less, and everyone's start is the same. Stage 1 then learns
+        on its tower.
     """
 
     work: Path
@@ -233,7 +229,7 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
             f"{settled} is a result of {manifest.stage}, not of stage 2: name a checkpoint that is "
             "(an earlier release), or train from nothing."
         )
-    copy = config.work / _STARTS["two_views"]
+    copy = config.work / _STARTS["grpo"]
     if not copy.exists():
         partial = copy.with_name(f".{copy.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -292,7 +288,7 @@ def stage_config(config: EmbeddedConfig, recipe: str, folder: str, *more: str) -
     )
 
 
-def train(config: EmbeddedConfig, last: Literal["two_views", "grpo"]) -> None:
+def train(config: EmbeddedConfig, last: Literal["settle", "grpo"]) -> None:
     """Run every stage up to the last that has not finished."""
     if config.settled is None:
         warm_up_tower(config)
@@ -306,7 +302,6 @@ def train(config: EmbeddedConfig, last: Literal["two_views", "grpo"]) -> None:
         _cold_start(config, "cold_start_again", first, *_rate(1e-3), "seed=11")
         widen_tower(config)
         _cold_start(config, "settle", *_rate(1.5e-3), "seed=12")
-    _cold_start(config, "two_views", *_rate(7e-4), f"data.mixture={_STUDIES}", "seed=13")
     if last == "grpo":
         make_new_films(config)
         run_grpo(stage_config(config, "grpo", "grpo", *_stage_3(config)), resume=True)
@@ -348,7 +343,7 @@ def export(config: EmbeddedConfig, stage: str, output: Path | None = None) -> No
 
 _CONTESTANTS = {
     "stage 1, sft": "sft",
-    "stage 2, cold start": "two_views",
+    "stage 2, cold start": "settle",
     "stage 3, GRPO, `paper`": "grpo_paper",
     "stage 3, GRPO, `grounded` with step credit": "grpo",
 }
@@ -357,7 +352,12 @@ _CONTESTANTS = {
 
 def not_trained(config: EmbeddedConfig) -> list[str]:
     """Stages of which there is no finished run in the folder."""
-    return [name for name, stage in _CONTESTANTS.items() if not is_finished(config.work / stage)]
+    return [name for name, stage in _CONTESTANTS.items() if not _is_there(config.work / stage)]
+
+
+def _is_there(trained: Path) -> bool:
+    """Whether a stage has finished, or a checkpoint was put in its place."""
+    return is_finished(trained) or (trained / MANIFEST_FILE).is_file()
 
 
 def contestants(config: EmbeddedConfig, *, finished: bool = False) -> list[Contestant]:
@@ -371,7 +371,7 @@ def contestants(config: EmbeddedConfig, *, finished: bool = False) -> list[Conte
     some = {
         name: stage
         for name, stage in _CONTESTANTS.items()
-        if not finished or is_finished(config.work / stage)
+        if not finished or _is_there(config.work / stage)
     }
     for stage in some.values():
         export(config, stage, config.work / "exported" / stage)

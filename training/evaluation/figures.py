@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -33,9 +32,14 @@ def _micro_f1(scores: Sequence[FilmScore], kind: str | None = None) -> float:
     return 2 * hits / either if either else float("nan")
 
 
-def _f1_of_both(scores: Sequence[FilmScore]) -> float:
-    pairs = [replace(s, said=s.said_of_both) for s in scores if s.said_of_both is not None]
-    return _micro_f1(pairs)
+def _two_views(scores: Sequence[FilmScore]) -> list[FilmScore]:
+    """What was said of films that were read together with their lateral."""
+    return [s.with_lateral for s in scores if s.with_lateral is not None]
+
+
+def _every_study(scores: Sequence[FilmScore]) -> list[FilmScore]:
+    """Every film read alone, and again every one that was read together with its lateral."""
+    return [*scores, *_two_views(scores)]
 
 
 def _overlap(scores: Sequence[FilmScore], kind: str | None = None) -> float:
@@ -86,6 +90,8 @@ def _mean_average_precision(scores: Sequence[FilmScore]) -> float:
 HEADLINES: dict[str, Figure] = {
     "finding micro-F1": _micro_f1,
     "matched IoU": _overlap,
+    "finding micro-F1, laterals read along": lambda some: _micro_f1(_every_study(some)),
+    "matched IoU, laterals read along": lambda some: _overlap(_every_study(some)),
     "IoU of boxes that touch a true one": _touching_overlap,
     "the same, each finding counted once": _overlap_by_finding,
     "box mAP at IoU 0.5": _mean_average_precision,
@@ -99,7 +105,8 @@ HEADLINES: dict[str, Figure] = {
 """Name and statistic of every figure that is not by view, finding or question type.
 
 IoU is that of boxes of correctly named findings, matched one to one by finding; a box that is
-missing and one too many count 0.
+missing and one too many count 0. With laterals read along, every film counts alone and, where its
+study has a lateral, once more as it was read together with that.
 """
 
 
@@ -109,8 +116,9 @@ def figures_of(scores: Sequence[FilmScore]) -> dict[str, Figure]:
     for view in sorted({s.view for s in scores if s.view}):
         figures[f"F1, {view} films"] = lambda some, view=view: _micro_f1(_of_view(some, view))
         figures[f"box IoU, {view} films"] = lambda some, view=view: _overlap(_of_view(some, view))
-    if any(s.said_of_both is not None for s in scores):
-        figures["F1, frontal with its lateral"] = _f1_of_both
+    if _two_views(scores):
+        figures["F1, frontal with its lateral"] = lambda some: _micro_f1(_two_views(some))
+        figures["box IoU, frontal with its lateral"] = lambda some: _overlap(_two_views(some))
     for kind in sorted({_kind(label) for s in scores for label in s.truth}):
         figures[f"F1, {kind}"] = lambda some, kind=kind: _micro_f1(some, kind)
         figures[f"box IoU, {kind}"] = lambda some, kind=kind: _overlap(some, kind)

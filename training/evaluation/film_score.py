@@ -50,9 +50,9 @@ class FilmScore:
         Of the report.
     view
         PA, AP or LATERAL.
-    said_of_both
-        Labels named when the film is read together with the lateral of its study; None where there
-        is no lateral.
+    with_lateral
+        The same of the film read together with the lateral of its study, boxes on the film itself;
+        None where there is no lateral.
     """
 
     id: str
@@ -68,7 +68,7 @@ class FilmScore:
     unparsed: tuple[str, ...]
     text: str
     view: str = ""
-    said_of_both: tuple[str, ...] | None = None
+    with_lateral: FilmScore | None = None
 
     @property
     def parsed(self) -> bool:
@@ -77,13 +77,16 @@ class FilmScore:
 
 
 def score_report(record: FilmRecord, example: Example, reading: Reading) -> FilmScore:
-    """Hold a reading of the findings against the film's ground truth, in original pixels."""
+    """Hold a reading of the findings against the film's ground truth, in original pixels.
+
+    Of a study of several films, the first counts: its boxes alone are looked at.
+    """
     said = finding_labels(reading.answer)
     truth = frozenset(example.labels)
     boxes: dict[str, list[tuple[float, float, float, float]]] = {}
     heart = None
     for step in reading.steps:
-        found = [(box.x_min, box.y_min, box.x_max, box.y_max) for box in step.boxes]
+        found = [(b.x_min, b.y_min, b.x_max, b.y_max) for b in step.boxes if b.image == 0]
         for label in finding_labels(step.text):
             boxes.setdefault(label, []).extend(found)
         words = step.text.lower()

@@ -24,7 +24,6 @@ from training.data.ct_radiographs.examples import (
 from training.data.ct_radiographs.generate import FilmRecord, read_records
 from training.evaluation.controls import Films, FilmViewer
 from training.evaluation.film_score import FilmScore, same_answer, score_report, unparsed
-from training.labels import finding_labels
 
 _SEED = 9_000
 QUESTIONS_PER_FILM = 3
@@ -102,8 +101,11 @@ async def evaluate(
         if record.id in laterals:
             study = (look(record.path), look(laterals[record.id].path))
             both = await ask(StudyRequest(study, (Task.FINDINGS,), mode=mode, temperature=0.0))
-            said = tuple(sorted(finding_labels(both.answer)))
-            result = replace(result, said_of_both=said, unparsed=result.unparsed + unparsed(both))
+            result = replace(
+                result,
+                with_lateral=score_report(record, example, both),
+                unparsed=result.unparsed + unparsed(both),
+            )
         right = tuple(
             (str(item.question_type), same_answer(reply.answer, item.answer), reply.answer)
             for item, reply in zip(asked, answers, strict=True)
