@@ -59,6 +59,7 @@ _STARTS = {
     "grpo_paper": "settle",
 }
 
+
 @dataclass(frozen=True)
 class EmbeddedConfig:
     """Scale of the run that makes the embedded checkpoint; the defaults made the shipped one.

@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.reading import GroundedBox, Mode, Reading, ReasoningStep, Task
 from tests.training.small_store import SIZE, example
+from training.data.ct_radiographs.examples import report_example
+from training.data.ct_radiographs.film import FilmFinding, Region
+from training.data.ct_radiographs.generate import FilmRecord
 from training.evaluation.ablation import Measured, write_ablation
 from training.evaluation.controls import Films, FilmViewer, exchanged, films_by_patient
-from training.evaluation.film_score import FilmScore, read_scores, same_answer, write_scores
+from training.evaluation.figures import figures_of
+from training.evaluation.film_score import (
+    FilmScore,
+    read_scores,
+    same_answer,
+    score_report,
+    write_scores,
+)
 from training.evaluation.intervals import bootstrap_interval
 from training.evaluation.overlap import average_precision, box_iou, matched_overlaps
 from training.evaluation.wording import meteor, rouge_l
@@ -134,8 +145,49 @@ def scored(films: int, found: int) -> tuple[FilmScore, ...]:
     )
 
 
+def test_boxes_on_the_lateral_are_not_held_against_the_frontal() -> None:
+    record = film()
+    wanted = report_example(record, Task.FINDINGS, Mode.THINK, seed=0)
+    box = GroundedBox(0, 60, 90, 160, 190, (0.1, 0.2, 0.3, 0.4), (60, 90, 160, 190), ())
+    step = ReasoningStep(1, "Left mass", (replace(box, image=1, x_min=0), box), ())
+    reading = Reading(Task.FINDINGS, Mode.THINK, (step,), wanted.answer, (), "text", complete=True)
+    score = score_report(record, wanted, reading)
+    assert score.overlaps == (("left mass", (1.0,)),)
+    assert score.detections == (("left mass", 1, 1, 1),)
+
+
+def film() -> FilmRecord:
+    mass = FilmFinding("mass", "left", (60, 90, 160, 190), "moderate", zone="upper")
+    lungs = tuple(Region(f"{side} lung", (30, 60, 200, 400)) for side in ("left", "right"))
+    return FilmRecord(
+        id="0",
+        split="test",
+        subject="0",
+        path="film.png",
+        width=448,
+        height=448,
+        view="PA",
+        structures=lungs,
+        findings=(mass,),
+        devices=(),
+    )
+
+
+def test_films_read_with_their_lateral_count_once_more() -> None:
+    missed = scored(1, 0)[0]
+    found = replace(scored(1, 1)[0], with_lateral=missed)
+    figures = figures_of([found])
+    assert figures["finding micro-F1"]([found]) == 1
+    assert figures["finding micro-F1, laterals read along"]([found]) == pytest.approx(2 / 3)
+    assert figures["F1, frontal with its lateral"]([found]) == 0
+    twice = replace(found, with_lateral=replace(found, overlaps=(("left mass", (0.25,)),)))
+    assert figures["matched IoU, laterals read along"]([twice]) == pytest.approx(0.5)
+    assert figures["box IoU, frontal with its lateral"]([twice]) == pytest.approx(0.25)
+
+
 def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
     scores = scored(4, 2)
+    scores = (replace(scores[0], with_lateral=scores[3]), *scores[1:])
     write_scores(scores, tmp_path / "scores.jsonl")
     assert tuple(read_scores(tmp_path / "scores.jsonl")) == scores
 
