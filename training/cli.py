@@ -117,8 +117,9 @@ def embedded(
     test_films: Films = 300,
 ) -> None:
     """Films, warm-up, the stages, export, held-out results. Resumes."""
-    from training.embedded import EmbeddedConfig, export, make_films, measure, write_results
+    from training.embedded import EmbeddedConfig, export, make_films
     from training.embedded import train as run_stages
+    from training.proof import measure, write_results
 
     config = EmbeddedConfig(
         work=work,
@@ -152,7 +153,8 @@ def evaluate(
 ) -> None:
     """Held-out results of a checkpoint, with 95% intervals; makes the test films if need be."""
     from training.data.ct_radiographs.generate import generate
-    from training.embedded import EmbeddedConfig, measure, write_results
+    from training.embedded import EmbeddedConfig
+    from training.proof import measure, write_results
 
     config = EmbeddedConfig(work=work, output=model or _embedded())
     generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
@@ -188,14 +190,10 @@ def ablation(
     Runs whatever stage has not finished. What was measured before is not measured again.
     """
     from training.checkpoint import CheckpointError
-    from training.embedded import (
-        EmbeddedConfig,
-        contestants,
-        make_films,
-        train_with_paper_reward,
-    )
+    from training.embedded import EmbeddedConfig, make_films, train_with_paper_reward
     from training.embedded import train as run_stages
     from training.evaluation.ablation import run_ablation, write_ablation
+    from training.proof import contestants
 
     config = EmbeddedConfig(
         work=work,
@@ -236,7 +234,8 @@ def evaluation(
     """The shipped checkpoint and its finished stages, served, asked over HTTP, reported on."""
     from training.data.ct_radiographs.generate import generate
     from training.data.store import DataError
-    from training.embedded import EmbeddedConfig, evaluate_stages, not_trained
+    from training.embedded import EmbeddedConfig
+    from training.proof import evaluate_stages, not_trained
     from training.systems.protocol import NoSystemError
 
     config = EmbeddedConfig(work=work, output=_embedded())

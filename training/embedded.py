@@ -1,11 +1,10 @@
-"""The embedded checkpoint from nothing: films, warm-up, three stages, held-out results.
+"""The embedded checkpoint from nothing: films, warm-up, three stages, export.
 
 Every step is skipped when its output is there and resumes when it was interrupted.
 """
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,14 +14,11 @@ from typing import Any, Literal
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-from service.engine import EngineSettings, MeasuredResult, VllmEngine, load_manifest
-from service.engine.manifest import MANIFEST_FILE
+from service.engine import load_manifest
 from service.reading import Mode, Task
-from service.settings import EMBEDDED_CHECKPOINT
 from training.architecture import GRID, build_image_processor, build_model, train_tokenizer
 from training.checkpoint import (
     CheckpointError,
-    describe_checkpoint,
     export_checkpoint,
     follow_lineage,
     is_finished,
@@ -34,7 +30,6 @@ from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.ct_radiographs.examples import question_examples, report_example
 from training.data.ct_radiographs.generate import FilmRecord, generate, read_records
 from training.data.example import Example
-from training.evaluation.ablation import Contestant
 from training.stages.config import GroupRelativeStage, SupervisedStage, read_config
 from training.stages.grpo import run_grpo
 from training.stages.record import code_revision
@@ -340,122 +335,3 @@ def export(config: EmbeddedConfig, stage: str, output: Path | None = None) -> No
     else:  # it went on from a settled checkpoint, whose manifest knows what was before
         lineage = list(follow_lineage(trained).records)
     export_checkpoint(trained, output or config.output, lineage=lineage)
-
-
-_CONTESTANTS = {
-    "stage 1, sft": "sft",
-    "stage 2, cold start": "settle",
-    "stage 3, GRPO, `paper`": "grpo_paper",
-    "stage 3, GRPO, `grounded` with step credit": "grpo",
-}
-"""Names of the stages that are measured beside each other, and their folders."""
-
-
-def not_trained(config: EmbeddedConfig) -> list[str]:
-    """Stages of which there is no finished run in the folder."""
-    return [name for name, stage in _CONTESTANTS.items() if not _is_there(config.work / stage)]
-
-
-def _is_there(trained: Path) -> bool:
-    """Whether a stage has finished, or a checkpoint was put in its place."""
-    return is_finished(trained) or (trained / MANIFEST_FILE).is_file()
-
-
-def contestants(config: EmbeddedConfig, *, finished: bool = False) -> list[Contestant]:
-    """Every text stage, and stage 3 with the published reward, exported for the ablation.
-
-    Parameters
-    ----------
-    finished
-        Leave out what was not trained, rather than fail.
-    """
-    some = {
-        name: stage
-        for name, stage in _CONTESTANTS.items()
-        if not finished or _is_there(config.work / stage)
-    }
-    for stage in some.values():
-        export(config, stage, config.work / "exported" / stage)
-    return [
-        Contestant(
-            name,
-            config.work / "exported" / stage,
-            Mode.ANSWER if stage == "sft" else Mode.THINK,
-        )
-        for name, stage in some.items()
-    ]
-
-
-def evaluate_stages(
-    config: EmbeddedConfig, out: Path, *, films: int, controls: bool, timeout: float = 600.0
-) -> None:
-    """Serve the shipped checkpoint and every stage that is finished, one after the other, ask
-    each over HTTP about the test films, and write the report.
-
-    Raises
-    ------
-    training.data.store.DataError
-        When there are no test films.
-    training.systems.protocol.NoSystemError
-        When a checkpoint cannot be served; the report of the others is written.
-    """
-    from training.data.preparation import Preparation, prepare
-    from training.evaluation.controls import Films
-    from training.evaluation.folder import Selection, run, write_report
-    from training.systems.protocol import NoSystemError
-    from training.systems.specification import Asking, open_system
-
-    store = out / "store"
-    options = {"split": "test", "mode": "think", "questions": "1"}
-    prepare(Preparation("ct-radiographs", config.films, options=options, limit=films), store)
-    shipped = "embedded" if config.output == EMBEDDED_CHECKPOINT else config.output
-    lines = [f"shipped=serve:{shipped}"]
-    lines += [
-        f"{one.name.replace('`', '').replace(',', '')}=serve:{one.checkpoint},mode={one.mode}"
-        for one in contestants(config, finished=True)
-    ]
-    opened = [(*open_system(line, Asking(timeout)), line) for line in lines]
-    left_out = run(
-        Selection(store),
-        [(name, line, system) for name, system, line in opened],
-        out,
-        conditions=tuple(Films) if controls else (Films.SHOWN,),
-        concurrency=16,
-    )
-    write_report(out)
-    if left_out:
-        raise NoSystemError("\n".join(f"{name}: {why}" for name, why in left_out.items()))
-
-
-def measure(model: Path, films: Path, scores: Path, count: int) -> list[MeasuredResult]:
-    """Held-out results of a checkpoint; its texts go to ``scores`` as JSON lines."""
-    # Stages run in their own processes without the service's walk.
-    from training.evaluation.figures import summarise
-    from training.evaluation.film_score import write_scores
-    from training.evaluation.held_out import evaluate
-
-    async def run() -> list[MeasuredResult]:
-        engine = VllmEngine(EngineSettings(str(model)))
-        await engine.start()
-        try:
-            scored = await evaluate(engine, films, films=count)
-        finally:
-            await engine.stop()
-        write_scores(scored, scores)
-        return summarise(scored)
-
-    return asyncio.run(run())
-
-
-def write_results(model: Path, results: list[MeasuredResult]) -> None:
-    """Put results into the manifest and the model card of a checkpoint, and a real film's reading.
-
-    Without ``pydicom-data`` the card shows no film.
-    """
-    # Stages run in their own processes without the service's walk.
-    from training.checkpoint.showcase import read_real_film, real_film, showcase
-
-    manifest, _ = load_manifest(str(model))
-    film = real_film()
-    shown = "" if film is None else showcase(read_real_film(model, film), model)
-    describe_checkpoint(model, lineage=manifest.lineage, results=results, showcase=shown)
