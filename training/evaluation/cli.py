@@ -40,7 +40,7 @@ def _evaluate(
     ] = None,
     groups: Annotated[
         Path | None,
-        typer.Option(help="CSV of sub-groups, before the data's own: `subject` or `example`, others."),
+        typer.Option(help="CSV of sub-groups: a column `subject` or `example`, others' names."),
     ] = None,
     allow_remote: Annotated[
         bool,
@@ -86,7 +86,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder that `deepmedix evaluate` wrote.")],
     groups: Annotated[
         Path | None,
-        typer.Option(help="CSV of sub-groups, before the data's own: `subject` or `example`, others."),
+        typer.Option(help="CSV of sub-groups: a column `subject` or `example`, others' names."),
     ] = None,
     worst: Annotated[int, typer.Option(help="Worst cases shown of each system.", min=0)] = 6,
 ) -> None:
