@@ -67,8 +67,8 @@ def years_of(text: str) -> float | None:
     ----------
     text
         A number of years, or an age string (DICOM PS3.5 6.2): ``063Y``, ``006M``, ``010W``,
-        ``003D``. ``000Y`` is none: who is younger than a year has days, weeks or months, and
-        sources write it for what was taken out.
+        ``003D``. ``000Y`` is none: who is younger than a year has days, weeks or months, and it
+        may stand for what was taken out.
     """
     found = _AGE.fullmatch(text.strip().upper())
     if found is None or (found[2] == "Y" and not float(found[1])):
