@@ -81,6 +81,14 @@ class Example:
         Text of the report on the film whose role is prior.
     image_hashes
         SHA-256 of each image file, where it was asked for.
+    study
+        The study that the first film is of, with the namespace in which the identifier is unique
+        (``mimic-cxr:50414267``): what intervals resample by.
+    sex, age
+        Of the patient at that time: F, M or O, and years. None where the source does not say.
+    device, site
+        Maker and model of the equipment, and institution or place of collection, as the source
+        says.
     source, licence
         Name of the data set and the terms of its use.
     """
@@ -112,6 +120,11 @@ class Example:
     comparison: str | None = None
     prior_report: str | None = None
     image_hashes: tuple[str, ...] = ()
+    study: str | None = None
+    sex: str | None = None
+    age: float | None = None
+    device: str | None = None
+    site: str | None = None
 
     @property
     def sections(self) -> dict[str, str]:
@@ -126,8 +139,12 @@ class Example:
         return self.regions if image == 0 else ()
 
     def content_hash(self) -> str:
-        """SHA-256 of all fields in a canonical form, equal for equal examples everywhere."""
-        from training.data.store.features import to_row
+        """SHA-256 of all fields in a canonical form, equal for equal examples everywhere.
 
-        canonical = json.dumps(to_row(self), sort_keys=True, ensure_ascii=False)
+        Fields that came later count where they are known: the hashes of older stores stand.
+        """
+        from training.data.store.features import LATER, to_row
+
+        row = {k: v for k, v in to_row(self).items() if v is not None or k not in LATER}
+        canonical = json.dumps(row, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()

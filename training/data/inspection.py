@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 from training.data.example import Example
+from training.data.groups import age_band
 from training.data.store import DataError, StoredExamples, images_folder, read_examples
 from training.data.store.description import file_hash
 
@@ -29,10 +30,12 @@ def console_text(example: Example) -> str:
         f"{role} {width}x{height}"
         for role, (width, height) in zip(roles, example.sizes, strict=True)
     )
+    age = None if example.age is None else age_band(example.age)
+    known = [text for text in (example.sex, age, example.device, example.site) if text]
     lines = [
         f"{example.content_hash()[:12]}  {example.source}, {example.split}, "
         f"patient {pseudonym(example.subject)}",
-        f"  films: {films}; view {example.view}",
+        f"  films: {films}; view {example.view}{''.join(f'; {text}' for text in known)}",
         f"  asked: {example.question or example.task}"
         + (f" ({example.question_type})" if example.question_type else ""),
     ]

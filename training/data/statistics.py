@@ -8,6 +8,7 @@ from statistics import median, median_low
 from typing import Any
 
 from training.data.example import SPLITS, Example
+from training.data.groups import AGE_BANDS, age_band
 
 _MOST_LABELS = 40
 
@@ -25,7 +26,8 @@ def count_examples(examples: Iterable[Example]) -> dict[str, Any]:
     dict
         By split: ``examples``, ``subjects``, ``images``, ``films_per_example``, ``sources``,
         ``tasks``, ``question_types``, ``views``, ``roles``, ``labels``, ``boxes`` by label,
-        ``answer_words`` (least, median, most), and ``box_area`` (median).
+        ``answer_words`` (least, median, most), and ``box_area`` (median); where they are known
+        ``studies``, and ``sexes``, ``ages`` in bands, ``devices`` and ``sites`` of examples.
     """
     by_split: dict[str, _Counts] = defaultdict(_Counts)
     for example in examples:
@@ -37,6 +39,7 @@ class _Counts:
     def __init__(self) -> None:
         self.examples = 0
         self.subjects: set[str] = set()
+        self.studies: set[str] = set()
         self.images: set[str] = set()
         self.tables: dict[str, Counter[str]] = defaultdict(Counter)
         self.words: list[int] = []
@@ -52,6 +55,14 @@ class _Counts:
         if example.question_type:
             count["question_types"][example.question_type] += 1
         count["views"][example.view] += 1
+        if example.study is not None:
+            self.studies.add(example.study)
+        known = {"sexes": example.sex, "devices": example.device, "sites": example.site}
+        for name, value in known.items():
+            if value is not None:
+                count[name][value] += 1
+        if example.age is not None:
+            count["ages"][age_band(example.age)] += 1
         count["roles"].update(example.roles)
         count["labels"].update(example.labels)
         count["films_per_example"][str(len(example.images))] += 1
@@ -66,8 +77,9 @@ class _Counts:
         return {
             "examples": self.examples,
             "subjects": len(self.subjects),
+            **({"studies": len(self.studies)} if self.studies else {}),
             "images": len(self.images),
-            **{name: dict(table.most_common(_MOST_LABELS)) for name, table in self.tables.items()},
+            **{name: _in_order(table) for name, table in self.tables.items()},
             "answer_words": {
                 "least": min(self.words),
                 "median": median_low(self.words),
@@ -77,14 +89,23 @@ class _Counts:
         }
 
 
+def _in_order(table: Counter[str]) -> dict[str, int]:
+    """The commonest first; ages from young to old."""
+    if set(table) <= set(AGE_BANDS):
+        return {band: table[band] for band in AGE_BANDS if band in table}
+    return dict(table.most_common(_MOST_LABELS))
+
+
 def print_statistics(counted: dict[str, Any]) -> None:
     """The counts as tables, one column for each split."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", *counted, box=None, pad_edge=False)
-    for name in ("examples", "subjects", "images"):
-        table.add_row(name, *(str(split[name]) for split in counted.values()))
+    for name in ("examples", "subjects", "studies", "images"):
+        if any(name in split for split in counted.values()):
+            table.add_row(name, *(str(split.get(name, "")) for split in counted.values()))
     names = [name for split in counted.values() for name in split if isinstance(split[name], dict)]
     for name in dict.fromkeys(names):
         table.add_section()
@@ -92,5 +113,5 @@ def print_statistics(counted: dict[str, Any]) -> None:
         rows = dict.fromkeys(row for split in counted.values() for row in split.get(name, {}))
         for row in rows:
             cells = (str(split.get(name, {}).get(row, "")) for split in counted.values())
-            table.add_row(f"  {row}", *cells)
+            table.add_row(f"  {escape(row)}", *cells)
     Console().print(table)

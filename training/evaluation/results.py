@@ -15,6 +15,7 @@ from training.evaluation.columns import Columns, Habits, columns_of, points
 from training.evaluation.controls import Films
 from training.evaluation.grounding import wanted_regions
 from training.evaluation.scores import Score, scores_of
+from training.evaluation.subgroups import subgroups_of
 from training.evaluation.sums import Difference, Paired, Table, percentiles
 from training.systems.prediction import Prediction
 
@@ -96,8 +97,8 @@ class Results:
     contenders
         Systems and controls, predictions in the examples' order.
     groups
-        Of each example's identifier or subject, names and values of sub-groups; its view is one
-        without being named.
+        Of each example's identifier or subject, names and values of sub-groups; they count
+        before those that the example tells itself (view, sex, age, device, site).
     more
         Columns that were measured elsewhere.
 
@@ -212,7 +213,7 @@ class Results:
 
     @cached_property
     def subgroups(self) -> list[Row]:
-        """Headlines by view, and by what the caller knows of patients and films."""
+        """Headlines by view, sex, age, device and site, and by what the caller knows besides."""
         return self._split(self._subgroups_of, lambda score: score.headline)
 
     def kinds_of_subgroup(self) -> list[tuple[str, str, dict[str, list[int]]]]:
@@ -278,10 +279,9 @@ class Results:
         return self._tables[key]
 
     def _subgroups_of(self, example: Example) -> Iterable[str]:
-        yield from _named("view", example.view)
-        own = {**self._groups.get(example.subject, {}), **self._groups.get(example.id, {})}
-        for name, value in own.items():
-            yield from _named(name, age_band(value) if name.lower() == "age" else value)
+        given = {**self._groups.get(example.subject, {}), **self._groups.get(example.id, {})}
+        for name, value in subgroups_of(example, given).items():
+            yield from _named(name, value)
 
     def _parts(
         self, some: Sequence[int], of: Callable[[Example], Iterable[str]]
@@ -309,19 +309,9 @@ class Results:
         return [row for row in rows if not isnan(row.value)]
 
 
-def age_band(age: str) -> str:
-    """Years as a band of twenty; what is no number of years stays as it is."""
-    try:
-        years = int(float(age.strip().upper().removesuffix("Y")))
-    except (ValueError, OverflowError):  # "inf" is a float, and no whole number
-        return age
-    begin = max(0, years) // 20 * 20
-    return f"{begin} to {begin + 19}" if begin < 80 else "80 and over"
-
-
 def study_of(example: Example) -> str:
-    """What intervals resample by: the films that the example is about."""
-    return example.images[0] if example.images else example.id
+    """What intervals resample by: the study, else its first film, else the example alone."""
+    return example.study or (example.images[0] if example.images else example.id)
 
 
 def _named(name: str, value: str | None) -> list[str]:

@@ -24,9 +24,13 @@ def write_film(path: Path, width: int, height: int) -> None:
 
 
 def write_dicom(
-    path: Path, pixels: np.ndarray, view: str = "PA", orientation: tuple[str, str] = ("L", "F")
+    path: Path,
+    pixels: np.ndarray,
+    view: str = "PA",
+    orientation: tuple[str, str] = ("L", "F"),
+    **more: Any,
 ) -> None:
-    """A digital radiograph with no more than it must have."""
+    """A digital radiograph with no more than it must have, and the elements given."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
@@ -45,6 +49,8 @@ def write_dicom(
     film.BitsAllocated, film.BitsStored, film.HighBit = 8, 8, 7
     film.PixelRepresentation = 0
     film.PixelData = pixels.tobytes()
+    for keyword, value in more.items():
+        setattr(film, keyword, value)
     path.parent.mkdir(parents=True, exist_ok=True)
     film.save_as(path, enforce_file_format=True)
 

@@ -7,8 +7,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from published import write_film, write_json, write_table
+from published import write_dicom, write_film, write_json, write_table
 from read_all import read_all
 
 from service.reading import Mode
@@ -42,8 +43,10 @@ def write_vindr(root: Path) -> None:
         del row["rad_id"]
     write_table(root / "annotations" / "annotations_train.csv", train)
     write_table(root / "annotations" / "annotations_test.csv", test)
-    for name in ("train/aa", "train/bb", "train/cc", "test/ee"):
+    for name in ("train/aa", "train/bb", "train/cc"):
         write_film(root / f"{name}.dicom", *SIZE)
+    pixels = np.zeros((SIZE[1], SIZE[0]), np.uint8)
+    write_dicom(root / "test" / "ee.dicom", pixels, PatientSex="F", PatientAge="063Y")
 
 
 def test_vindr_keeps_what_two_of_three_readers_drew(tmp_path: Path) -> None:
@@ -59,6 +62,8 @@ def test_vindr_keeps_what_two_of_three_readers_drew(tmp_path: Path) -> None:
     assert effusion.regions == (("Pleural effusion", (5, 60, 50, 95)),)
     assert effusion.split == "test"
     assert sick.split in ("train", "validate")
+    assert (sick.study, sick.sex, sick.age) == (None, None, None)
+    assert (effusion.sex, effusion.age, effusion.device) == ("F", 63, None)
     assert remarks == {
         "box reaches beyond its film: clipped": 1,
         "film whose readers agree on no box: left out": 1,
@@ -124,6 +129,7 @@ def test_ms_cxr_boxes_are_corner_and_extent(tmp_path: Path) -> None:
     )
     assert opacity.split == "validate"
     assert opacity.subject == f"mimic-cxr:{SUBJECT}"
+    assert opacity.study == f"mimic-cxr:{STUDY}"
     assert not remarks
 
 
@@ -153,10 +159,14 @@ def write_padchest(root: Path) -> None:
         {"StudyID": "s2", "ImageID": "s2_i1.png", "findings": [normal]},
     ]
     write_json(root / "grounded_reports_20240819.json", studies)
+    first = {"ImageID": "s1_i1.png", "split": "test", "PatientID": "p1"}
+    first |= {"StudyID": "s1", "PatientSex_DICOM": "F", "PatientAge": "71.0"}
+    second = {"ImageID": "s2_i1.png", "split": "validation", "PatientID": "p2"}
+    second |= {"StudyID": "s2", "PatientSex_DICOM": "None", "PatientAge": "200"}
     table = [
-        {"StudyID": "s1", "ImageID": "s1_i1.png", "split": "test", "label": "pleural effusion"},
-        {"StudyID": "s1", "ImageID": "s1_i1.png", "split": "test", "label": "Normal"},
-        {"StudyID": "s2", "ImageID": "s2_i1.png", "split": "validation", "label": "Normal"},
+        {**first, "label": "pleural effusion"},
+        {**first, "label": "Normal"},
+        {**second, "label": "Normal"},
     ]
     write_table(root / "master_table.csv", table)
     for name in ("s1_i1", "s2_i1"):
@@ -171,6 +181,8 @@ def test_padchest_boxes_are_fractions_of_the_film(tmp_path: Path) -> None:
     assert sick.steps[0] == ReasoningTarget("Left pleural effusion.", ((0, (100, 60, 190, 90)),))
     assert sick.steps[1] == ReasoningTarget("Normal heart.")
     assert (sick.split, normal.split) == ("test", "validate")
+    assert (sick.subject, sick.study, sick.sex, sick.age) == ("padchest:p1", "padchest:s1", "F", 71)
+    assert (normal.sex, normal.age) == (None, None)  # PadChest's words for not known
     assert normal.regions == ()
     assert not remarks
 
@@ -238,6 +250,7 @@ def test_imagenome_anatomy_is_in_pixels_of_the_original(tmp_path: Path) -> None:
     assert example.regions == (("lung opacity", (110, 5, 190, 95)),)
     assert example.labels == ("lung opacity",)
     assert example.indication == "cough and fever"
+    assert example.study == f"mimic-cxr:{STUDY}"
     assert example.grounded_sentences[1] == ReasoningTarget(
         "No pneumothorax.", ((0, (110, 5, 190, 95)), (0, (10, 5, 90, 95)))
     )

@@ -36,6 +36,8 @@ def test_every_report_gives_findings_and_impression(mimic_jpg: Path) -> None:
     assert first.indication == "___F with cough // ?pneumonia"
     assert first.technique == "Chest PA and lateral"
     assert first.subject == "mimic-cxr:10000001"
+    assert first.study == "mimic-cxr:50000001"
+    assert (first.sex, first.age) == (None, None)  # which only MIMIC-IV's tables tell
     assert Counter(e.split for e in examples) == {"train": 4, "validate": 2, "test": 2}
 
 
@@ -95,6 +97,7 @@ def test_dicom_films_take_the_view_from_their_header(tmp_path: Path, mimic_jpg: 
     second = next(e for e in examples if "/50000002/" in e.id)
     assert second.view == "AP"
     assert second.roles == ("current", "lateral")
+    assert second.study == "mimic-cxr:50000002"
     assert [e.split for e in examples][-1] == "test"
 
 

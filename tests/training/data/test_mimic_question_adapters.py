@@ -57,6 +57,7 @@ def test_sets_of_answers_are_written_as_the_published_reward_reads_them(
     assert [e.view for e in examples] == ["PA", "PA", "AP"]
     assert examples[0].images == ("files/p10/p10000001/s50000001/a1.jpg",)
     assert examples[0].subject == "mimic-cxr:10000001"
+    assert [e.study for e in examples] == [f"mimic-cxr:{n}" for n in (50000001, 50000001, 50000004)]
     assert not remarks
 
 
@@ -76,6 +77,7 @@ def test_medical_cxr_vqa_takes_splits_and_films_from_mimic(tmp_path: Path, mimic
     examples, remarks = read_all("medical-cxr-vqa", tmp_path, mimic)
     assert [(e.answer, e.split, e.question_type) for e in examples] == [("patchy", "train", "type")]
     assert examples[0].roles == ("current", "lateral")
+    assert examples[0].study == "mimic-cxr:50000001"
     assert remarks == {
         "question without an answer": 1,
         "study that MIMIC-CXR-JPG does not list": 1,

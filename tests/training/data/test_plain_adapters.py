@@ -46,6 +46,11 @@ def test_json_lines_hold_all_there_is(films: Path) -> None:
             "regions": [{"label": "effusion", "box": [1, 2, 10, 20.4]}],
             "labels": ["effusion"],
             "prior_report": "A small effusion.",
+            "study": 4,
+            "sex": "female",
+            "age": 63.5,
+            "device": "Maker One",
+            "site": "North",
         },
     )
     (report, question), remarks = read_all("jsonl", path)
@@ -61,6 +66,9 @@ def test_json_lines_hold_all_there_is(films: Path) -> None:
     assert question.view == "AP"
     assert question.source == "own"
     assert question.subject == "own:7"
+    assert question.study == "own:7/4"
+    assert (question.sex, question.age) == ("F", 63.5)
+    assert (question.device, question.site) == ("Maker One", "North")
     assert not remarks
 
 
@@ -77,6 +85,11 @@ def test_a_csv_says_the_same(films: Path) -> None:
                 "answer": "left | right",
                 "regions": "effusion: 1 2 10 20; large mass: 3, 4, 9, 9",
                 "labels": "effusion; large mass",
+                "study": "4",
+                "sex": "O",
+                "age": "006M",
+                "device": "",
+                "site": "North",
             }
         ],
     )
@@ -84,6 +97,8 @@ def test_a_csv_says_the_same(films: Path) -> None:
     assert example.regions == (("effusion", (1, 2, 10, 20)), ("large mass", (3, 4, 9, 9)))
     assert example.labels == ("effusion", "large mass")
     assert example.answer == "left | right"
+    assert (example.study, example.sex, example.age) == ("own:7/4", "O", 0.5)
+    assert (example.device, example.site) == (None, "North")
     assert example.split in ("train", "validate", "test")
 
 
@@ -97,6 +112,9 @@ def test_a_csv_says_the_same(films: Path) -> None:
         ({"roles": ["now"]}, "roles are one of"),
         ({"regions": [{"label": "x", "box": [1, 2, 3]}]}, "record 1"),
         ({"boxes": []}, "unknown field boxes"),
+        ({"sex": "1"}, "record 1: sex is F, M, O, or empty"),
+        ({"age": 131}, "record 1: age is years from 0 to 130"),
+        ({"age": "63 or so"}, "record 1: age is years from 0 to 130"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_record(

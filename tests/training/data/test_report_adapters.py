@@ -19,6 +19,7 @@ def chexpert_row(patient: str, name: str, split: str, **changes: str) -> dict[st
         "section_findings": "",
         "section_impression": "1. Cardiomegaly.\n 2. No effusion.",
         "age": "60",
+        "sex": "Female",
         "split": split,
         **changes,
     }
@@ -28,7 +29,12 @@ def test_chexpert_plus_films_may_be_png_though_the_table_says_jpg(tmp_path: Path
     rows = [
         chexpert_row("patient00001", "view2_lateral", "train"),
         chexpert_row("patient00001", "view1_frontal", "train"),
-        chexpert_row("patient64541", "view1_frontal", "valid", section_findings="Clear lungs."),
+        chexpert_row(
+            *("patient64541", "view1_frontal", "valid"),
+            section_findings="Clear lungs.",
+            sex="Unknown",
+            age="",
+        ),
     ]
     write_table(tmp_path / "df_chexpert_plus_240401.csv", rows)
     for row in rows:
@@ -43,6 +49,8 @@ def test_chexpert_plus_films_may_be_png_though_the_table_says_jpg(tmp_path: Path
     assert first.images[0] == "train/patient00001/study1/view1_frontal.png"
     assert first.view == "AP"
     assert first.labels == ("Cardiomegaly",)
+    assert (first.study, first.sex, first.age) == ("chexpert:train/patient00001/study1", "F", 60)
+    assert (examples[1].sex, examples[1].age) == (None, None)
     assert [str(e.task) for e in examples] == ["impression", "findings", "impression"]
     assert {e.split for e in examples[1:]} == {"test"}
     assert first.split in ("train", "validate")
@@ -55,6 +63,8 @@ def rex_record(**changes: Any) -> dict[str, Any]:
         "Impression": "",
         "Indication": "Cough",
         "Comparison": None,
+        "PatientSex": "M",
+        "PatientAge": "065Y",
         "ImagePath": ["../deid_png/GRDN1/A1/one.png", "../deid_png/GRDN1/A1/two.png"],
         "ImageViewPosition": ["LATERAL", "POSTERO_ANTERIOR"],
         **changes,
@@ -75,6 +85,7 @@ def test_rexgradient_paths_lead_to_the_unpacked_films(tmp_path: Path) -> None:
     assert example.roles == ("current", "lateral")
     assert example.view == "PA"
     assert example.subject == "rexgradient:GRDN1"
+    assert (example.study, example.sex, example.age) == ("rexgradient:pGRDN1_A1", "M", 65)
     assert example.indication == "Cough"
     assert remarks == {"report with neither findings nor impression": 1}
 
@@ -102,4 +113,5 @@ def test_rexvqa_answers_with_the_option(tmp_path: Path) -> None:
     assert lettered.question_type == "presence_assessment"
     assert lettered.split == "validate"
     assert lettered.subject == plain.subject == "rexgradient:GRDN1"
+    assert (lettered.study, plain.study) == ("rexgradient:pGRDN1_A1", None)
     assert remarks == {"question without an answer": 1}

@@ -20,7 +20,8 @@ from training.data.store import (
     read_examples,
     write_examples,
 )
-from training.data.store.features import from_row, to_row
+from training.data.store.description import file_hash
+from training.data.store.features import LATER, from_row, to_row
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
 
@@ -60,6 +61,11 @@ examples = st.builds(
     regions_by_image=st.one_of(st.just(()), st.tuples(regions, regions)),
     grounded_sentences=steps,
     prior_report=st.one_of(st.none(), words),
+    study=st.one_of(st.none(), words),
+    sex=st.sampled_from([None, "F", "M", "O"]),
+    age=st.one_of(st.none(), st.floats(0, 130)),
+    device=st.one_of(st.none(), words),
+    site=st.one_of(st.none(), words),
 )
 
 
@@ -115,6 +121,39 @@ def test_the_content_hash_depends_on_the_examples_and_not_on_the_shards(
     assert one.content_hash != changed.content_hash
 
 
+SINCE_THE_FIRST = "33b69c0730cf827432986fe92f28ed17296e3b21af76b5bee4e1443f19dd2b32"
+"""Content hash of the sound example, from before examples told study, sex, age, device, site."""
+
+
+def test_what_came_later_changes_no_hash_unless_it_is_known(make_example: Any) -> None:
+    assert make_example().content_hash() == SINCE_THE_FIRST
+    known = [{"study": "made:1"}, {"sex": "F"}, {"age": 63}, {"device": "x"}, {"site": "x"}]
+    hashes = {make_example(**one).content_hash() for one in known}
+    assert len(hashes - {SINCE_THE_FIRST}) == len(known)
+    assert make_example(age=63).content_hash() == make_example(age=63.0).content_hash()
+
+
+def test_a_store_from_before_is_read_with_nothing_known(tmp_path: Path, make_example: Any) -> None:
+    import pyarrow.parquet as parquet
+
+    write_examples(tmp_path, [make_example()])
+    (shard,) = tmp_path.glob("*.parquet")
+    table = parquet.read_table(shard)
+
+    def without(*names: str) -> None:
+        parquet.write_table(table.drop_columns(list(names)), shard)
+        described = json.loads((tmp_path / "dataset.json").read_text())
+        described["shards"][0]["sha256"] = file_hash(shard)
+        (tmp_path / "dataset.json").write_text(json.dumps(described))
+
+    without(*LATER)
+    assert list(read_examples(tmp_path)) == [make_example()]
+    assert read_examples(tmp_path).at([0]) == [make_example()]
+    without("view")
+    with pytest.raises(DataError, match="other columns"):
+        read_examples(tmp_path)
+
+
 def test_datasets_reads_a_store_by_itself(tmp_path: Path, make_example: Any) -> None:
     from datasets import load_dataset
 
@@ -150,6 +189,13 @@ def test_overlap_is_told_by_count_and_never_by_name(tmp_path: Path, make_example
         ({"regions": (("mass", (3, 3, 3, 9)),)}, "without area"),
         ({"structures": (("heart", (0, 0, 41, 9)),)}, "beyond its film"),
         ({"steps": (ReasoningTarget("x", ((1, (0, 0, 2, 2)),)),)}, "there is none of"),
+        ({"sex": "female"}, "sex is none of F, M, O"),
+        ({"age": -1}, "age is not from 0 to 130"),
+        ({"age": 131}, "age is not from 0 to 130"),
+        ({"age": float("nan")}, "age is not from 0 to 130"),
+        ({"age": float("inf")}, "age is not from 0 to 130"),
+        ({"site": " "}, "site is blank"),
+        ({"device": "Maker \ud800"}, "lone surrogate"),
     ],
 )
 def test_unsound_examples_are_refused_with_the_fault(

@@ -11,8 +11,9 @@ from tests.training.small_store import example, right
 from training.data.example import Example
 from training.evaluation.controls import MAJORITY, Films
 from training.evaluation.fairness import gaps_of
-from training.evaluation.results import Contender, Results, age_band
+from training.evaluation.results import Contender, Results, study_of
 from training.evaluation.sight import sight_of
+from training.evaluation.subgroups import age_group, subgroups_of
 from training.evaluation.tables import Grid, grids_of, latex, markdown, tables_as_csv
 from training.systems.prediction import PredictedStep, Prediction
 
@@ -77,12 +78,69 @@ def test_the_gap_between_sub_groups_has_an_interval() -> None:
 @pytest.mark.parametrize(
     ("age", "band"),
     [
-        *(("0", "0 to 19"), ("63", "60 to 79"), ("063Y", "60 to 79"), ("91", "80 and over")),
-        *(("?", "?"), ("inf", "inf"), ("nan", "nan"), ("1e999", "1e999")),
+        *(("0", "under 18"), ("17.9", "under 18"), ("18", "18 to 39"), ("39.5", "18 to 39")),
+        *(("40", "40 to 59"), ("063Y", "60 to 79"), ("91", "80 and over"), ("006M", "under 18")),
+        *(("?", "?"), ("inf", "inf"), ("nan", "nan"), ("1e999", "1e999"), ("-3", "-3")),
     ],
 )
 def test_ages_are_banded(age: str, band: str) -> None:
-    assert age_band(age) == band
+    assert age_group(age) == band
+
+
+KNOWN = {"sex": "F", "age": 63.0, "device": "Maker One", "site": "North"}
+
+
+def test_examples_tell_their_own_sub_groups() -> None:
+    assert subgroups_of(example(1), {}) == {"view": "PA"}
+    assert subgroups_of(example(1, **KNOWN), {}) == {
+        "view": "PA",
+        "sex": "F",
+        "age": "60 to 79",
+        "device": "Maker One",
+        "site": "North",
+    }
+
+
+def test_what_the_caller_knows_counts_before_what_the_example_tells() -> None:
+    given = {"Sex": "male", "age": "17", "view": "AP supine", "ward": "4", "site": ""}
+    assert subgroups_of(example(1, **KNOWN), given) == {
+        "view": "AP supine",
+        "sex": "M",
+        "age": "under 18",
+        "device": "Maker One",
+        "ward": "4",
+    }
+
+
+def test_fairness_needs_no_table_where_examples_tell() -> None:
+    asked = [
+        replace(e, sex="F" if n % 2 else "M", device="one" if n < 30 else "two")
+        for n, e in enumerate(ASKED)
+    ]
+    said = [answering(e, n % 2 == 1) for n, e in enumerate(asked)]
+    ours = Contender("s", Films.SHOWN, tuple(said))
+    gaps = {(g.kind, g.score): g for g in gaps_of(Results(asked, [ours]))}
+    assert {kind for kind, _ in gaps} == {"view", "sex", "device"}
+    assert (gaps["sex", NAME].best, gaps["sex", NAME].worst) == (("sex: F", 1), ("sex: M", 0))
+    assert gaps["device", NAME].value == 0
+    given = {e.subject: {"sex": "F" if n % 4 < 2 else "M"} for n, e in enumerate(asked)}
+    turned = {(g.kind, g.score): g for g in gaps_of(Results(asked, [ours], given))}
+    assert turned["sex", NAME].value == 0
+
+
+def test_films_of_one_study_are_drawn_together_where_the_source_tells_the_study() -> None:
+    alone = [study_of(e) for e in ASKED]
+    assert alone == [e.images[0] for e in ASKED]
+    assert study_of(replace(ASKED[0], images=(), sizes=())) == ASKED[0].id
+    told = [replace(e, study=f"made:{n // 2}") for n, e in enumerate(ASKED)]
+    said = tuple(answering(e, n % 4 < 2) for n, e in enumerate(told))
+    by_study, by_film = (
+        next(r for r in Results(some, [Contender("s", Films.SHOWN, said)]).rows if r.score == NAME)
+        for some in (told, ASKED)
+    )
+    assert (by_study.studies, by_film.studies) == (30, 60)
+    assert by_study.value == by_film.value
+    assert by_study.high - by_study.low > by_film.high - by_film.low
 
 
 def test_all_tables_are_written_as_they_stand() -> None:

@@ -22,6 +22,7 @@ from training.data.adapters.mimic_index import (
     SUFFIXES,
     image_path,
     read_report,
+    study_name,
     subject_name,
 )
 from training.data.adapters.options import choice
@@ -129,7 +130,8 @@ class ChestImaGenome:
             "grounded_sentences": sentences,
             "indication": tidy(str(graph.get("reason_for_exam") or "")) or None,
         }
-        told = Study(self.card, study, subject_name(listed.subject), listed.split, (film,))
+        subject, name = subject_name(listed.subject), study_name(listed.study)
+        told = Study(self.card, study, subject, listed.split, (film,), name)
         for finding, names in sorted(places.items()):
             yield told.question(
                 f"location-{finding.replace(' ', '-').replace('/', '-')}",

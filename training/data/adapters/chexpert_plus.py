@@ -12,9 +12,10 @@ from training.data.adapters.mimic_index import CHEXPERT_FINDINGS
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.report_sections import tidy
 from training.data.adapters.splits import split_by_subject, split_name
-from training.data.adapters.tables import find_file, read_json_lines, read_table
+from training.data.adapters.tables import columns_of, find_file, read_json_lines, read_table
 from training.data.adapters.writing import Report, Study
 from training.data.example import Example
+from training.data.groups import Groups, sex_of, years_of
 
 _SUFFIXES = (".png", ".jpg", ".dcm")
 _LABELS = ("impression_fixed.json", "findings_fixed.json")
@@ -33,7 +34,8 @@ class CheXpertPlus:
     """Findings and impression of every study.
 
     The release has a train and a valid split; valid is kept for testing, as the field does, and
-    a tenth of the training patients is drawn for validation.
+    a tenth of the training patients is drawn for validation. Sex and age come from the table
+    where it has them.
     """
 
     card: ClassVar[DataSetCard] = DataSetCard(
@@ -51,7 +53,9 @@ class CheXpertPlus:
     def __init__(self, root: Path, *, images: Path | None = None) -> None:
         self.images = images or root
         self._rows: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for row in read_table(find_file(root, "df_chexpert_plus_240401.csv"), _COLUMNS):
+        table = find_file(root, "df_chexpert_plus_240401.csv")
+        known = [name for name in ("sex", "age") if name in columns_of(table)]
+        for row in read_table(table, (*_COLUMNS, *known)):
             self._rows[str(Path(row["path_to_image"]).parent)].append(row)
         self._labels: dict[str, tuple[str, ...]] = {}
         folder = root / "chexbert_labels"
@@ -83,7 +87,8 @@ class CheXpertPlus:
             findings=tidy(rows[0]["section_findings"]) or None,
             impression=tidy(rows[0]["section_impression"]) or None,
         )
-        told = Study(self.card, study, subject, split, films)
+        groups = Groups(sex_of(rows[0].get("sex", "")), years_of(rows[0].get("age", "")))
+        told = Study(self.card, study, subject, split, films, f"chexpert:{study}", groups)
         yield from told.reports(report, remark, labels=self._labels.get(study, ()))
 
     @staticmethod

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from service.radiograph.elements import values
 from training.data.adapters.protocol import Remark
 from training.data.adapters.upright import fault_of_film
+from training.data.groups import NOT_TOLD, Groups, device_of, sex_of, years_of
 
 MISSING = "image missing"
 UNREADABLE = "image's size cannot be read"
@@ -15,6 +17,7 @@ BEYOND = "film beyond the fourth of a study: left out"
 MOST_FILMS = 4
 _DICOM = (".dcm", ".dicom")
 _FRONTAL = ("PA", "AP")
+_SAID = ("PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "InstitutionName")
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,15 @@ class Film:
         Width and height in original pixels, as the file's header says.
     view
         PA, AP, LATERAL, or the source's own word; UNKNOWN where it says nothing.
+    groups
+        What a DICOM header says of patient and equipment; nothing of other files.
     """
 
     path: str
     size: tuple[int, int]
     view: str
     role: str = "current"
+    groups: Groups = NOT_TOLD
 
 
 def find_film(
@@ -51,39 +57,44 @@ def find_film(
     if there is None:
         remark(MISSING)
         return None
-    size = film_size(images / there)
-    if size is None:
+    header = _header(images / there)
+    if header is None:
         remark(UNREADABLE)
         return None
     fault = fault_of_film(images / there, is_dicom=there.suffix.lower() in _DICOM)
     if fault:
         remark(fault)
         return None
-    return Film(there.as_posix(), size, view_name(view))
+    size, groups = header
+    return Film(there.as_posix(), size, view_name(view), groups=groups)
 
 
-def film_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a stored image, read from its header alone; None when it has none."""
+def _header(path: Path) -> tuple[tuple[int, int], Groups] | None:
+    """Width and height of a stored image, and whom and what it is of; pixels are not read."""
     if path.suffix.lower() in _DICOM:
-        return _dicom_size(path)
+        return _dicom_header(path)
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            return image.size
+            return image.size, NOT_TOLD
     except (OSError, Image.DecompressionBombError):
         return None
 
 
-def _dicom_size(path: Path) -> tuple[int, int] | None:
+def _dicom_header(path: Path) -> tuple[tuple[int, int], Groups] | None:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
+    tags = ["Rows", "Columns", *_SAID]
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-        return int(header.Columns), int(header.Rows)
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        size = int(header.Columns), int(header.Rows)
     except (OSError, InvalidDicomError, AttributeError, TypeError, ValueError):
         return None
+    # A backslash stands between values, and in names that were meant to be one.
+    sex, age, maker, model, site = (" ".join(map(str, values(header, name))) for name in _SAID)
+    return size, Groups(sex_of(sex), years_of(age), device_of(maker, model), site.strip() or None)
 
 
 def view_name(view: str) -> str:
@@ -107,9 +118,7 @@ def in_order(films: Iterable[Film], remark: Remark) -> list[Film]:
     for _ in ranked[MOST_FILMS:]:
         remark(BEYOND)
     return [
-        Film(film.path, film.size, film.view, "lateral")
-        if number and film.view == "LATERAL"
-        else film
+        replace(film, role="lateral") if number and film.view == "LATERAL" else film
         for number, film in enumerate(ranked[:MOST_FILMS])
     ]
 

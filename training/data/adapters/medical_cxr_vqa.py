@@ -20,6 +20,7 @@ from training.data.adapters.mimic_index import (
     LICENCE,
     MimicIndex,
     study_films,
+    study_name,
     subject_name,
 )
 from training.data.adapters.options import column_mapping
@@ -114,7 +115,8 @@ class MedicalCxrVqa:
                     continue
                 answers = asked["answer"].split(",") if asked["kind"] == _LISTED else []
                 listed_answers = [text.strip() for text in answers if text.strip()]
-                told = Study(self.card, study, subject_name(listed.subject), split, shown)
+                subject, name = subject_name(listed.subject), study_name(study)
+                told = Study(self.card, study, subject, split, shown, name)
                 yield told.question(
                     str(number),
                     asked["question"],

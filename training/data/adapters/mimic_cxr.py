@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from training.data.adapters.films import Film, find_film, in_order
-from training.data.adapters.mimic_index import ACCESS, LICENCE, read_report, subject_name
+from training.data.adapters.mimic_index import (
+    ACCESS,
+    LICENCE,
+    read_report,
+    study_name,
+    subject_name,
+)
 from training.data.adapters.options import choice
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.splits import split_by_subject, split_name
@@ -87,7 +93,8 @@ class MimicCxr:
         films = in_order(filter(None, found), remark)
         if films:
             report = read_report(self._root, number, study, self._gaps, remark)
-            yield from Study(self.card, study, subject, split, films).reports(report, remark)
+            told = Study(self.card, study, subject, split, films, study_name(study))
+            yield from told.reports(report, remark)
 
     def _film(self, path: str, remark: Remark) -> Film | None:
         return find_film(self.images, path, self._view(path), remark)

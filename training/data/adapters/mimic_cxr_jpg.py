@@ -16,6 +16,7 @@ from training.data.adapters.mimic_index import (
     chexpert_labels,
     read_report,
     study_films,
+    study_name,
     subject_name,
 )
 from training.data.adapters.options import choice
@@ -87,7 +88,8 @@ class MimicCxrJpg:
         if self._with_prior:
             prior_films, prior_report = self._prior(listed, remark)
             films += prior_films
-        told = Study(self.card, study, subject_name(listed.subject), listed.split, films)
+        subject, name = subject_name(listed.subject), study_name(study)
+        told = Study(self.card, study, subject, listed.split, films, name)
         yield from told.reports(
             report, remark, labels=self._labels.get(study, ()), prior_report=prior_report
         )

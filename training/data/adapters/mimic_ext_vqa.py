@@ -13,6 +13,7 @@ from training.data.adapters.mimic_index import (
     LICENCE,
     SUFFIXES,
     MimicIndex,
+    study_name,
     subject_name,
 )
 from training.data.adapters.protocol import DataSetCard, Remark
@@ -86,7 +87,8 @@ class MimicExtVqa:
             if split is None:
                 remark("question without a split")
                 continue
-            told = Study(self.card, image, subject, split, (film,))
+            name = study_name(str(question["study_id"]))
+            told = Study(self.card, image, subject, split, (film,), name)
             answers = [str(answer) for answer in question["answer"]] or [_NONE]
             kind = str(question["content_type"])
             yield told.question(

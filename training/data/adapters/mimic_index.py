@@ -29,6 +29,11 @@ def subject_name(number: str) -> str:
     return f"mimic-cxr:{number.strip().removeprefix('p')}"
 
 
+def study_name(number: str) -> str:
+    """The namespaced study of a MIMIC study number, with or without its ``s``."""
+    return f"mimic-cxr:{number.strip().removeprefix('s')}"
+
+
 def image_path(subject: str, study: str, dicom: str, suffix: str = ".jpg") -> str:
     """Path of a film below the release's folder: ``files/p10/p10000032/s50414267/….jpg``."""
     return f"{study_folder(subject, study)}/{dicom}{suffix}"

@@ -9,7 +9,13 @@ from typing import ClassVar
 
 from training.data.adapters.boxes import extent_box
 from training.data.adapters.films import find_film
-from training.data.adapters.mimic_index import ACCESS, LICENCE, SUFFIXES, subject_name
+from training.data.adapters.mimic_index import (
+    ACCESS,
+    LICENCE,
+    SUFFIXES,
+    study_name,
+    subject_name,
+)
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.splits import split_name
 from training.data.adapters.tables import find_file, read_table
@@ -66,8 +72,8 @@ class MsCxr:
             remark("film without a split")
             return
         # files/p10/p10000032/s50414267/<dicom>.jpg
-        subject = subject_name(Path(first["path"]).parts[-3])
-        told = Study(self.card, study, subject, split, (film,))
+        patient, name = Path(first["path"]).parts[-3:-1]
+        told = Study(self.card, study, subject_name(patient), split, (film,), study_name(name))
         categories: dict[str, dict[str, list[Box]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:
             box = extent_box([float(row[side]) for side in _BOX], film.size, remark)

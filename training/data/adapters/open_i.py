@@ -174,7 +174,9 @@ class OpenI:
         self, study: str, told: OpenIReport, films: Sequence[Film], split: str, remark: Remark
     ) -> Iterator[Example]:
         report = drop_gaps(told.report) if self._gaps == "drop" else told.report
-        study_told = Study(self.card, study, f"open-i:{study}", split, films)
+        # A patient has one report, a report one study: the number is that of all three.
+        number = f"open-i:{study}"
+        study_told = Study(self.card, study, number, split, films, number)
         yield from study_told.reports(report, remark, labels=told.labels)
 
 

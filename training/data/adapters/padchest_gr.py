@@ -15,8 +15,10 @@ from training.data.adapters.splits import split_by_subject, split_name
 from training.data.adapters.tables import columns_of, look_for_file, read_json, read_table
 from training.data.adapters.writing import Study
 from training.data.example import Example, ReasoningTarget
+from training.data.groups import NOT_TOLD, Groups, sex_of, years_of
 from training.data.store.errors import DataError
 
+_KNOWN = ("PatientID", "PatientSex_DICOM", "PatientAge")
 _FOLDERS = ("", "Padchest_GR_files", "Padchest_GR_files/PadChest_GR", "PadChest_GR")
 
 
@@ -26,8 +28,9 @@ class PadChestGr:
     Boxes are fractions of the film's width and height. ``boxes`` (first reader) are the
     targets; a second reader's ``extra_boxes`` take their place where asked for.
 
-    The split, and the patient where the table has one, come from ``master_table.csv``, which
-    has a row for each study and label; without it, studies are subjects and the split is drawn.
+    The split, and the patient with sex and age where the table has them, come from
+    ``master_table.csv``, which has a row for each study and label; without it, studies are
+    subjects and the split is drawn.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ class PadChestGr:
         "PadChest-GR research use agreement (BIMCV)",
         (
             "grounded_reports_20240819.json",
-            "master_table.csv (split, PatientID)",
+            "master_table.csv (split, PatientID, PatientSex_DICOM, PatientAge)",
             "Padchest_GR_files/PadChest_GR/<ImageID>",
         ),
         {"language": "en (default) or es", "reader": "first (default) or second"},
@@ -69,12 +72,15 @@ class PadChestGr:
         self._studies = {f"{s['StudyID']}/{s['ImageID']}": s for s in read_json(path)}
         self._split: dict[str, str | None] = {}
         self._patient: dict[str, str] = {}
+        self._groups: dict[str, Groups] = {}
         table = look_for_file(root, "master_table.csv")
         if table:
-            patient = ["PatientID"] if "PatientID" in columns_of(table) else []
-            for row in read_table(table, ("StudyID", "split", *patient)):
+            known = [name for name in _KNOWN if name in columns_of(table)]
+            for row in read_table(table, ("StudyID", "split", *known)):
                 self._split[row["StudyID"]] = split_name(row["split"])
                 self._patient[row["StudyID"]] = row.get("PatientID", "")
+                sex, age = row.get("PatientSex_DICOM", ""), row.get("PatientAge", "")
+                self._groups[row["StudyID"]] = Groups(sex_of(sex), years_of(age))
 
     def studies(self) -> list[str]:
         """Studies in order."""
@@ -112,7 +118,9 @@ class PadChestGr:
             remark("report without sentences")
             return
         text = " ".join(step.text for step in steps)
-        yield Study(self.card, number, subject, split, (film,)).example(
+        groups = self._groups.get(number, NOT_TOLD)
+        told_of = Study(self.card, number, subject, split, (film,), f"padchest:{number}", groups)
+        yield told_of.example(
             "findings",
             Task.FINDINGS,
             text,

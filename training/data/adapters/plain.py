@@ -18,6 +18,9 @@ One record is one example. Fields (columns), of which images, subject and an ans
 ``labels``                findings on the film; in a CSV with ``;``
 ``view``                  PA, AP, LATERAL
 ``id``                    unique; the line's number where empty
+``study``                 the study that the films are of; else its first film stands for it
+``sex``, ``age``          F, M or O; years (or ``006M``, months). Of DICOM films the header's where
+``device``, ``site``      empty, as are the equipment's maker and model, and the institution
 ``indication``,           context
 ``technique``,
 ``comparison``,
@@ -42,6 +45,7 @@ from training.data.adapters.splits import split_by_subject, split_name
 from training.data.adapters.tables import columns_of, read_json_lines, read_table
 from training.data.adapters.writing import Study
 from training.data.example import ROLES, Box, Example, ReasoningTarget, Region
+from training.data.groups import OLDEST, SEXES, Groups, sex_of, years_of
 from training.data.store.errors import DataError
 
 _FIELDS = frozenset(
@@ -49,6 +53,7 @@ _FIELDS = frozenset(
         *("id", "image", "images", "roles", "subject", "split", "view"),
         *("question", "answer", "question_type", "findings", "impression"),
         *("steps", "regions", "labels"),
+        *("study", "sex", "age", "device", "site"),
         *("indication", "technique", "comparison", "prior_report"),
     )
 )
@@ -132,7 +137,16 @@ class _Plain(ABC):
         if split is None:
             raise ValueError(f"split {given!r} is none of train, validate, test")
         placed = [replace(film, role=role) for film, role in zip(there, roles, strict=True)]
-        study = Study(self._card, _text(record.get("id")) or key, namespaced, split, placed)
+        name = _text(record.get("study"))
+        study = Study(
+            self._card,
+            _text(record.get("id")) or key,
+            namespaced,
+            split,
+            placed,
+            f"{namespaced}/{name}" if name else None,
+            _groups(record),
+        )
         shared: dict[str, Any] = {
             "regions": _regions(record.get("regions")),
             "labels": tuple(_listed(record.get("labels"))),
@@ -183,6 +197,16 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "Yes" if value else "No"
     return str(value).strip()
+
+
+def _groups(record: Mapping[str, Any]) -> Groups:
+    told = {name: _text(record.get(name)) for name in ("sex", "age", "device", "site")}
+    sex, age = sex_of(told["sex"]), years_of(told["age"])
+    if told["sex"] and sex is None:
+        raise ValueError(f"sex is {', '.join(SEXES)}, or empty")
+    if told["age"] and age is None:
+        raise ValueError(f"age is years from 0 to {OLDEST} (63, 063Y, 006M), or empty")
+    return Groups(sex, age, told["device"] or None, told["site"] or None)
 
 
 def _listed(value: Any) -> list[str]:

@@ -13,6 +13,7 @@ from training.data.adapters.splits import split_name
 from training.data.adapters.tables import look_for_file, read_json
 from training.data.adapters.writing import Report, Study
 from training.data.example import Example
+from training.data.groups import Groups, sex_of, years_of
 from training.data.store.errors import DataError
 
 ACCESS = "Hugging Face, gated"
@@ -46,6 +47,11 @@ def read_metadata(root: Path, name: str) -> dict[str, tuple[str, dict[str, Any]]
 def subject_of(study: str) -> str:
     """The namespaced patient of a study's key, ``p<patient>_a<accession>_…``."""
     return f"rexgradient:{study.partition('_')[0].removeprefix('p')}"
+
+
+def study_name(study: str) -> str:
+    """The namespaced study of a study's key."""
+    return f"rexgradient:{study}"
 
 
 def films_of(images: Path, record: dict[str, Any], remark: Remark) -> list[Film]:
@@ -93,5 +99,8 @@ class ReXGradient:
             return
         names = ("findings", "impression", "indication", "comparison")
         texts = {name: tidy(str(record.get(name.capitalize()) or "")) or None for name in names}
-        told = Study(self.card, study, subject_of(study), split, films)
+        sex, age = (str(record.get(name) or "") for name in ("PatientSex", "PatientAge"))
+        groups = Groups(sex_of(sex), years_of(age))
+        subject, name = subject_of(study), study_name(study)
+        told = Study(self.card, study, subject, split, films, name, groups)
         yield from told.reports(Report(**texts), remark)

@@ -13,6 +13,7 @@ from training.data.adapters.rexgradient import (
     LICENCE,
     films_of,
     read_metadata,
+    study_name,
     subject_of,
 )
 from training.data.adapters.writing import NO_ANSWER, Study
@@ -61,8 +62,10 @@ class ReXVqa:
             return
         paths = record.get("ImagePath") or films[0].path
         first = paths if isinstance(paths, str) else str(paths[0])
-        of_study = str(record.get("study_id") or _patient_folder(first) or study)
-        told = Study(self.card, study, subject_of(of_study), split, films)
+        number = str(record.get("study_id") or "")
+        subject = subject_of(number or _patient_folder(first) or study)
+        name = study_name(number) if number else None
+        told = Study(self.card, study, subject, split, films, name)
         question = "\n".join([str(record["question"]).strip(), *options])
         yield told.question("vqa", question, [answer], str(record["task_name"]))
 

@@ -31,7 +31,7 @@ class VinDrCxr:
 
     There are no patient numbers: every film is a subject of its own. The published training set
     is divided into train and validate by film. Copies of another size do not fit the boxes,
-    which are in pixels of the published DICOM.
+    which are in pixels of the published DICOM; its header keeps the patient's sex and age.
 
     Parameters
     ----------

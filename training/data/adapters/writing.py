@@ -10,6 +10,7 @@ from service.reading import Mode, Task
 from training.data.adapters.films import Film, view_name
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.example import Example, ReasoningTarget
+from training.data.groups import NOT_TOLD, Groups
 
 NO_SECTIONS = "report with neither findings nor impression"
 NO_ANSWER = "question without an answer"
@@ -36,13 +37,24 @@ class Report:
 
 @dataclass(frozen=True)
 class Study:
-    """What the examples of one study share."""
+    """What the examples of one study share.
+
+    Attributes
+    ----------
+    study
+        The study in its namespace; None where the source tells none.
+    groups
+        What the source's tables say of patient and equipment; the first film's header says the
+        rest.
+    """
 
     card: DataSetCard
     key: str
     subject: str
     split: str
     films: Sequence[Film]
+    study: str | None = None
+    groups: Groups = NOT_TOLD
 
     def example(self, name: str, task: Task, answer: str, **fields: Any) -> Example:
         """An example of this study, reasoning where steps are given."""
@@ -61,6 +73,8 @@ class Study:
             subject=self.subject,
             source=self.card.name,
             licence=self.card.licence,
+            study=self.study,
+            **vars(self.groups.over(self.films[0].groups) if self.films else self.groups),
             **fields,
         )
 

@@ -18,6 +18,8 @@ _OPTIONAL = (
     *("question", "question_type", "findings", "impression"),
     *("indication", "technique", "comparison", "prior_report"),
 )
+LATER = ("study", "sex", "age", "device", "site")
+"""Columns that stores of this version may lack: None there."""
 _LISTS = ("images", "roles", "labels", "image_hashes")
 _REGIONS = ("regions", "structures")
 _STEPS = ("steps", "grounded_sentences")
@@ -38,6 +40,7 @@ def features() -> Features:
         | {name: List(region) for name in _REGIONS}
         | {"regions_by_image": List(List(region))}
         | {name: List(step) for name in _STEPS}
+        | {name: Value("float64") if name == "age" else text for name in LATER}
     )
 
 
@@ -51,6 +54,8 @@ def to_row(example: Example) -> dict[str, Any]:
         **{name: _region_rows(getattr(example, name)) for name in _REGIONS},
         "regions_by_image": [_region_rows(regions) for regions in example.regions_by_image],
         **{name: _step_rows(getattr(example, name)) for name in _STEPS},
+        **{name: getattr(example, name) for name in LATER},
+        "age": None if example.age is None else float(example.age),
     }
 
 
@@ -65,6 +70,7 @@ def from_row(row: dict[str, Any]) -> Example:
         For a task or mode that there is none of.
     """
     plain: dict[str, Any] = {name: row[name] for name in (*_TEXTS, *_OPTIONAL)}
+    plain |= {name: row.get(name) for name in LATER}
     plain |= {name: tuple(row[name]) for name in _LISTS}
     plain |= {"task": Task(row["task"]), "mode": Mode(row["mode"])}
     return Example(

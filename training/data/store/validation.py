@@ -9,8 +9,11 @@ from itertools import chain
 
 from service.reading import Task, strip_special_tokens
 from training.data.example import ROLES, SPLITS, Box, Example, ReasoningTarget
+from training.data.groups import OLDEST, SEXES, is_age
 
 _REQUIRED = ("id", "subject", "view", "source", "licence", "answer")
+
+_NOT_BLANK = ("study", "device", "site")
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Which JSON can hold, and UTF-8 cannot."""
@@ -32,6 +35,14 @@ def _faults(example: Example) -> Iterator[str]:
         yield "special token or think tag in what the model is to write"
     if example.split not in SPLITS:
         yield f"split is none of {', '.join(SPLITS)}"
+    for name in _NOT_BLANK:
+        value = getattr(example, name)
+        if value is not None and not value.strip():
+            yield f"{name} is blank: None where it is not known"
+    if example.sex is not None and example.sex not in SEXES:
+        yield f"sex is none of {', '.join(SEXES)}"
+    if example.age is not None and not is_age(example.age):
+        yield f"age is not from 0 to {OLDEST} years"
     if not example.images and (example.split != "test" or example.task is Task.VQA):
         yield "no image"  # reports alone are good for metrics of text, never for training
     for path in example.images:
