@@ -97,17 +97,19 @@ class Settings(BaseSettings):
     engine_restarts: int = Field(
         3,
         ge=0,
-        description="Failures of the engine within the window that are mended by a restart; at "
-        "the next one the service exits with status 1.",
+        description="Failures of the engine in a row that are mended by a restart; at the next one "
+        "the service exits with status 1.",
     )
     engine_restart_window: float = Field(
-        600.0, gt=0, description="Seconds after which a failure of the engine is forgotten."
+        600.0,
+        gt=0,
+        description="Seconds that the engine must run well for its failures to be forgotten.",
     )
     engine_restart_delay: float = Field(
         1.0,
         ge=0,
-        description="Seconds from the first failure to the restart; each further failure within "
-        "the window doubles them.",
+        description="Seconds from the first failure to the restart; each further one in a row "
+        "doubles them.",
     )
     engine_restart_delay_max: float = Field(
         60.0, ge=0, description="Most seconds from a failure to the restart."
