@@ -113,6 +113,8 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
         version=program_version(),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redoc_url=None,
+        # A redirect would name whatever host the caller did, and say its query once more.
+        redirect_slashes=False,
         static_url="/docs/assets",
         # The validator badge would send the document to a server on the internet.
         swagger_ui_parameters={"validatorUrl": None},
