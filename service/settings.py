@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds that the arrival of a body may take; beyond: 408."
     )
 
-    # What comes before a request is known.
+    # What comes before a request is known, and after its reply.
     max_header_bytes: int = Field(
         64 * 1024,
         ge=1024,
@@ -150,8 +150,14 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         512,
         ge=1,
-        description="Most open connections; beyond, the one that idles longest gives way, and "
-        "where none does: 503.",
+        description="Most open connections; beyond, the one that idles or does not read its reply "
+        "for longest gives way, and where none does: 503.",
+    )
+    send_timeout: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds in which a client must take 16 KiB of the reply that waits for it, "
+        "or all that is left; beyond, it is cut off.",
     )
 
     max_concurrency: int = Field(16, ge=1, description="Requests that are worked on at once.")

@@ -246,6 +246,18 @@ def overloaded(retry_after: int) -> Problem:
     )
 
 
+def too_many_connections(retry_after: int) -> Problem:
+    """Return the 503 for a connection beyond those that are kept open at once."""
+    return Problem(
+        "overloaded",
+        503,
+        "The service has as many connections open as it takes.",
+        "Connect again after the number of seconds in Retry-After; use one connection for several "
+        "requests.",
+        retry_after=retry_after,
+    )
+
+
 def too_many_tokens(limit: int) -> Problem:
     """Return the 422 for a request that alone exceeds a caller's share of tokens."""
     return Problem(
