@@ -216,6 +216,11 @@ class Settings(BaseSettings):
         description="Listen on an address that other machines reach although no caller must show "
         "who it is.",
     )
+    allowed_hosts: Names = Field(
+        (),
+        description="Names, beside localhost, by which the service is asked on loopback without "
+        "authentication (a proxy's on the same machine); any other: 421.",
+    )
     keys_file: Path | None = Field(
         None, description="File of the API keys, as `deepmedix keys` keeps it; turns them on."
     )
@@ -291,7 +296,9 @@ class Settings(BaseSettings):
         "full", description="How much of callers' network addresses is recorded."
     )
 
-    @field_validator("oidc_algorithms", "oidc_scope_claims", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_hosts", "oidc_algorithms", "oidc_scope_claims", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):

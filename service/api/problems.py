@@ -422,6 +422,17 @@ def key_file_unusable() -> Problem:
     )
 
 
+def unknown_host() -> Problem:
+    """Return the 421 for a request that is addressed to another host (RFC 9110, 15.5.20)."""
+    return Problem(
+        "unknown-host",
+        421,
+        "The request's Host header names a host that this service does not answer to.",
+        "Address it to localhost or 127.0.0.1. The operator lets further names in with "
+        "DEEPMEDIX_ALLOWED_HOSTS, and any name once API keys or tokens are on.",
+    )
+
+
 def not_found() -> Problem:
     """Return the 404."""
     return Problem(
