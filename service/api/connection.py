@@ -281,6 +281,7 @@ class ProblemProtocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         self._refused = True
         self._stop_timer()
+        self.connections.discard(self)  # on its way out: neither counts nor makes room any more
         metrics.PROBLEMS.labels(code=problem.code).inc()
         if not self.waits:
             cycle = self.cycle

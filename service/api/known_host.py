@@ -1,8 +1,8 @@
 """Which names the service answers to where nobody must show who they are.
 
-A page in a browser on this machine can reach a service on loopback by a name of its own that it lets
-resolve to 127.0.0.1 (DNS rebinding). The browser takes the service for the page's own site then, and
-only the Host header tells.
+A page in a browser on this machine can reach a service on loopback by a name of its own that it
+lets resolve to 127.0.0.1 (DNS rebinding). The browser takes the service for the page's own site
+then, and only the Host header tells.
 """
 
 from __future__ import annotations
