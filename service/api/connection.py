@@ -241,6 +241,10 @@ class ProblemProtocol(HttpToolsProtocol):
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self._start_looking()
 
+    def _close(self) -> None:
+        self.transport.close()
+        self._look_after_the_rest()
+
     def _start_looking(self) -> None:
         if self._sending is None:
             self._untaken, self._taken_at = self._count_untaken(), self.loop.time()
@@ -286,8 +290,7 @@ class ProblemProtocol(HttpToolsProtocol):
         if not self.waits:
             cycle = self.cycle
             if cycle is not self._at_work or not cycle.more_body or cycle.response_started:
-                self.transport.close()  # an answer here would be taken for another request's
-                self._look_after_the_rest()
+                self._close()  # an answer here would be taken for another request's
                 return
             cycle.disconnected = True  # the application has no say any more
             cycle.message_event.set()
@@ -305,9 +308,9 @@ class ProblemProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             # Closed at once, what is still on its way would make the kernel take the answer back.
             self.transport.write_eof()
-            self.loop.call_later(_LINGER, self.transport.close)
+            self.loop.call_later(_LINGER, self._close)
         else:
-            self.transport.close()
+            self._close()
 
 
 def bounded_protocol(settings: Settings) -> type[ProblemProtocol]:

@@ -288,6 +288,12 @@ class Transport(asyncio.Transport):
     def write(self, data):
         self.waiting += len(data)
 
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        pass
+
 
 @pytest.fixture
 def connected():
@@ -347,6 +353,16 @@ def test_what_is_left_when_a_connection_closes_must_be_taken_too(connected):
     connected.loop.passes(29)
     assert transport.end == "closed"
     connected.loop.passes(1)
+    assert transport.end == "aborted"
+
+
+def test_who_is_refused_must_take_what_is_left_too(connected):
+    connection, transport = connected()
+    transport.waiting = 60 * KIB  # of an earlier reply
+    connection.data_received(b"no HTTP\r\n\r\n")
+    connected.loop.passes(2)
+    assert transport.end == "closed"
+    connected.loop.passes(30)
     assert transport.end == "aborted"
 
 
