@@ -17,6 +17,7 @@ from service.api.authentication import Authentication
 from service.api.documentation import document_api
 from service.api.handlers import add_handlers
 from service.api.idempotency import Idempotency
+from service.api.known_host import HostCheck
 from service.api.middleware import BodyCap, RequestRecord
 from service.api.routes import admin, health, render, report, vqa
 from service.api.service import Service
@@ -95,6 +96,7 @@ def create_app(
     app.state.service = Service(settings, decoder, engine or _engine(settings, decoder))
     app.state.authenticator = authenticator or _authenticator(settings)
     app.state.audit = _audit_trail(settings)
+    app.state.known_hosts = None  # any; `deepmedix serve` knows whether it listens on loopback
     return app
 
 
@@ -113,6 +115,8 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
         version=program_version(),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redoc_url=None,
+        # A redirect would name whatever host the caller did, and say its query once more.
+        redirect_slashes=False,
         static_url="/docs/assets",
         # The validator badge would send the document to a server on the internet.
         swagger_ui_parameters={"validatorUrl": None},
@@ -125,6 +129,7 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
     app.add_middleware(BodyCap, limit=max_body_bytes)
     app.add_middleware(Authentication)
     app.add_middleware(Audit)
+    app.add_middleware(HostCheck)
     app.add_middleware(RequestRecord, trace_state=trace_state)  # added last, so outermost
     app.openapi = partial(document_api, app)  # type: ignore[method-assign]  # FastAPI's own way
     return app

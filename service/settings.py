@@ -97,17 +97,19 @@ class Settings(BaseSettings):
     engine_restarts: int = Field(
         3,
         ge=0,
-        description="Failures of the engine within the window that are mended by a restart; at "
-        "the next one the service exits with status 1.",
+        description="Failures of the engine in a row that are mended by a restart; at the next one "
+        "the service exits with status 1.",
     )
     engine_restart_window: float = Field(
-        600.0, gt=0, description="Seconds after which a failure of the engine is forgotten."
+        600.0,
+        gt=0,
+        description="Seconds that the engine must run well for its failures to be forgotten.",
     )
     engine_restart_delay: float = Field(
         1.0,
         ge=0,
-        description="Seconds from the first failure to the restart; each further failure within "
-        "the window doubles them.",
+        description="Seconds from the first failure to the restart; each further one in a row "
+        "doubles them.",
     )
     engine_restart_delay_max: float = Field(
         60.0, ge=0, description="Most seconds from a failure to the restart."
@@ -134,7 +136,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds that the arrival of a body may take; beyond: 408."
     )
 
-    # What comes before a request is known.
+    # What comes before a request is known, and after its reply.
     max_header_bytes: int = Field(
         64 * 1024,
         ge=1024,
@@ -148,8 +150,14 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         512,
         ge=1,
-        description="Most open connections; beyond, the one that idles longest gives way, and "
-        "where none does: 503.",
+        description="Most open connections; beyond, the one that idles or does not read its reply "
+        "for longest gives way, and where none does: 503.",
+    )
+    send_timeout: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds in which a client must take 16 KiB of the reply that waits for it, "
+        "or all that is left; beyond, it is cut off.",
     )
 
     max_concurrency: int = Field(16, ge=1, description="Requests that are worked on at once.")
@@ -207,6 +215,11 @@ class Settings(BaseSettings):
         False,
         description="Listen on an address that other machines reach although no caller must show "
         "who it is.",
+    )
+    allowed_hosts: Names = Field(
+        (),
+        description="Names, beside localhost, by which the service is asked on loopback without "
+        "authentication (a proxy's on the same machine); any other: 421.",
     )
     keys_file: Path | None = Field(
         None, description="File of the API keys, as `deepmedix keys` keeps it; turns them on."
@@ -283,7 +296,9 @@ class Settings(BaseSettings):
         "full", description="How much of callers' network addresses is recorded."
     )
 
-    @field_validator("oidc_algorithms", "oidc_scope_claims", "trusted_proxies", mode="before")
+    @field_validator(
+        "allowed_hosts", "oidc_algorithms", "oidc_scope_claims", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):

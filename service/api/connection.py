@@ -1,18 +1,24 @@
-"""What comes before a request: heads bounded in size and time, connections in number.
+"""What comes before a request and after it: heads bounded in size and time, connections in number.
 
 What is refused here, the application never sees, and it gets a problem all the same. Nothing is
-known of the caller yet, so nothing of what it sent is kept.
+known of the caller yet, so nothing of what it sent is kept. A client that does not read its reply
+is cut off.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import sys
+import termios
 import uuid
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.api import metrics
 from service.api.problems import (
@@ -21,13 +27,16 @@ from service.api.problems import (
     header_timeout,
     headers_too_large,
     malformed_http,
-    overloaded,
+    too_many_connections,
 )
 from service.problem import Problem
 from service.settings import Settings
 
 _LINGER = 2.0
 """Seconds that a refused client gets to read why, while what it still sends is thrown away."""
+
+_LEAST_TAKEN = 16 * 1024
+"""Bytes of a reply within the time that a client has for them; fewer are as good as none."""
 
 
 class ProblemProtocol(HttpToolsProtocol):
@@ -44,8 +53,13 @@ class ProblemProtocol(HttpToolsProtocol):
         Seconds from the connection, or from a further request's first byte, to the end of its
         head; beyond: ``header-timeout`` (408).
     max_connections
-        Most open connections. Beyond, the one that has been without a request at work for longest
-        gives way, so that probes get in; where all have one: ``overloaded`` (503).
+        Most open connections. Beyond, the one that has been quiet for longest gives way, so that
+        probes get in; where none is: ``overloaded`` (503).
+    send_timeout
+        Seconds in which a client must take 16 KiB of what waits for it, or all of it; beyond, it
+        is cut off.
+    stalled_after
+        Seconds without a byte taken of what waits after which a connection is quiet.
     retry_after
         Seconds that this 503 asks to wait.
     """
@@ -53,6 +67,8 @@ class ProblemProtocol(HttpToolsProtocol):
     max_header_bytes = 64 * 1024
     header_timeout = 10.0
     max_connections = 512
+    send_timeout = 30.0
+    stalled_after = 0.5
     retry_after = 5
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -63,6 +79,11 @@ class ProblemProtocol(HttpToolsProtocol):
         self._in_head = self._in_body = False
         self._waiting_since = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._sending: asyncio.TimerHandle | None = None  # looks at what the client takes
+        self._untaken = 0
+        self._taken_at = 0.0
+        self._period: tuple[float, int] = (0.0, 0)  # its begin, and what waited then
+        self._at_work: RequestResponseCycle | None = None  # `cycle` is the last that came
         self._refusal: Problem | None = None
         self._refused = False
 
@@ -70,26 +91,40 @@ class ProblemProtocol(HttpToolsProtocol):
         """Take a connection, if need be in the place of one that waits."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            waiting = [
-                other
+            quiet = [
+                (since, id(other), other)
                 for other in self.connections
-                if isinstance(other, ProblemProtocol) and other is not self and other.waits
+                if isinstance(other, ProblemProtocol)
+                and other is not self
+                and (since := other.quiet_since) is not None
             ]
-            if not waiting:
-                self._refuse(overloaded(self.retry_after))
+            if not quiet:
+                self._refuse(too_many_connections(self.retry_after))
                 return
-            min(waiting, key=lambda other: other._waiting_since).give_way()
+            min(quiet)[-1].give_way()
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        self._stop_looking()
+        if self._at_work is not None:
+            self._at_work.disconnected = True
+            self._at_work.message_event.set()
         super().connection_lost(exc)
 
     @property
     def waits(self) -> bool:
         """Whether no request of this connection is at work."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def quiet_since(self) -> float | None:
+        """Since when there is nothing to do for the client, or it takes nothing; else ``None``."""
+        if self._sending is not None:
+            stalled = self.loop.time() - self._taken_at >= self.stalled_after
+            return self._taken_at if stalled else None
+        return self._waiting_since if self.waits else None
 
     def give_way(self) -> None:
         """Close the connection for another's sake."""
@@ -134,6 +169,10 @@ class ProblemProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._progress = True
@@ -149,6 +188,23 @@ class ProblemProtocol(HttpToolsProtocol):
         """Wait for the next request."""
         self._waiting_since = self.loop.time()
         super().on_response_complete()
+        self._look_after_the_rest()
+
+    def pause_writing(self) -> None:
+        """Look at what the client takes of what waits for it."""
+        super().pause_writing()
+        self._start_looking()
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        super().resume_writing()
+        self._stop_looking()
+        self._look_after_the_rest()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection without a further request."""
+        super().timeout_keep_alive_handler()
+        self._look_after_the_rest()
 
     def send_400_response(self, msg: str) -> None:
         """Answer and hang up; what was wrong is not told, as it may be the caller's text."""
@@ -180,16 +236,64 @@ class ProblemProtocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self._refuse(header_timeout())
 
+    def _look_after_the_rest(self) -> None:
+        """A connection that closes stays open until the client has taken all: see that it does."""
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._start_looking()
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._look_after_the_rest()
+
+    def _start_looking(self) -> None:
+        if self._sending is None:
+            self._untaken, self._taken_at = self._count_untaken(), self.loop.time()
+            self._period = self._taken_at, self._untaken
+            self._look_later()
+
+    def _stop_looking(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+
+    def _look_later(self) -> None:
+        interval = min(self.stalled_after, self.send_timeout)
+        self._sending = self.loop.call_later(interval, self._look)
+
+    def _look(self) -> None:
+        untaken, now = self._count_untaken(), self.loop.time()
+        if untaken < self._untaken:
+            self._untaken, self._taken_at = untaken, now
+        begin, then = self._period
+        if now - begin >= self.send_timeout:
+            if then - untaken < _LEAST_TAKEN:
+                self.give_way()
+                return
+            self._period = now, untaken
+        self._look_later()
+
+    def _count_untaken(self) -> int:
+        """Bytes that the client's machine has not taken yet, in the kernel and before it."""
+        before = self.transport.get_write_buffer_size()
+        socket = self.transport.get_extra_info("socket")
+        if socket is not None:
+            with suppress(OSError, ValueError):  # the kernel does not tell, or it is closed
+                count = fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4))
+                return before + int.from_bytes(count, sys.byteorder)
+        return before
+
     def _refuse(self, problem: Problem) -> None:
         self._refused = True
         self._stop_timer()
+        self.connections.discard(self)  # on its way out: neither counts nor makes room any more
         metrics.PROBLEMS.labels(code=problem.code).inc()
         if not self.waits:
-            if not self.cycle.more_body or self.cycle.response_started:
-                self.transport.close()  # an answer here would be taken for another request's
+            cycle = self.cycle
+            if cycle is not self._at_work or not cycle.more_body or cycle.response_started:
+                self._close()  # an answer here would be taken for another request's
                 return
-            self.cycle.disconnected = True  # the application has no say any more
-            self.cycle.message_event.set()
+            cycle.disconnected = True  # the application has no say any more
+            cycle.message_event.set()
         request_id = uuid.uuid4().hex
         body = json.dumps(document(problem, request_id)).encode()
         retry = f"retry-after: {problem.retry_after}\r\n" if problem.retry_after else ""
@@ -204,9 +308,9 @@ class ProblemProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             # Closed at once, what is still on its way would make the kernel take the answer back.
             self.transport.write_eof()
-            self.loop.call_later(_LINGER, self.transport.close)
+            self.loop.call_later(_LINGER, self._close)
         else:
-            self.transport.close()
+            self._close()
 
 
 def bounded_protocol(settings: Settings) -> type[ProblemProtocol]:
@@ -215,6 +319,7 @@ def bounded_protocol(settings: Settings) -> type[ProblemProtocol]:
         "max_header_bytes": settings.max_header_bytes,
         "header_timeout": settings.header_timeout,
         "max_connections": settings.max_connections,
+        "send_timeout": settings.send_timeout,
         "retry_after": settings.retry_after,
     }
     return type("BoundedProtocol", (ProblemProtocol,), bounds)

@@ -12,8 +12,10 @@ from service.api.problems import invalid_header
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 
-_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
-_DELTA_SECONDS = re.compile(r"\d{1,9}", re.ASCII)
+_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_DELTA_SECONDS = re.compile(r"\d+", re.ASCII)
+_MOST_DIGITS = 9
+"""Of seconds; more are more than anything (and ``int`` refuses thousands)."""
 # A preference: name, value and parameters, up to a comma that stands in no quoted string.
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
@@ -44,12 +46,13 @@ def time_limit(headers: Headers, most: float) -> tuple[float, str | None]:
     wait = next((value for name, value in _preferences(headers) if name == "wait"), None)
     if wait is None:
         return seconds, None
-    if not _DELTA_SECONDS.fullmatch(wait) or int(wait) == 0:
+    digits = wait.lstrip("0")
+    if not _DELTA_SECONDS.fullmatch(wait) or not digits:
         raise invalid_header("Prefer", "wait= with a whole number of seconds above 0")
-    if int(wait) > seconds:
+    if len(digits) > _MOST_DIGITS or int(digits) > seconds:
         # What the caller prefers is not what it gets: it is told what it gets.
         return seconds, f"wait={math.floor(seconds)}" if seconds >= 1 else None
-    return float(wait), f"wait={int(wait)}"
+    return float(digits), f"wait={digits}"
 
 
 def _preferences(headers: Headers) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
     409: ("idempotency-in-flight",),
     413: ("body-too-large", "decode-out-of-memory", "file-too-large", "image-too-large"),
     415: ("unsupported-body", "unsupported-media-type", "unsupported-transfer-syntax"),
+    421: ("unknown-host",),
     422: (
         "aspect-ratio-too-extreme",
         "concatenation",
@@ -84,6 +85,7 @@ _MEANING = {
     409: "The first request with this Idempotency-Key is still being worked on.",
     413: "Too many bytes or pixels.",
     415: "The body, or the film in it, is of a type that is not taken.",
+    421: "The request is addressed to another host.",
     422: "A field or a film cannot be used.",
     429: "The caller's share is used up; see Retry-After.",
     431: "Too many bytes of headers.",

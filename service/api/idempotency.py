@@ -95,8 +95,6 @@ class Idempotency:
             await self._app(scope, recording.receiving(receive), recording.sending(send))
         finally:
             store.end(key, recording.reply(tuple(scope.get("state", {}).get("studies", ()))))
-            # What a reply says of a patient is not to outlast its time because nobody asks.
-            asyncio.get_running_loop().call_later(settings.idempotency_expiry, store.expire)
 
 
 def parse_key(given: list[str]) -> str:

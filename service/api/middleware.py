@@ -26,8 +26,11 @@ from service.telemetry import Span, places_of, request_span
 ACCESS = logging.getLogger("deepmedix.access")
 ERRORS = logging.getLogger("deepmedix.errors")
 
-# Hexadecimal and dashes only: room for a UUID, none for a patient's name or a DICOM UID.
-_REQUEST_ID = re.compile(r"[0-9a-fA-F-]{16,64}")
+# A UUID, or the same without dashes: no room for a patient's name or a DICOM UID. With a letter: no
+# birth date and record number either; of millions of random UUIDs, one has none.
+_REQUEST_ID = re.compile(
+    r"(?=.*[a-fA-F])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32})"
+)
 
 
 class RequestRecord:

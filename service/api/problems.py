@@ -246,6 +246,18 @@ def overloaded(retry_after: int) -> Problem:
     )
 
 
+def too_many_connections(retry_after: int) -> Problem:
+    """Return the 503 for a connection beyond those that are kept open at once."""
+    return Problem(
+        "overloaded",
+        503,
+        "The service has as many connections open as it takes.",
+        "Connect again after the number of seconds in Retry-After; use one connection for several "
+        "requests.",
+        retry_after=retry_after,
+    )
+
+
 def too_many_tokens(limit: int) -> Problem:
     """Return the 422 for a request that alone exceeds a caller's share of tokens."""
     return Problem(
@@ -407,6 +419,17 @@ def key_file_unusable() -> Problem:
         500,
         "The key file cannot be used; the keys in force stay as they were.",
         "The operator finds the reason in the log; `deepmedix keys list` checks the file.",
+    )
+
+
+def unknown_host() -> Problem:
+    """Return the 421 for a request that is addressed to another host (RFC 9110, 15.5.20)."""
+    return Problem(
+        "unknown-host",
+        421,
+        "The request's Host header names a host that this service does not answer to.",
+        "Address it to localhost or 127.0.0.1. The operator lets further names in with "
+        "DEEPMEDIX_ALLOWED_HOSTS, and any name once API keys or tokens are on.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -45,6 +46,8 @@ class ReplyStore:
         Seconds that a reply is kept.
     clock
         Monotonic, in seconds.
+    later
+        Calls a function after so many seconds. Default: the running loop's ``call_later``.
     """
 
     def __init__(
@@ -54,11 +57,14 @@ class ReplyStore:
         max_bytes: int,
         expiry: float,
         clock: Callable[[], float] = time.monotonic,
+        later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
         self._entries = entries
         self._max_bytes = max_bytes
         self._expiry = expiry
         self._clock = clock
+        self._later = later or _in_the_loop
+        self._timed = False
         self._replies: OrderedDict[bytes, tuple[float, KeptReply]] = OrderedDict()
         self._in_flight: dict[bytes, int] = {}
         self.bytes = 0
@@ -104,6 +110,7 @@ class ReplyStore:
                 return
         self._replies[key] = (self._clock() + self._expiry, reply)
         self.bytes += reply.size
+        self._time_the_oldest()
 
     def expire(self) -> None:
         """Forget what has expired."""
@@ -114,9 +121,25 @@ class ReplyStore:
                 return
             self._forget_oldest()
 
+    def _time_the_oldest(self) -> None:
+        # What a reply says of a patient is not to outlast its time because nobody asks.
+        if self._replies and not self._timed:
+            expires, _ = next(iter(self._replies.values()))
+            self._timed = True
+            self._later(max(0.0, expires - self._clock()), self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timed = False
+        self.expire()
+        self._time_the_oldest()
+
     def _forget_oldest(self) -> bool:
         if not self._replies:
             return False
         _, (_, reply) = self._replies.popitem(last=False)
         self.bytes -= reply.size
         return True
+
+
+def _in_the_loop(seconds: float, call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, call)

@@ -15,7 +15,7 @@ import typer
 import uvicorn
 from uvicorn.lifespan.off import LifespanOff
 
-from service.cli.exposure import check_exposure
+from service.cli.exposure import check_bound, check_exposure, known_hosts
 from service.cli.hangup import reload_on_hangup
 from service.cli.start_up import StartUp, StoppedWhileStarting
 from service.cli.transport import check_tls, harden, transport
@@ -58,6 +58,7 @@ def serve(
     check_exposure(settings)
     check_tls(settings)
     listener = _bind(settings)
+    check_bound(settings, listener)
     starting = StartUp()
     starting.begin()
     try:
@@ -171,6 +172,7 @@ async def _run(settings: Settings, listener: socket.socket, starting: StartUp) -
     ) as error:
         LOG.error("the service could not start: %s", error)
         return 1
+    app.state.known_hosts = known_hosts(settings, listener)
     service: Service = app.state.service
     config = uvicorn.Config(
         app,

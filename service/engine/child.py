@@ -28,6 +28,9 @@ _SET_PARENT_DEATH_SIGNAL = 1
 def settle() -> None:
     """End with the service, however it ends, and leave no file behind; elsewhere do nothing.
 
+    SIGHUP asks the service alone for something, and often reaches its children, too: a terminal
+    sends it to all of its processes, `systemctl kill` to all of a unit's.
+
     The kernel watches the parent's *thread* that started this process (prctl(2)): it must live as
     long as the engine.
     """
@@ -35,6 +38,7 @@ def settle() -> None:
     if not parent or not multiprocessing.current_process().name.startswith(CORE):
         return
     tempfile.tempdir = folder
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

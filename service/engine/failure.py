@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,12 +21,12 @@ class RestartPolicy:
     Attributes
     ----------
     restarts
-        Failures within ``window`` that are answered with a restart; the next one is the last.
+        Failures in a row that are answered with a restart; the next one is the last.
     window
-        Seconds after which a failure is forgotten.
+        Seconds that the engine must run well for its failures to be forgotten.
     first_delay, longest_delay
         Seconds from a failure to the restart: the first for the first failure, twice as long for
-        each further one within the window, never longer than the longest.
+        each further one in a row, never longer than the longest.
     start_timeout
         Seconds that a restart may take, the reading of a blank film included.
     stall_timeout
@@ -43,28 +42,35 @@ class RestartPolicy:
     stall_timeout: float | None = None
 
     def delay(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures within the window, at least one."""
+        """Return the seconds to wait after so many failures in a row, at least one."""
         doublings = min(failures - 1, 32)  # a larger power is beyond any delay
         return min(self.first_delay * 2.0**doublings, self.longest_delay)
 
 
 class FailureRecord:
-    """The failures that have not been forgotten yet."""
+    """The failures since the engine last ran well for a whole window.
+
+    Only its running counts: restarts that take long to fail would be forgotten before they are
+    too many, if the clock on the wall did.
+    """
 
     def __init__(self, policy: RestartPolicy) -> None:
         self._policy = policy
-        self._times: deque[float] = deque()
+        self._count = 0
 
-    def add(self, now: float) -> None:
-        """Record a failure at a time, in seconds of any clock that only goes forward."""
-        self._times.append(now)
+    def add(self, ran: float) -> int:
+        """Record a failure after so many seconds of running, 0 for a start that failed.
 
-    def count(self, now: float) -> int:
-        """Return how many there are."""
-        while self._times and now - self._times[0] > self._policy.window:
-            self._times.popleft()
-        return len(self._times)
+        Returns how many there are.
+        """
+        self._count = self.count(ran) + 1
+        return self._count
 
-    def too_many(self, now: float) -> bool:
+    def count(self, ran: float) -> int:
+        """Return how many there are once the engine has run for so many seconds."""
+        return 0 if ran >= self._policy.window else self._count
+
+    @property
+    def too_many(self) -> bool:
         """Whether no further restart is due."""
-        return self.count(now) > self._policy.restarts
+        return self._count > self._policy.restarts

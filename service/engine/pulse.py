@@ -57,6 +57,11 @@ class Pulse:
         self._slowest = 0.0
 
     @property
+    def silence(self) -> float:
+        """Seconds since the engine last answered."""
+        return self._silence
+
+    @property
     def late(self) -> bool:
         """Whether the engine has been silent for longer than a step of it takes."""
         return self._silence >= max(LATE, INTERVAL + _SPARE * self._slowest)

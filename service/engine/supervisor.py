@@ -75,6 +75,7 @@ class SupervisedEngine:
         self._follower: Callable[[EngineState], None] | None = None
         self._failures = FailureRecord(self._policy)
         self._last_failure: Failure | None = None
+        self._running_since = 0.0
         self._pulse = self._new_pulse()
         self._supervision: asyncio.Task[None] | None = None
         self._retired = False
@@ -101,11 +102,12 @@ class SupervisedEngine:
         """Why the engine is not started again, for the operator."""
         happened = _HAPPENED[self._last_failure] if self._last_failure else "it was never started"
         failures = self._policy.restarts + 1
-        often = f"{failures} times" if failures > 1 else "once"
-        return (
-            f"the engine failed {often} within "
-            f"{self._policy.window:g} seconds; the last time, {happened}"
+        often = (
+            f"{failures} times and never ran for {self._policy.window:g} seconds in between"
+            if failures > 1
+            else "once"
         )
+        return f"the engine failed {often}; the last time, {happened}"
 
     def follow(self, follower: Callable[[EngineState], None]) -> None:
         """Call a function with every new state, at once and in the event loop's thread."""
@@ -191,7 +193,8 @@ class SupervisedEngine:
         """Return the problem of a request that meets no engine, with the time of its return."""
         now = self._clock()
         if self._state is EngineState.RUNNING:  # lost a moment ago
-            expected = self._policy.delay(self._failures.count(now) + 1) + self._start_seconds
+            failures = self._failures.count(self._ran(now)) + 1
+            expected = self._policy.delay(failures) + self._start_seconds
         elif self._state is EngineState.RESTARTING and self._ready_at is not None:
             expected = self._ready_at - now
         else:
@@ -222,13 +225,12 @@ class SupervisedEngine:
     async def _restart_is_due(self, failure: Failure) -> bool:
         """Clear away what failed, and wait; whether it shall be started again then."""
         now = self._clock()
-        self._failures.add(now)
         self._last_failure = failure
-        delay = self._policy.delay(self._failures.count(now))
+        delay = self._policy.delay(self._failures.add(self._ran(now)))
         if self._retired:
             LOG.error("the engine failed while the service stops: %s", _HAPPENED[failure])
             self._enter(EngineState.STOPPED)
-        elif self._failures.too_many(now):
+        elif self._failures.too_many:
             self._enter(EngineState.GIVEN_UP)
         else:
             LOG.error("the engine failed: %s; restart in %g s", _HAPPENED[failure], delay)
@@ -239,6 +241,12 @@ class SupervisedEngine:
             return False
         await self._sleep(delay)
         return not self._retired
+
+    def _ran(self, now: float) -> float:
+        """Return for how many seconds the engine has run, up to its last answer."""
+        if self._state is not EngineState.RUNNING:
+            return 0.0
+        return now - self._running_since - self._pulse.silence
 
     async def _clear(self) -> None:
         try:
@@ -288,6 +296,8 @@ class SupervisedEngine:
         return Pulse(self._engine, timeout, clock=self._clock, sleep=self._sleep)
 
     def _enter(self, state: EngineState) -> None:
+        if state is EngineState.RUNNING:
+            self._running_since = self._clock()
         self._state = state
         metrics.UP.set(state is EngineState.RUNNING)
         if self._follower is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +86,7 @@ def _answer(request: DecodeRequest, data: bytes, shared: int) -> bytes:
 
 def main() -> None:
     """Serve standard input, with standard output kept clear of what codecs may print."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means the service, see service.cli.hangup
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     confine(int(sys.argv[1]))

@@ -106,6 +106,19 @@ async def test_sigterm_fails_readiness_sends_waiting_away_and_finishes_what_work
         assert await process.wait() == 0
 
 
+async def test_without_authentication_another_sites_name_is_not_answered_to(film):
+    """A web page can let its name resolve to 127.0.0.1."""
+    async with serving(allowed_hosts="reader.example") as (_, client):
+        for host, status in (
+            (None, 200),
+            (f"localhost:{client.base_url.port}", 200),
+            ("reader.example", 200),
+            ("rebound.example", 421),
+        ):
+            headers = {} if host is None else {"Host": host}
+            assert (await client.get("/version", headers=headers)).status_code == status
+
+
 @asynccontextmanager
 async def starting(monkeypatch, **settings):
     """The process in the midst of its start, which goes on when it gets a line."""

@@ -6,9 +6,11 @@ import asyncio
 import json
 import socket
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from service.api.connection import bounded_protocol
 from service.settings import Settings
@@ -81,21 +83,21 @@ async def serving(application, **settings):
 
 
 async def refusal(reader):
-    """Status, code and headers of the problem with which the connection ends."""
+    """Status, code and whole text of the problem with which the connection ends."""
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     problem = json.loads(body)
     assert b"content-type: application/problem+json" in head
     assert problem["request_id"].encode() in head
     assert int(head.split()[1]) == problem["status"]
-    return problem["status"], problem["code"], head.decode()
+    return problem["status"], problem["code"], (head + body).decode()
 
 
 async def test_bytes_that_are_not_http_are_answered_with_a_problem(application):
     async with serving(application) as connect:
         reader, _ = await connect(b"GET /Jane Doe HTTP/9\r\n\r\n")
-        status, code, head = await refusal(reader)
+        status, code, text = await refusal(reader)
     assert (status, code) == (400, "malformed-http")
-    assert "Jane" not in head
+    assert "Jane" not in text
     assert not application.paths
 
 
@@ -173,12 +175,219 @@ async def test_where_every_connection_has_a_request_at_work_a_further_one_is_503
     async with serving(application, max_connections=1, retry_after=7) as connect:
         working, _ = await connect(GET + b"Connection: close\r\n\r\n")
         await application.asked.wait()
-        reader, _ = await connect(GET + b"\r\n")
-        status, code, head = await refusal(reader)
-        assert (status, code) == (503, "overloaded")
-        assert "retry-after: 7\r\n" in head
+        for _ in range(3):  # those that were refused make no room
+            reader, _ = await connect(GET + b"\r\n")
+            status, code, text = await refusal(reader)
+            assert (status, code) == (503, "overloaded")
+            assert "connections" in text
+            assert "retry-after: 7\r\n" in text
         application.answer.set()
         assert b" 200 " in await working.read()
+
+
+class UnreadReplies:
+    """Answers every request with more and more, until the client is gone."""
+
+    def __init__(self):
+        self.answer = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        if scope["path"] == "/livez":
+            await Application()(scope, receive, send)
+            return
+        leaving = asyncio.create_task(self._leaves(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not leaving.done():
+            await send({"type": "http.response.body", "body": bytes(64 * KIB), "more_body": True})
+            await asyncio.sleep(0)
+
+    async def _leaves(self, receive):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.gone.set()
+
+
+def unread(connect):
+    """A connection with two requests, that reads nothing of their replies."""
+    return connect((GET + b"\r\n").replace(b"/livez", b"/much") * 2)
+
+
+async def test_a_client_that_reads_nothing_is_cut_off():
+    application = UnreadReplies()
+    async with serving(application, send_timeout=0.1) as connect:
+        await unread(connect)
+        await application.gone.wait()
+
+
+async def test_over_the_most_connections_clients_that_read_nothing_give_way():
+    application = UnreadReplies()
+    async with serving(application, max_connections=3, send_timeout=3600) as connect:
+        for _ in range(3):
+            await unread(connect)
+        status = b"503"
+        while status == b"503":  # none of them has been stalled for long
+            probe, writer = await connect(GET + b"Connection: close\r\n\r\n")
+            status = (await probe.read()).split()[1]
+            writer.close()
+            await writer.wait_closed()
+        assert status == b"200"
+
+
+class Loop:
+    """Time that passes when a test says so."""
+
+    def __init__(self):
+        self.now = 1000.0
+        self.timers = []
+
+    def time(self):
+        return self.now
+
+    def call_later(self, seconds, call):
+        timer = asyncio.TimerHandle(self.now + seconds, call, (), self)
+        self.timers.append(timer)
+        return timer
+
+    def get_debug(self):
+        return False
+
+    def _timer_handle_cancelled(self, timer):
+        self.timers.remove(timer)
+
+    def passes(self, seconds):
+        end = self.now + seconds
+        while due := [timer for timer in self.timers if timer.when() <= end]:
+            timer = min(due, key=asyncio.TimerHandle.when)
+            self.timers.remove(timer)
+            self.now = timer.when()
+            timer._run()
+        self.now = end
+
+
+class Transport(asyncio.Transport):
+    """A connection whose client takes as much as a test says."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = 0
+        self.end = None
+
+    def get_write_buffer_size(self):
+        return self.waiting
+
+    def is_closing(self):
+        return self.end is not None
+
+    def close(self):
+        self.end = self.end or "closed"
+
+    def abort(self):
+        self.end = "aborted"
+
+    def write(self, data):
+        self.waiting += len(data)
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        pass
+
+
+@pytest.fixture
+def connected():
+    """A function that connects to a server: gives the protocol and the transport."""
+    loop, state = Loop(), ServerState()
+    config = uvicorn.Config(Application(), log_config=None, ws="none", lifespan="off")
+    protocol = bounded_protocol(Settings(send_timeout=30, max_connections=2, header_timeout=10**6))
+
+    def connect():
+        connection, transport = protocol(config, state, {}, _loop=loop), Transport()
+        connection.connection_made(transport)
+        return connection, transport
+
+    connect.loop = loop
+    return connect
+
+
+def is_writing(connection, transport, size):
+    """The reply to a request has so much of it waiting."""
+    connection.cycle = SimpleNamespace(response_complete=False)
+    transport.waiting = size
+    connection.pause_writing()
+
+
+def test_the_time_for_a_reply_is_given_anew_whenever_some_of_it_was_taken(connected):
+    connection, transport = connected()
+    is_writing(connection, transport, 1000 * KIB)
+    for _ in range(50):
+        connected.loop.passes(29)
+        transport.waiting -= 16 * KIB
+        connected.loop.passes(1)
+    assert transport.end is None
+    connected.loop.passes(29)
+    transport.waiting -= KIB  # as good as nothing
+    assert transport.end is None
+    connected.loop.passes(1)
+    assert transport.end == "aborted"
+
+
+def test_who_took_the_reply_may_be_silent(connected):
+    connection, transport = connected()
+    for _ in range(3):
+        is_writing(connection, transport, 65 * KIB)
+        connected.loop.passes(29)
+        transport.waiting = KIB
+        connection.resume_writing()
+        connected.loop.passes(3600)
+    assert transport.end is None
+
+
+def test_what_is_left_when_a_connection_closes_must_be_taken_too(connected):
+    connection, transport = connected()
+    is_writing(connection, transport, 65 * KIB)
+    transport.waiting = KIB
+    transport.close()
+    connection.resume_writing()
+    connected.loop.passes(29)
+    assert transport.end == "closed"
+    connected.loop.passes(1)
+    assert transport.end == "aborted"
+
+
+def test_who_is_refused_must_take_what_is_left_too(connected):
+    connection, transport = connected()
+    transport.waiting = 60 * KIB  # of an earlier reply
+    connection.data_received(b"no HTTP\r\n\r\n")
+    connected.loop.passes(2)
+    assert transport.end == "closed"
+    connected.loop.passes(30)
+    assert transport.end == "aborted"
+
+
+def test_a_connection_is_quiet_when_its_client_takes_nothing(connected):
+    connection, transport = connected()
+    assert connection.quiet_since == 1000
+    is_writing(connection, transport, 1000 * KIB)
+    for _ in range(20):
+        connected.loop.passes(0.4)
+        transport.waiting -= 1
+        assert connection.quiet_since is None
+    connected.loop.passes(2)
+    assert 1007 <= connection.quiet_since <= 1009
+
+
+def test_the_connection_that_has_been_quiet_for_longest_gives_way(connected):
+    _, idles = connected()
+    connected.loop.passes(1)
+    stalled, stalls = connected()
+    is_writing(stalled, stalls, 65 * KIB)
+    connected.loop.passes(1)
+    connected()
+    assert (idles.end, stalls.end) == ("aborted", None)
+    is_writing(*connected(), 65 * KIB)
+    assert stalls.end == "aborted"
 
 
 async def test_a_request_to_upgrade_is_a_request(application, caplog):

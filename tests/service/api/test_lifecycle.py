@@ -172,6 +172,14 @@ async def test_nothing_else_is_open(client, path):
     assert (reply.status_code, reply.json()["code"]) == (404, "not-found")
 
 
+async def test_a_path_with_a_slash_too_many_is_not_found_and_leads_nowhere(client):
+    for method, path in (("POST", "/report/"), ("GET", "/readyz/"), ("GET", "/docs/")):
+        reply = await client.request(method, path, params={"question": "Smith"})
+        assert (reply.status_code, reply.json()["code"]) == (404, "not-found")
+        assert "location" not in reply.headers
+        assert "Smith" not in reply.text + str(reply.headers)
+
+
 async def test_a_caller_that_leaves_stops_the_generation(make_app, engine, film):
     """Straight through ASGI: the disconnect arrives behind the middleware."""
     app = make_app()

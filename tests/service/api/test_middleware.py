@@ -63,11 +63,41 @@ async def test_every_reply_has_an_id_and_is_not_to_be_stored(client):
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_callers_id_is_kept_when_it_can_hold_no_name(client):
-    given = "0d9f1c1e-5a0b-4a0f-b2f4-c9f0a1b2c3d4"
+@pytest.mark.parametrize(
+    "given",
+    [
+        "0d9f1c1e-5a0b-4a0f-b2f4-c9f0a1b2c3d4",
+        "0D9F1C1E-5A0B-4A0F-B2F4-C9F0A1B2C3D4",
+        "0d9f1c1e5a0b4a0fb2f4c9f0a1b2c3d4",
+    ],
+)
+async def test_a_callers_id_is_kept_when_it_can_hold_no_name(client, given):
     assert (await client.get("/fine", headers={"X-Request-Id": given})).json() == {"id": given}
-    other = await client.get("/fine", headers={"X-Request-Id": SECRET})
-    assert "Smith" not in str(other.headers) + other.text
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        SECRET,
+        "19500214-0012345678",
+        "1950-02-14-0012345678",
+        "19500214001234567800000000000000",
+        "19500214-0012-3456-7800-000000000000",
+        "19500214-0012345678-feed",
+        "0d9f1c1e-5a0b4a0fb2f4c9f0a1b2c3d4",
+        "0d9f1c1e5a0b4a0fb2f4c9f0a1b2c3d4e5",
+        "0d9f1c1e5a0b4a0f",
+        "",
+    ],
+)
+async def test_any_other_id_is_replaced_by_one_of_ours(client, caplog, given):
+    with caplog.at_level(logging.DEBUG):
+        reply = await client.get("/fine", headers={"X-Request-Id": given})
+    ours = reply.json()["id"]
+    assert reply.headers["X-Request-Id"] == ours != given
+    assert len(ours) == 32
+    if given:
+        assert given not in str(reply.headers) + reply.text + caplog.text
 
 
 async def test_an_unforeseen_error_is_500_without_its_text(client, caplog):

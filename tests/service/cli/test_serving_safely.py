@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import service.app
 from service.app import create_app
 from service.cli import build_cli
-from service.cli.exposure import check_exposure
+from service.cli.exposure import check_bound, check_exposure, known_hosts
 from service.cli.hangup import reload_on_hangup
 from service.cli.transport import check_tls, harden, transport
 from service.identity import KeyFile, Scope
@@ -96,6 +96,63 @@ def test_what_could_be_forged_or_overheard_is_not_started_with(given, said):
     base = {"oidc_issuer": "https://idp.example", "oidc_audience": "deepmedix"}
     with pytest.raises(SettingsError, match=said):
         create_app(Settings(**{**base, **given}), engine=ScriptedEngine())
+
+
+@pytest.fixture
+def bound():
+    """A function that binds a socket to a loopback address, or plays one of another machine's."""
+    made = []
+
+    def bind(address="127.0.0.1"):
+        listener = socket.socket()
+        made.append(listener)
+        listener.bind(("127.0.0.1", 0))
+        if address == "127.0.0.1":
+            return listener
+        return Elsewhere(listener, address)
+
+    yield bind
+    for listener in made:
+        listener.close()
+
+
+class Elsewhere:
+    """A listener whose address is not the one that its name had a moment ago."""
+
+    def __init__(self, listener, address):
+        self._address = address
+        self.close = listener.close
+        self.is_closed = lambda: listener.fileno() == -1
+
+    def getsockname(self):
+        return self._address, 8000
+
+
+def test_the_address_that_was_bound_counts_and_not_what_the_name_was_before(bound):
+    moved = bound("192.168.1.7")
+    with pytest.raises(SettingsError, match="keys add"):
+        check_bound(Settings(host="localhost"), moved)
+    assert moved.is_closed()
+    check_bound(Settings(host="localhost"), bound())
+    check_bound(Settings(host="localhost", insecure=True), bound("192.168.1.7"))
+    check_bound(Settings(host="localhost", keys_file="keys.json"), bound("192.168.1.7"))
+
+
+def test_serve_looks_at_the_address_before_it_starts_anything(monkeypatch, bound):
+    moved = bound("192.168.1.7")
+    monkeypatch.setattr("service.cli.serve._bind", lambda settings: moved)
+    monkeypatch.setattr(service.app, "VllmEngine", lambda settings: pytest.fail("started"))
+    result = RUNNER.invoke(build_cli(), ["serve", "--port", "0"])
+    assert isinstance(result.exception, SettingsError)
+
+
+def test_only_an_open_service_on_loopback_asks_what_it_is_called(bound):
+    hosts = known_hosts(Settings(host="Reader", allowed_hosts="a.example, b.example"), bound())
+    for name in ("localhost", "127.0.0.1", "reader", "a.example", "b.example"):
+        assert hosts.hold(name)
+    assert not hosts.hold("c.example")
+    assert known_hosts(Settings(keys_file="keys.json"), bound()) is None
+    assert known_hosts(Settings(insecure=True), bound("192.168.1.7")) is None
 
 
 class Certificates:

@@ -43,6 +43,11 @@ def tell_and_wait(settled, writer):
     signal.pause()
 
 
+def tell_and_listen(settled, connection):
+    connection.send(os.getpid())
+    connection.recv()
+
+
 def tell_folder(settled, writer):
     writer.send(tempfile.gettempdir())
 
@@ -74,6 +79,20 @@ def test_files_of_a_core_and_of_nobody_else_go_into_its_folder(tmp_path, name, e
         process.start()
     assert (reader.recv() == str(tmp_path)) is expected
     process.join()
+
+
+def test_a_core_and_nobody_else_takes_no_notice_of_a_signal_that_is_the_services(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    for name, expected in (("EngineCore", 0), ("other", -signal.SIGHUP)):
+        reader, writer = context.Pipe()
+        with core_environment(str(tmp_path)):
+            process = context.Process(target=tell_and_listen, args=(Settling(), writer), name=name)
+            process.start()
+        reader.recv()
+        os.kill(process.pid, signal.SIGHUP)
+        reader.send(None)
+        process.join()
+        assert process.exitcode == expected
 
 
 def test_the_service_itself_is_left_as_it_is(tmp_path):

@@ -247,13 +247,51 @@ async def test_each_failure_doubles_the_delay_up_to_the_longest(supervision):
         assert watched.supervised.state is EngineState.RUNNING
 
 
-async def test_a_failure_is_forgotten_after_the_window(supervision):
+async def test_an_engine_that_ran_well_for_the_window_is_never_given_up(supervision):
     watched = await supervision(restarts=1, window=100, first_delay=1)
     for _ in range(4):
         watched.engine.die()
         await watched.time.passes(2)
         assert watched.supervised.state is EngineState.RUNNING
         await watched.time.passes(100)
+
+
+async def test_an_engine_that_never_runs_for_the_window_is_given_up(supervision):
+    watched = await supervision(restarts=2, window=100, first_delay=1)
+    for _ in range(3):
+        assert watched.supervised.state is EngineState.RUNNING
+        await watched.time.passes(80)
+        watched.engine.die()
+        await watched.time.passes(5)
+    assert watched.supervised.state is EngineState.GIVEN_UP
+
+
+async def test_the_silence_of_an_engine_that_hangs_is_no_running(supervision):
+    watched = await supervision(restarts=1, window=20, stall_timeout=30, first_delay=1)
+    for _ in range(2):
+        assert watched.supervised.state is EngineState.RUNNING
+        watched.engine.hanging = True
+        await watched.time.passes(32)
+    assert watched.supervised.state is EngineState.GIVEN_UP
+
+
+@pytest.mark.parametrize("seconds", [30, 200, 600])
+async def test_restarts_that_take_long_to_fail_are_counted_all_the_same(supervision, seconds):
+    watched = await supervision(restarts=3, window=600, first_delay=1)
+    watched.engine.start_failure = RuntimeError("no memory")
+    watched.engine.die()
+    for delay in (1, 2, 4):  # so it grows, too
+        starting = watched.engine.starting = asyncio.Event()
+        await watched.time.passes(delay - 0.1)
+        assert watched.engine.happened[-1] == "stop"
+        await watched.time.passes(0.1)
+        assert watched.engine.happened[-1] == "start"
+        await watched.time.passes(seconds)
+        assert watched.supervised.state is EngineState.RESTARTING
+        starting.set()
+        await settled()
+    assert watched.supervised.state is EngineState.GIVEN_UP
+    assert watched.engine.happened.count("start") == 4
 
 
 async def test_an_engine_that_fails_too_often_is_given_up(supervision):
@@ -266,7 +304,7 @@ async def test_an_engine_that_fails_too_often_is_given_up(supervision):
     await watched.time.passes(200)
     assert watched.supervised.state is EngineState.GIVEN_UP
     assert watched.engine.happened.count("start") == 3
-    assert "3 times within 600 seconds" in watched.supervised.why_given_up
+    assert "3 times and never ran for 600 seconds" in watched.supervised.why_given_up
     await watched.refusal()
 
 

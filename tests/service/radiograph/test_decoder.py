@@ -100,6 +100,15 @@ async def test_a_worker_killed_while_idle_is_replaced_unnoticed(
     assert decoder.worker_pids != (before,)
 
 
+async def test_a_worker_takes_no_notice_of_a_signal_that_is_the_services(
+    decoder: RadiographDecoder, build_dicom
+) -> None:
+    (before,) = decoder.worker_pids
+    os.kill(before, signal.SIGHUP)
+    await decoder.load(build_dicom(**WINDOW))
+    assert decoder.worker_pids == (before,)
+
+
 async def test_a_worker_killed_at_work_gives_a_clear_problem_and_is_replaced(
     decoder: RadiographDecoder, build_dicom
 ) -> None:
