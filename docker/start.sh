@@ -5,17 +5,15 @@ set -eu
 
 say() { echo "start: $*" >&2; }
 
-# Copy what the image holds and a folder lacks.
+# Where there is a GPU, Triton's driver module was compiled with the image: copy what a folder lacks.
 driver() {
-  from=${DEEPMEDIX_TRITON_SHARE:-/opt/deepmedix/share/triton}
-  [ -d "$from" ] || return 0
-  mkdir -p "$1" && cp -rn "$from/." "$1/" || say "Triton's driver module cannot be copied to $1"
+  [ -d /opt/deepmedix/share/triton ] || return 0
+  mkdir -p "$1"
+  cp -rn /opt/deepmedix/share/triton/. "$1/"
 }
 
 if [ -w /cache ]; then
-  # Where there is a GPU, Triton's driver module was compiled with the image.
-  # At every start, for the volume may be older than the image.
-  driver /cache/triton
+  driver /cache/triton # at every start: the volume may be older than the image
 else
   say "/cache is not writable: what the engine compiles is lost when the container stops"
   export HOME=/tmp XDG_CACHE_HOME=/tmp VLLM_CACHE_ROOT=/tmp/vllm
