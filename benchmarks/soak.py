@@ -289,9 +289,7 @@ def unrecorded(exchanges: Sequence[Exchange], events: dict[str, list[dict[str, A
     """
     faults = []
     sent = sum(exchange.kind in _REFUSED_CREDENTIALS for exchange in exchanges)
-    told = sum(
-        refused_credentials(event) for found in events.values() for event in found
-    )
+    told = sum(refused_credentials(event) for found in events.values() for event in found)
     if told != sent:
         faults.append(f"{sent} credentials were to be refused, the audit trail tells of {told}")
     for exchange in exchanges:

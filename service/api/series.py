@@ -22,6 +22,7 @@ _OTHER_CODES = {
 _OTHER_PROBLEMS = ("not-found", "method-not-allowed", "key-file-unusable")
 _STAGES = ("queue", "decode", "first_token", "generate", "parse", "render", "total")
 
+
 def begin() -> None:
     """Make the series."""
     for route in _READING:

@@ -287,9 +287,7 @@ def _entities(occurrence: Occurrence) -> list[dict[str, Any]]:
     ]
     if occurrence.repeats is not None:
         told = (("requests", occurrence.repeats.requests), *occurrence.repeats.outcomes)
-        entities[0]["detail"] = [
-            {"type": name, "valueString": str(count)} for name, count in told
-        ]
+        entities[0]["detail"] = [{"type": name, "valueString": str(count)} for name, count in told]
     for index, study in enumerate(occurrence.studies):
         # BALP allows one entity of type 2; films of further studies are of type 4, "Other".
         code, display = ("4", "Other") if index else ("2", "System Object")

@@ -98,9 +98,7 @@ def prometheus(service, tmp_path_factory):
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
             until(process, lambda: samples(client, "count_over_time(deepmedix_ready[1m]) >= 2"))
             make_traffic(f"http://{service}")
-            counted = (
-                'increase(deepmedix_problems_total{code="unsupported-media-type"}[1m]) > 0'
-            )
+            counted = 'increase(deepmedix_problems_total{code="unsupported-media-type"}[1m]) > 0'
             until(process, lambda: samples(client, counted))
             yield client
     finally:

@@ -178,12 +178,13 @@ async def test_the_minute_is_over_without_anybodys_asking(tmp_path):
 
 
 def test_the_next_minute_that_ends_is_the_first_that_began():
-    now = 0.0
-    refusals = Refusals(clock=lambda: now)
+    now = [0.0]
+    refusals = Refusals(clock=lambda: now[0])
     assert refusals.next_due() is None
-    for now, source in ((0.0, "a"), (20.0, "b")):
-        assert refusals.is_first(REFUSAL, source)
+    assert refusals.is_first(REFUSAL, "a")
+    now[0] = 20.0
+    assert refusals.is_first(REFUSAL, "b")
     assert refusals.next_due() == 40.0
-    now = 60.0
+    now[0] = 60.0
     assert refusals.pop_due() is None  # nothing was counted
     assert refusals.next_due() == 20.0
