@@ -4,8 +4,8 @@ The same real films, in turn within each round. Ours is the whole of it: guard, 
 turn upright, 8 bit; ``worker`` is the same in the process that the service opens films in, its
 transport included. pydicom's is ``dcmread`` and ``pixel_array`` (stored values, nothing rendered);
 highdicom's is ``Image`` with the modality and VOI transformation; MONAI's is ``LoadImage`` with
-its pydicom reader. MONAI is no dependency of this project: ``pip install --no-deps --target DIR
-monai`` somewhere, and name the folder with ``--monai DIR``.
+its pydicom reader. MONAI is no dependency of this project: ``make bench`` installs it into
+``.bench/monai``; by hand, ``pip install --no-deps --target DIR monai`` and ``--monai DIR``.
 """
 
 from __future__ import annotations

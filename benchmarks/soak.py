@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,7 @@ import httpx
 
 from benchmarks.endurance.exchange import Exchange, Outcome
 from benchmarks.endurance.growth import MIB, Growth, Held, MemoryWatch, growth, held_at_rest
-from benchmarks.endurance.served import PROGRAM, Served, serving
+from benchmarks.endurance.served import PROGRAM, Served, refused_credentials, serving
 from benchmarks.endurance.traffic import OTHERS, WELL_FORMED, Traffic, draw
 from benchmarks.endurance.truthfulness import truthfulness
 
@@ -38,6 +38,7 @@ FLAT = 0.05
 LONG_ENOUGH = 5.0
 """Minutes from which on a change of memory says something."""
 
+_REFUSED_CREDENTIALS = ("no-credential", "wrong-credential")
 _CLOSED_LOOP = 16
 _MOST_IN_FLIGHT = 500
 _MORE_THREADS = 8  # pools that had not grown to their size when first looked at
@@ -168,7 +169,7 @@ async def soak(
     }
     faults = [
         *(f"{e.kind}: {e.fault}" for e in everyone if e.outcome is Outcome.WRONG),
-        *grown_too_much(grown["all"], before, after, judged=options.minutes >= LONG_ENOUGH),
+        *grown_too_much(grown, before, after, judged=options.minutes >= LONG_ENOUGH),
         *settled,
         *unrecorded(everyone, events),
     ]
@@ -219,11 +220,20 @@ def by_kind(exchanges: Sequence[Exchange]) -> dict[str, dict[str, Any]]:
     return kinds
 
 
-def grown_too_much(memory: Growth, before: Held, after: Held, *, judged: bool) -> list[str]:
-    """What grew beyond what it may; memory only where the run was long enough to judge it."""
+def grown_too_much(
+    memory: Mapping[str, Growth], before: Held, after: Held, *, judged: bool
+) -> list[str]:
+    """What grew beyond what it may; memory only where the run was long enough to judge it.
+
+    A process that shrinks is well; the sum of all may do neither.
+    """
     faults = []
-    if judged and abs(memory.ratio - 1) > FLAT:
-        faults.append(f"resident memory went from {memory.first:.0f} to {memory.last:.0f} MiB")
+    for name, it in memory.items() if judged else ():
+        if it.ratio - 1 > FLAT or (name == "all" and 1 - it.ratio > FLAT):
+            faults.append(
+                f"resident memory of {name} went from {it.first:.0f} to {it.last:.0f} MiB "
+                f"({it.ratio - 1:+.1%})"
+            )
     for name, more in (
         ("descriptors", 0),
         ("tasks", 0),
@@ -273,12 +283,19 @@ def _not_at_rest(page: dict[str, float]) -> list[str]:
 
 
 def unrecorded(exchanges: Sequence[Exchange], events: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Compare the audit trail with what was sent: each request once, a stream that broke twice."""
+    """Compare the audit trail with what was sent: each request once, a stream that broke twice.
+
+    Refused credentials are told together: as many as there were.
+    """
     faults = []
+    sent = sum(exchange.kind in _REFUSED_CREDENTIALS for exchange in exchanges)
+    told = sum(refused_credentials(event) for found in events.values() for event in found)
+    if told != sent:
+        faults.append(f"{sent} credentials were to be refused, the audit trail tells of {told}")
     for exchange in exchanges:
         found = [event["outcomeDesc"] for event in events.get(exchange.request_id, [])]
         most = 2 if exchange.kind in ("stream", "leaves-stream") else 1
-        least = 0 if exchange.kind == "no-such-path" else 1
+        least = 0 if exchange.kind in ("no-such-path", *_REFUSED_CREDENTIALS) else 1
         if not least <= len(found) <= most:
             faults.append(f"{exchange.kind} has {len(found)} audit events: {found}")
         elif (

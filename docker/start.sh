@@ -5,16 +5,20 @@ set -eu
 
 say() { echo "start: $*" >&2; }
 
+# Where there is a GPU, Triton's driver module was compiled with the image: copy what a folder lacks.
+driver() {
+  [ -d /opt/deepmedix/share/triton ] || return 0
+  mkdir -p "$1"
+  cp -rn /opt/deepmedix/share/triton/. "$1/"
+}
+
 if [ -w /cache ]; then
-  # Where there is a GPU, Triton's driver module was compiled with the image.
-  if [ -d /opt/deepmedix/share/triton ] && [ ! -d /cache/triton ]; then
-    cp -r /opt/deepmedix/share/triton /cache/triton
-  fi
+  driver /cache/triton # at every start: the volume may be older than the image
 else
   say "/cache is not writable: what the engine compiles is lost when the container stops"
   export HOME=/tmp XDG_CACHE_HOME=/tmp VLLM_CACHE_ROOT=/tmp/vllm
   export TRITON_CACHE_DIR=/tmp/triton TORCHINDUCTOR_CACHE_DIR=/tmp/inductor
-  [ ! -d /opt/deepmedix/share/triton ] || cp -r /opt/deepmedix/share/triton /tmp/triton
+  driver /tmp/triton
 fi
 say "deepmedix $* as user $(id -u), model ${DEEPMEDIX_MODEL:-not named}"
 if [ "${HF_HUB_OFFLINE:-0}" = 1 ]; then

@@ -193,3 +193,14 @@ def gone(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def refused_credentials(event: dict[str, Any], reason: str = "") -> int:
+    """How many refused credentials (for this reason) an audit event tells of."""
+    if event["type"]["code"] != "110114":
+        return 0
+    details = event["entity"][0].get("detail")
+    if details is None:
+        return int(reason in event["outcomeDesc"])
+    outcomes = [it for it in details if it["type"] != "requests"]
+    return sum(int(it["valueString"]) for it in outcomes if reason in it["type"])

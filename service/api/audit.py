@@ -16,8 +16,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api import metrics
-from service.api.problems import ClientDisconnectedError, audit_unavailable
+from service.api.problems import ClientDisconnectedError, audit_unavailable, whole_seconds
 from service.audit import (
     AuditKind,
     AuditTrail,
@@ -65,6 +64,10 @@ class Audit:
 class _UnrecordedError(Exception):
     """The reply that begins cannot be recorded."""
 
+    def __init__(self, reason: AuditUnavailableError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
 
 class _Recording:
     """One request's."""
@@ -83,15 +86,14 @@ class _Recording:
             self._kind = AuditKind.ADMINISTRATION
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
-        retry_after: int = self._scope["app"].state.service.settings.retry_after
         if self._kind is AuditKind.READING and self._trail.failing and self._trail.closed:
             # Nothing is worked on that could not be handed out.
             try:
                 await self._trail.resume()
             except AuditUnavailableError as error:
                 self._trail.note_unrecorded()
-                self._failed(error)
-                raise audit_unavailable(retry_after) from error
+                _log(error)
+                raise self._unavailable(error) from error
         ended: tuple[int, str | None] = (500, "internal-error")
         try:
             await app(self._scope, receive, self._send_recorded)
@@ -99,7 +101,7 @@ class _Recording:
             ended = (200, None) if problem_code is None else (500, problem_code)
         except _UnrecordedError as error:
             ended = (200, None)
-            raise audit_unavailable(retry_after) from error
+            raise self._unavailable(error.reason) from error
         except Problem as problem:
             ended = (problem.status, problem.code)
             raise
@@ -108,6 +110,12 @@ class _Recording:
             raise
         finally:
             await self._finish(*ended)
+
+    def _unavailable(self, error: AuditUnavailableError) -> Problem:
+        retry_after: int = self._scope["app"].state.service.settings.retry_after
+        if error.retry_after is not None:
+            retry_after = whole_seconds(error.retry_after)
+        return audit_unavailable(retry_after)
 
     async def _send_recorded(self, message: Message) -> None:
         if message["type"] == "http.response.start" and self._kind is not None:
@@ -118,7 +126,7 @@ class _Recording:
                 await self._record(self._kind, status, reason)
             except AuditUnavailableError as error:
                 if self._trail.closed:
-                    raise _UnrecordedError from error
+                    raise _UnrecordedError(error) from error
         await self._send(message)
 
     async def _finish(self, status: int, reason: str | None) -> None:
@@ -158,16 +166,16 @@ class _Recording:
             claimed_name=refusal.name if isinstance(refusal, CredentialsRefusedError) else None,
             studies=self._state.get("studies", ()),
         )
+        refused = kind is AuditKind.REFUSED_CREDENTIAL
         try:
-            await self._trail.record(occurrence)
+            await (self._trail.record_refusal if refused else self._trail.record)(occurrence)
         except AuditUnavailableError as error:
-            self._failed(error)
+            _log(error)
             raise
-        metrics.AUDIT_EVENTS.labels(outcome="recorded").inc()
 
-    def _failed(self, error: AuditUnavailableError) -> None:
-        metrics.AUDIT_EVENTS.labels(outcome="failed").inc()
-        LOG.error("the audit trail cannot be written: %s", error)
+
+def _log(error: AuditUnavailableError) -> None:
+    LOG.error("the audit trail cannot be written: %s", error)
 
 
 def _operation(path: str) -> str:

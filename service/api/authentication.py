@@ -12,6 +12,7 @@ from service.api.problems import (
     forbidden,
     identity_unavailable,
     unauthenticated,
+    whole_seconds,
 )
 from service.identity import (
     ANONYMOUS,
@@ -73,7 +74,7 @@ class Authentication:
                 metrics.REFUSED_CREDENTIALS.labels(reason="invalid").inc()
                 raise unauthenticated(presented=True) from error
             except IdentityUnavailableError as error:
-                raise identity_unavailable(settings.retry_after) from error
+                raise identity_unavailable(whole_seconds(error.retry_after)) from error
         if needed is not None and needed not in state["principal"].scopes:
             metrics.REFUSED_CREDENTIALS.labels(reason="scope").inc()
             raise forbidden(needed.value)

@@ -34,9 +34,6 @@ REFUSED_CREDENTIALS = Counter(
     "Requests without a valid credential, or without the scope that they need.",
     ["reason"],
 )
-AUDIT_EVENTS = Counter(
-    "deepmedix_audit_events_total", "Audit events, by whether they were recorded.", ["outcome"]
-)
 ADMITTED = Gauge("deepmedix_requests_in_progress", "Requests at work or waiting.")
 ADMITTED_TOKENS = Gauge(
     "deepmedix_admitted_tokens", "Estimated tokens of the requests at work or waiting."

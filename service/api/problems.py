@@ -5,6 +5,7 @@ Documents hold our own words only: never the caller's input, never an exception'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -117,6 +118,11 @@ class Challenge(Problem):
 
 class ClientDisconnectedError(Exception):
     """The caller went away; nobody is left to answer. Counted as 499."""
+
+
+def whole_seconds(seconds: float) -> int:
+    """Return a ``Retry-After`` of at least so many seconds, and at least one."""
+    return max(1, math.ceil(seconds))
 
 
 def malformed_request(advice: str) -> Problem:

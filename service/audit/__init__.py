@@ -1,8 +1,9 @@
 """The audit trail: FHIR AuditEvents, a hash chain of them, where they go. No HTTP routes."""
 
 from service.audit.collector import Collector
-from service.audit.event import AddressPolicy, AuditKind, Occurrence, audit_event
+from service.audit.event import AddressPolicy, AuditKind, Occurrence, Repeats, audit_event
 from service.audit.file import AuditFile, AuditUnavailableError
+from service.audit.refusals import Refusals
 from service.audit.study import MIN_KEY_BYTES, StudyHasher, StudyIdentity
 from service.audit.trail import AuditTrail, FailurePolicy
 from service.audit.verification import Fault, Verification, verify
@@ -18,6 +19,8 @@ __all__ = [
     "FailurePolicy",
     "Fault",
     "Occurrence",
+    "Refusals",
+    "Repeats",
     "StudyHasher",
     "StudyIdentity",
     "Verification",

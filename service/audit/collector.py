@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,10 +51,18 @@ class Collector:
         Events that may wait.
     timeout
         Seconds after which :meth:`deliver` gives up.
+    clock
+        Seconds that never run backwards.
     """
 
     def __init__(
-        self, url: str, *, token: str | None = None, capacity: int = 10_000, timeout: float = 10.0
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        capacity: int = 10_000,
+        timeout: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         headers = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
         if token is not None:
@@ -64,11 +73,20 @@ class Collector:
         self._waiting: asyncio.Queue[_Parcel] = asyncio.Queue(capacity)
         self._sender: asyncio.Task[None] | None = None
         self._down = False
+        self._clock = clock
+        self._next_attempt: float | None = None  # while it pauses between two
 
     @property
     def down(self) -> bool:
         """Whether the server is known to take nothing now; it is asked again meanwhile."""
         return self._down
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until the server is asked again, ``None`` unless that is being waited for."""
+        if self._next_attempt is None:
+            return None
+        return max(0.0, self._next_attempt - self._clock())
 
     @property
     def waiting(self) -> int:
@@ -115,7 +133,9 @@ class Collector:
             self._down = True
             if instead is not None:
                 parcel.event = instead()
-            raise CollectorSilentError("the audit collector does not answer in time") from error
+            raise CollectorSilentError(
+                "the audit collector does not answer in time", retry_after=self.retry_after
+            ) from error
 
     async def close(self, grace: float = 5.0) -> None:
         """Send what waits, within ``grace`` seconds, and stop."""
@@ -136,7 +156,9 @@ class Collector:
         try:
             self._waiting.put_nowait(parcel)
         except asyncio.QueueFull as error:
-            raise AuditUnavailableError("the queue of the audit collector is full") from error
+            raise AuditUnavailableError(
+                "the queue of the audit collector is full", retry_after=self.retry_after
+            ) from error
 
     async def _send_all(self) -> None:
         async with httpx.AsyncClient(timeout=_TIMEOUT, headers=self._headers) as client:
@@ -172,7 +194,9 @@ class Collector:
                     return
             failures += 1
             self._down = self._down or failures > _CHANCE
+            self._next_attempt = self._clock() + pause
             await asyncio.sleep(pause)
+            self._next_attempt = None
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 

@@ -50,6 +50,28 @@ class AddressPolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Repeats:
+    """Several refusals of one source, told together.
+
+    Attributes
+    ----------
+    outcomes
+        How many there were with each status and reason.
+    began, ended
+        When the first and the last of them came.
+    """
+
+    outcomes: tuple[tuple[str, int], ...]
+    began: datetime
+    ended: datetime
+
+    @property
+    def requests(self) -> int:
+        """How many there were."""
+        return sum(count for _, count in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
 class Occurrence:
     """Who did what, when, with what outcome, to which study.
 
@@ -73,6 +95,8 @@ class Occurrence:
         Code of the problem, or why a credential was refused: one of our own words.
     studies
         Identities of the studies, where their films could be opened.
+    repeats
+        What this stands for, where it is the last of several refusals.
     """
 
     kind: AuditKind
@@ -85,6 +109,7 @@ class Occurrence:
     reason: str | None = None
     claimed_name: str | None = None
     studies: tuple[StudyIdentity, ...] = ()
+    repeats: Repeats | None = None
 
 
 def audit_event(
@@ -106,9 +131,14 @@ def audit_event(
     if occurrence.kind is AuditKind.READING and outcome == "0" and occurrence.studies:
         event["meta"] = {"profile": [CREATE_PROFILE]}
     event |= _what(occurrence)
+    if occurrence.repeats is not None:
+        event["period"] = {
+            "start": _written(occurrence.repeats.began),
+            "end": _written(occurrence.repeats.ended),
+        }
     event["recorded"] = _now()
     event["outcome"] = outcome
-    event["outcomeDesc"] = " ".join(filter(None, [str(occurrence.status), occurrence.reason]))
+    event["outcomeDesc"] = outcome_of(occurrence)
     event["agent"] = _agents(occurrence, addresses)
     event["source"] = _source(version)
     event["entity"] = _entities(occurrence)
@@ -143,8 +173,17 @@ def gap_event(unrecorded: int, *, answered: bool, version: str) -> Resource:
     }
 
 
+def outcome_of(occurrence: Occurrence) -> str:
+    """Return an occurrence's status and reason, in words of ours."""
+    return " ".join(filter(None, [str(occurrence.status), occurrence.reason]))
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return _written(datetime.now(UTC))
+
+
+def _written(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds")
 
 
 def _source(version: str) -> dict[str, Any]:
@@ -219,6 +258,11 @@ def _who(occurrence: Occurrence) -> dict[str, Any]:
     return {"display": "unidentified"}
 
 
+def kept_address(address: str | None, policy: AddressPolicy) -> str:
+    """Return what an event holds of a caller's address."""
+    return _network(address, policy)["address"]
+
+
 def _network(address: str | None, policy: AddressPolicy) -> dict[str, str]:
     if policy is AddressPolicy.NONE:
         return {"address": "withheld", "type": "1"}
@@ -241,6 +285,9 @@ def _entities(occurrence: Occurrence) -> list[dict[str, Any]]:
             "type": {"system": _BALP_ENTITY, "code": "XrequestId"},
         }
     ]
+    if occurrence.repeats is not None:
+        told = (("requests", occurrence.repeats.requests), *occurrence.repeats.outcomes)
+        entities[0]["detail"] = [{"type": name, "valueString": str(count)} for name, count in told]
     for index, study in enumerate(occurrence.studies):
         # BALP allows one entity of type 2; films of further studies are of type 4, "Other".
         code, display = ("4", "Other") if index else ("2", "System Object")

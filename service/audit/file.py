@@ -35,7 +35,19 @@ Result = TypeVar("Result")
 
 
 class AuditUnavailableError(Exception):
-    """Nothing can be recorded; the text says why, for the operator."""
+    """Nothing can be recorded; the text says why, for the operator.
+
+    Parameters
+    ----------
+    reason
+        Why.
+    retry_after
+        Seconds until recording is tried again, where it is not tried with the next request.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class LineStaysError(AuditUnavailableError):

@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
+from service.audit import metrics
 from service.audit.chain import RecordKind
 from service.audit.collector import Collector, CollectorSilentError
-from service.audit.event import AddressPolicy, Occurrence, Resource, audit_event, gap_event
+from service.audit.event import (
+    AddressPolicy,
+    Occurrence,
+    Resource,
+    audit_event,
+    gap_event,
+    kept_address,
+)
 from service.audit.file import AuditFile, AuditUnavailableError, LineStaysError
+from service.audit.refusals import Refusals
 from service.audit.study import StudyHasher, StudyIdentity
 from service.radiograph import Radiograph
 
@@ -49,6 +59,8 @@ class AuditTrail:
         Whether a request that cannot be recorded is refused.
     addresses
         How much of callers' network addresses is kept.
+    refusals
+        Decides which refused credentials are told together.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class AuditTrail:
         collector: Collector | None = None,
         policy: FailurePolicy = FailurePolicy.CLOSED,
         addresses: AddressPolicy = AddressPolicy.FULL,
+        refusals: Refusals | None = None,
     ) -> None:
         if file is None and collector is None:
             raise ValueError("an audit trail needs a file or a collector")
@@ -72,6 +85,9 @@ class AuditTrail:
         self._unrecorded = 0
         self._corrections: list[Resource] = []
         self._resuming = asyncio.Lock()
+        self._refusals = Refusals() if refusals is None else refusals
+        self._teller: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     @property
     def closed(self) -> bool:
@@ -103,13 +119,50 @@ class AuditTrail:
                 await self._append(occurrence, event)
                 self._copy(event)
             elif self._collector is not None:
-                if self.closed:
+                # Nobody waits for what is told of several refusals later.
+                if self.closed and occurrence.repeats is None:
                     await self._collector.deliver(event, instead=lambda: self._refused(occurrence))
                 else:
                     self._collector.send(event)
         except AuditUnavailableError:
-            self._unrecorded += 1
+            self._unrecorded += 1 if occurrence.repeats is None else occurrence.repeats.requests
+            metrics.FAILED.inc()
             raise
+        metrics.RECORDED.inc()
+
+    async def record_refusal(self, occurrence: Occurrence) -> None:
+        """Record a refused credential, or count it where its caller had one just before.
+
+        Callers are told apart by the address that is kept of them, and by the name that they have
+        or claim. What was counted is recorded a minute after their last event, and at the end.
+
+        Raises
+        ------
+        AuditUnavailableError
+            When it is to be recorded at once, and is not.
+        """
+        principal = occurrence.principal
+        name = occurrence.claimed_name if principal is None else principal.name
+        source = kept_address(occurrence.client_address, self._addresses), name
+        if self._refusals.is_first(occurrence, source):
+            if self._teller is None or self._teller.done():
+                self._teller = asyncio.create_task(self._tell_refusals_in_time())
+            await self.record(occurrence)
+
+    async def tell_refusals(self, *, early: bool = False) -> None:
+        """Record what was counted of refused credentials and is due; ``early``: all of it."""
+        while (occurrence := self._refusals.pop_due(early=early)) is not None:
+            try:
+                await self.record(occurrence)
+            except AuditUnavailableError as error:
+                LOG.error("the audit trail cannot be written: %s", error)
+
+    async def _tell_refusals_in_time(self) -> None:
+        while not self._closing.is_set() and (pause := self._refusals.next_due()) is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._closing.wait()
+            await self.tell_refusals()
 
     def _copy(self, event: Resource) -> None:
         if self._collector is None:
@@ -122,6 +175,7 @@ class AuditTrail:
     def note_unrecorded(self) -> None:
         """Count a request that was refused because recording does not work."""
         self._unrecorded += 1
+        metrics.FAILED.inc()
 
     async def resume(self) -> None:
         """Find out whether recording works, after a failure by recording the gap.
@@ -131,8 +185,7 @@ class AuditTrail:
         AuditUnavailableError
             When it does not.
         """
-        if self._waits_in_vain:
-            raise AuditUnavailableError("the audit collector takes nothing now")
+        self._check_collector()
         await self._resume()
 
     @property
@@ -144,6 +197,12 @@ class AuditTrail:
             and self._collector is not None
             and self._collector.down
         )
+
+    def _check_collector(self) -> None:
+        if self._waits_in_vain and self._collector is not None:
+            raise AuditUnavailableError(
+                "the audit collector takes nothing now", retry_after=self._collector.retry_after
+            )
 
     async def _resume(self) -> None:
         async with self._resuming:  # else two requests at once would record the same gap
@@ -161,8 +220,7 @@ class AuditTrail:
                 self._copy(self._corrections.pop(0))
 
     async def _tell_gap(self, collector: Collector, gap: int) -> None:
-        if self._waits_in_vain:
-            raise AuditUnavailableError("the audit collector takes nothing now")
+        self._check_collector()
         event = gap_event(gap, answered=not self.closed, version=self._version)
         if not self.closed:
             collector.send(event)
@@ -204,7 +262,11 @@ class AuditTrail:
             self._file.reopen()
 
     async def close(self) -> None:
-        """Send what waits and close the file."""
+        """Tell what was counted, send what waits and close the file."""
+        self._closing.set()
+        if self._teller is not None:
+            await asyncio.gather(self._teller, return_exceptions=True)
+        await self.tell_refusals(early=True)
         if self._collector is not None:
             await self._collector.close()
         if self._file is not None:

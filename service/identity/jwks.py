@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from service.identity import metrics
 from service.identity.principal import CredentialsRefusedError, IdentityUnavailableError
 from service.identity.web import FetchError, check_url, fetch_json
 
@@ -24,10 +26,11 @@ _MAX_KEYS = 64
 class SigningKeys:
     """The keys that an issuer signs with.
 
-    A set that is older than ``max_age`` is renewed beside the request that finds it so; a key
-    that is not in the set renews it at once, but no more often than every ``cooldown`` seconds,
-    so that invented key ids cannot be used to flood the provider. A renewal that fails leaves
-    the old set in force.
+    A set that is older than ``max_age``, lacks the key that is asked for, or holds one that does
+    not verify what it should, is renewed before the request goes on, but no more often than every
+    ``cooldown`` seconds, so that invented keys and signatures cannot be used to flood the
+    provider. A renewal that fails leaves the old set in force until it is older than
+    ``longest_age``; it is tried again beside the requests that come after the cool-down.
 
     Parameters
     ----------
@@ -35,7 +38,7 @@ class SigningKeys:
         Where the set's address is asked for (OpenID Connect Discovery 1.0) if it is not given.
     jwks_url
         Address of the set.
-    max_age, cooldown
+    max_age, longest_age, cooldown
         Seconds.
     clock
         Seconds that never run backwards, so that setting the machine's clock changes nothing.
@@ -47,17 +50,20 @@ class SigningKeys:
         jwks_url: str | None = None,
         *,
         max_age: float = 3600.0,
+        longest_age: float = 86_400.0,
         cooldown: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._issuer = issuer
         self._jwks_url = jwks_url
         self._max_age = max_age
+        self._longest_age = longest_age
         self._cooldown = cooldown
         self._clock = clock
         self._keys: list[jwt.PyJWK] = []
         self._fetched: float | None = None
         self._tried: float | None = None
+        self._failed = False
         self._renewal: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str | None, key_type: str, algorithm: str) -> jwt.PyJWK:
@@ -75,22 +81,38 @@ class SigningKeys:
         CredentialsRefusedError
             When there is no such key.
         IdentityUnavailableError
-            When no set could be had yet.
+            When no set could be had yet, or none that is young enough.
         """
         key = self._choose(key_id, key_type, algorithm)
-        if key is None:
-            if self._may_try():
-                await asyncio.shield(self._renew())
-            elif self._renewal is not None and not self._renewal.done():
-                await asyncio.shield(self._renewal)
+        if key is None or self._age() > self._max_age:
+            await self._renewed()
             key = self._choose(key_id, key_type, algorithm)
-        elif self._is_old() and self._may_try():
+        elif self._failed and self._may_try():
             self._renew()  # beside this request
-        if key is not None:
-            return key
-        if self._fetched is None:
-            raise IdentityUnavailableError
-        raise CredentialsRefusedError("token-key-unknown")
+        if self._age() > self._longest_age:
+            raise IdentityUnavailableError(self._rest_of_cooldown())
+        if key is None:
+            raise CredentialsRefusedError("token-key-unknown")
+        return key
+
+    async def find_instead(
+        self, wrong: jwt.PyJWK, key_id: str | None, key_type: str, algorithm: str
+    ) -> jwt.PyJWK | None:
+        """Return the key that a token names in a set fetched since, or ``None`` without such.
+
+        A provider may change a key and keep its id, or name no ids.
+
+        Parameters
+        ----------
+        wrong
+            What :meth:`find` returned, and did not verify the token.
+        key_id, key_type, algorithm
+            As there.
+        """
+        if self._choose(key_id, key_type, algorithm) is wrong:
+            await self._renewed()
+        key = self._choose(key_id, key_type, algorithm)
+        return None if key is wrong else key
 
     async def close(self) -> None:
         """Give up a renewal at work."""
@@ -108,11 +130,21 @@ class SigningKeys:
         ]
         return fitting[0] if len(fitting) == 1 else None
 
-    def _is_old(self) -> bool:
-        return self._fetched is None or self._clock() - self._fetched > self._max_age
+    def _age(self) -> float:
+        return math.inf if self._fetched is None else self._clock() - self._fetched
+
+    def _rest_of_cooldown(self) -> float:
+        return 0.0 if self._tried is None else self._tried + self._cooldown - self._clock()
 
     def _may_try(self) -> bool:
-        return self._tried is None or self._clock() - self._tried >= self._cooldown
+        return self._rest_of_cooldown() <= 0
+
+    async def _renewed(self) -> None:
+        """Wait for a renewal, where one is at work or may be begun."""
+        if self._may_try():
+            await asyncio.shield(self._renew())
+        elif self._renewal is not None and not self._renewal.done():
+            await asyncio.shield(self._renewal)
 
     def _renew(self) -> asyncio.Task[None]:
         if self._renewal is None or self._renewal.done():
@@ -127,9 +159,15 @@ class SigningKeys:
             document = await fetch_json(self._jwks_url)
             self._keys = _usable(document)
             self._fetched = self._clock()
+            self._tell(failed=False)
         except FetchError as error:
+            self._tell(failed=True)
             kept = "those known stay in force" if self._fetched is not None else "none are known"
             LOG.warning("the identity provider's keys cannot be fetched (%s): %s", error, kept)
+
+    def _tell(self, *, failed: bool) -> None:
+        self._failed = failed
+        metrics.PROVIDER_KEYS_STALE.set(failed)
 
     async def _discover(self) -> str:
         url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"

@@ -67,4 +67,14 @@ class CredentialsRefusedError(Exception):
 
 
 class IdentityUnavailableError(Exception):
-    """A credential cannot be judged now: the identity provider's keys cannot be had."""
+    """A credential cannot be judged now: the identity provider's keys cannot be had.
+
+    Parameters
+    ----------
+    retry_after
+        Seconds until the provider may be asked again.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the identity provider's keys cannot be had")
+        self.retry_after = retry_after

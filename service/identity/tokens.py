@@ -25,6 +25,7 @@ DEFAULT_SCOPE_CLAIMS = ("scope", "scp", "roles")
 
 _MAX_LENGTH = 16 * 1024
 _MAX_NAME = 256
+_WRONG_SIGNATURE = "token-signature"
 
 # What PyJWT and the parsers under it raise on hostile input.
 _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
@@ -87,8 +88,17 @@ class TokenVerifier:
             When the issuer's keys cannot be had.
         """
         algorithm, key_id = self._header(token)
-        key = await self._keys.find(key_id, KEY_TYPES[algorithm], algorithm)
-        claims = self._claims(token, key, algorithm)
+        named = key_id, KEY_TYPES[algorithm], algorithm
+        key = await self._keys.find(*named)
+        try:
+            claims = self._claims(token, key, algorithm)
+        except CredentialsRefusedError as error:
+            if error.reason != _WRONG_SIGNATURE:
+                raise
+            other = await self._keys.find_instead(key, *named)
+            if other is None:
+                raise
+            claims = self._claims(token, other, algorithm)
         subject = claims["sub"]
         if not subject or len(subject) > _MAX_NAME:
             raise CredentialsRefusedError("token-subject")
@@ -129,8 +139,9 @@ class TokenVerifier:
             raise CredentialsRefusedError("token-expired") from error
         except jwt.ImmatureSignatureError as error:
             raise CredentialsRefusedError("token-not-yet-valid") from error
-        except jwt.InvalidSignatureError as error:
-            raise CredentialsRefusedError("token-signature") from error
+        # The latter: a key on another curve than the algorithm's.
+        except (jwt.InvalidSignatureError, jwt.InvalidKeyError) as error:
+            raise CredentialsRefusedError(_WRONG_SIGNATURE) from error
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError) as error:
             raise CredentialsRefusedError("token-for-another") from error
         except _UNREADABLE as error:

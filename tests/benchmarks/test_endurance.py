@@ -40,8 +40,13 @@ def test_what_grew_is_a_fault():
     steady = growth(range(8), [100 * MIB] * 8)
     grown = growth([0, 60, 120, 180], [100 * MIB, 105 * MIB, 110 * MIB, 115 * MIB])
     assert grown.slope == pytest.approx(5)
-    assert soak.grown_too_much(steady, held, held, judged=True) == []
-    assert len(soak.grown_too_much(grown, held, more, judged=True)) == 5
+    flat = {"all": steady, "service": steady}
+    assert soak.grown_too_much(flat, held, held, judged=True) == []
+    assert len(soak.grown_too_much({"all": grown}, held, more, judged=True)) == 5
+    # One process may not hide behind the others.
+    (fault,) = soak.grown_too_much({**flat, "service": grown}, held, held, judged=True)
+    assert "of service" in fault
+    assert soak.grown_too_much({"service": grown}, held, held, judged=False) == []
 
 
 @pytest.mark.parametrize(
@@ -50,8 +55,22 @@ def test_what_grew_is_a_fault():
 def test_each_request_is_recorded_once_as_it_was_answered(recorded, faults):
     exchange = Exchange("report", status=200)
     exchange.end(Outcome.RIGHT)
-    events = {exchange.request_id: [{"outcomeDesc": outcome} for outcome in recorded]}
+    reading = {"type": {"code": "rest"}}
+    events = {exchange.request_id: [{**reading, "outcomeDesc": outcome} for outcome in recorded]}
     assert len(soak.unrecorded([exchange], events)) == faults
+
+
+@pytest.mark.parametrize(("counted", "faults"), [(2, 0), (1, 1), (3, 1)])
+def test_refused_credentials_are_all_told_of(counted, faults):
+    exchanges = [Exchange("no-credential", status=401) for _ in range(3)]
+    for exchange in exchanges:
+        exchange.end(Outcome.RIGHT)
+    outcome = "401 unauthenticated"
+    event = {"type": {"code": "110114"}, "outcomeDesc": outcome, "entity": [{}]}
+    details = [{"type": it, "valueString": str(counted)} for it in ("requests", outcome)]
+    rest = {**event, "entity": [{"detail": details}]}
+    events = {exchanges[0].request_id: [event], exchanges[2].request_id: [rest]}
+    assert len(soak.unrecorded(exchanges, events)) == faults
 
 
 def test_retry_after_is_true_where_the_next_request_is_admitted_by_then():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 import uvicorn
 import yaml
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import create_app
 from service.settings import Settings
@@ -28,6 +31,7 @@ from tests.docker.monitoring import (
     panel_queries,
     rules,
 )
+from tests.service.api.test_documentation import raised_problems
 from tests.service.scripted_engine import GROUNDED, Script, ScriptedEngine
 
 needs_prometheus = pytest.mark.skipif(
@@ -94,9 +98,7 @@ def prometheus(service, tmp_path_factory):
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
             until(process, lambda: samples(client, "count_over_time(deepmedix_ready[1m]) >= 2"))
             make_traffic(f"http://{service}")
-            counted = (
-                'count_over_time(deepmedix_problems_total{code="unsupported-media-type"}[1m]) >= 2'
-            )
+            counted = 'increase(deepmedix_problems_total{code="unsupported-media-type"}[1m]) > 0'
             until(process, lambda: samples(client, counted))
             yield client
     finally:
@@ -188,6 +190,75 @@ def test_promtool_finds_no_fault(arguments):
         ["promtool", *arguments], cwd=DOCKER.parent, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+FRESH = """
+from fastapi.testclient import TestClient
+from service.app import create_app
+from service.settings import Settings
+from tests.service.scripted_engine import ScriptedEngine
+
+# Without its lifespan: nothing has been started, nothing was asked before.
+app = create_app(Settings(), engine=ScriptedEngine())
+print(TestClient(app).get("/metrics").text)
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh_page():
+    """Series and values of the first page of metrics of a process."""
+    command = [sys.executable, "-c", FRESH]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {
+        sample.name + str(sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def told_series() -> set[str]:
+    """Series of ours that the tests of the alerts are made of, without Prometheus' own labels."""
+    content = yaml.safe_load(Path(__file__).with_name("alerts_test.yml").read_text())
+    found = set()
+    for test in content["tests"]:
+        for series in test["input_series"]:
+            name, _, inside = series["series"].partition("{")
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', inside))
+            labels = {key: it for key, it in labels.items() if key not in ("job", "instance")}
+            if name.startswith("deepmedix_"):
+                found.add(name + str(sorted(labels.items())))
+    return found
+
+
+def test_a_service_begins_with_every_series_that_the_alerts_are_tested_with_at_0(fresh_page):
+    assert len(told_series()) > 15
+    assert {it: fresh_page.get(it) for it in told_series()} == dict.fromkeys(told_series(), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "values"),
+    [
+        ("deepmedix_audit_events_total", "outcome", {"recorded", "failed"}),
+        ("deepmedix_engine_restarts_total", "reason", {"death", "stall", "start"}),
+        (
+            "deepmedix_refused_credentials_total",
+            "reason",
+            {"missing", "invalid", "scope", "ambiguous"},
+        ),
+        ("deepmedix_problems_total", "code", set(raised_problems())),
+    ],
+)
+def test_what_a_label_can_say_is_there_at_0_from_the_start(fresh_page, name, label, values):
+    found = {it: value for it, value in fresh_page.items() if it.startswith(name + "[")}
+    assert found == {name + str([(label, value)]): 0 for value in values}
+
+
+def test_every_reading_route_begins_with_the_statuses_of_its_problems(fresh_page):
+    for route in ("/report", "/vqa", "/render"):
+        for status in (200, 499, *raised_problems().values()):
+            if status not in (404, 405):
+                labels = [("code", str(status)), ("route", route)]
+                assert fresh_page["deepmedix_requests_total" + str(labels)] == 0
 
 
 def test_every_alert_says_how_bad_it_is_and_what_to_do():

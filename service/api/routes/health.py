@@ -10,12 +10,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from service.api import metrics
+from service.api import metrics, series
 from service.api.deps import ServiceDep
 from service.api.documentation import problem_replies
 from service.api.version import program_version
 
 router = APIRouter(tags=["operation"])
+
+series.begin()
 
 
 class Health(BaseModel):

@@ -21,7 +21,7 @@ from service.audit import (
     verify,
 )
 from service.identity import KeyFile, Scope
-from tests.service.api.conftest import running
+from tests.service.api.conftest import client_from, running
 from tests.service.api.test_server import serving
 from tests.service.audit.fhir_server import fhir_server
 from tests.service.scripted_engine import Script
@@ -142,9 +142,11 @@ async def test_refused_credentials_are_recorded_with_the_reason(recording, trail
     file = KeyFile(tmp_path / "keys.json")
     _, key = file.add("ward-3", [Scope.READ])
     wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
-    async with running(recording(keys_file=file.path)) as client:
-        for headers in ({}, {"X-API-Key": wrong}):
-            assert (await post(client, "/report", film, headers=headers)).status_code == 401
+    app = recording(keys_file=file.path)
+    async with running(app) as client:
+        for number, headers in enumerate(({}, {"X-API-Key": wrong})):
+            async with client_from(app, f"192.0.2.{number}") as another:
+                assert (await post(another, "/report", film, headers=headers)).status_code == 401
         await client.get("/Smith", headers={"X-API-Key": "x"})
         await client.post("/admin/keys/reload", headers={"X-API-Key": key})
         await client.get("/livez")
@@ -157,6 +159,21 @@ async def test_refused_credentials_are_recorded_with_the_reason(recording, trail
     ]
     assert {event["type"]["code"] for event in events(trail)} == {"110114"}
     assert wrong not in trail.read_text()
+
+
+async def test_a_flood_of_refused_credentials_is_one_event_and_their_count(
+    recording, trail, tmp_path
+):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    async with running(recording(keys_file=file.path)) as client:
+        for _ in range(30):
+            assert (await client.get("/version", headers={"X-API-Key": "x"})).status_code == 401
+        assert len(events(trail)) == 1
+    _, rest = events(trail)
+    assert told(rest) == ("other", "4", "401 unauthenticated key-malformed")
+    assert rest["entity"][0]["detail"][0] == {"type": "requests", "valueString": "29"}
+    assert verify([trail]).intact
 
 
 async def test_acts_of_administration_are_recorded(recording, trail, tmp_path):
@@ -257,6 +274,25 @@ async def test_while_the_collector_alone_is_down_nothing_is_worked_on(
     assert arrived[-3] == ("8", "503 audit-unavailable")
     assert arrived[-2][1].startswith("unrecorded ")
     assert arrived[-1] == ("0", "200")
+
+
+async def test_a_refusal_tells_when_the_collector_is_asked_again(make_app, film, monkeypatch):
+    monkeypatch.setattr(service.app, "Collector", partial(Collector, clock=lambda: 0.0))
+    monkeypatch.setattr(collector, "_FIRST_PAUSE", 17.25)
+    async with fhir_server(503) as (url, _):
+        app = make_app(audit_collector=url, audit_site_key=SITE_KEY)
+        async with running(app) as client:
+            sending = app.state.audit._collector
+            sending.send({"n": 1})
+            async with asyncio.timeout(20):
+                while sending.retry_after is None:
+                    await asyncio.sleep(0)
+            sending._timeout = 0.01
+            for _ in range(2):  # one that waited for the collector, one that did not
+                reply = await post(client, "/report", film)
+                assert (reply.status_code, reply.json()["code"]) == (503, "audit-unavailable")
+                assert reply.headers["Retry-After"] == "18"
+            await sending.close(grace=0)
 
 
 async def test_a_line_that_cannot_be_taken_back_from_a_refused_request_is_corrected(

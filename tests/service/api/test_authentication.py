@@ -175,10 +175,14 @@ async def test_a_provider_that_is_down_is_503_for_tokens_and_nothing_for_keys(
 ):
     provider.down = True
     oidc = {"oidc_issuer": provider.issuer, "oidc_audience": AUDIENCE}
-    async with running(make_app(**oidc, keys_file=keys.file.path, retry_after=7)) as client:
-        reply = await client.get("/version", headers=bearer(provider.token()))
-        assert (reply.status_code, reply.json()["code"]) == (503, "identity-unavailable")
-        assert reply.headers["Retry-After"] == "7"
+    app = make_app(**oidc, keys_file=keys.file.path)
+    now = [100.0]
+    app.state.authenticator._tokens._keys._clock = lambda: now[0]
+    async with running(app) as client:
+        for now[0], told in ((100.0, "30"), (111.5, "19")):  # until the provider is asked again
+            reply = await client.get("/version", headers=bearer(provider.token()))
+            assert (reply.status_code, reply.json()["code"]) == (503, "identity-unavailable")
+            assert reply.headers["Retry-After"] == told
         assert (await client.get("/version", headers=bearer(keys.reader))).status_code == 200
 
 

@@ -10,8 +10,10 @@ import time
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from service.identity import (
     CredentialsRefusedError,
@@ -266,6 +268,57 @@ async def test_a_rotated_key_is_found_at_once_and_invented_ones_ask_no_more_than
     assert provider.asked == asked + 1
 
 
+def without_id(provider, kid="one", algorithm="RS256") -> str:
+    claims = jwt.decode(provider.token(kid, algorithm), options={"verify_signature": False})
+    return jwt.encode(claims, provider.private[kid], algorithm)
+
+
+@pytest.mark.parametrize("make_token", [lambda provider: provider.token(), without_id])
+async def test_a_key_changed_under_its_id_or_without_one_is_found_at_once(provider, make_token):
+    clock = Clock()
+    known = verifier(provider, clock=clock)
+    await known.identify(make_token(provider))
+    key = provider.private["one"] = rsa.generate_private_key(65537, 2048)
+    entry = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    provider.published[:] = [{**entry, "kid": "one"}]
+    clock.now = 31
+    assert await known.identify(make_token(provider))
+    asked = provider.asked
+    assert await known.identify(make_token(provider))
+    assert provider.asked == asked
+
+
+async def test_a_key_changed_to_another_curve_is_found_at_once(provider):
+    public = {}
+    for kid, curve in (("old", ec.SECP384R1()), ("new", ec.SECP256R1())):
+        provider.private[kid] = ec.generate_private_key(curve)
+        key = provider.private[kid].public_key()
+        public[kid] = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True)
+    clock = Clock()
+    known = verifier(provider, clock=clock)
+    token = without_id(provider, "new", "ES256")
+    provider.published[:] = [public["old"]]
+    assert await refusal(known, token) == "token-signature"
+    provider.published[:] = [public["new"]]
+    clock.now = 31
+    assert await known.identify(token)
+
+
+async def test_bad_signatures_ask_no_more_than_allowed(provider):
+    clock = Clock()
+    known = verifier(provider, clock=clock)
+    token = provider.token()
+    forgery = token[:-8] + ("A" * 8 if token[-8:] != "A" * 8 else "B" * 8)
+    await known.identify(token)
+    for now in (31, 62):
+        clock.now = now
+        asked = provider.asked
+        await asyncio.gather(*(refusal(known, forgery) for _ in range(20)))
+        assert await refusal(known, forgery) == "token-signature"
+        assert provider.asked == asked + 1
+        assert await known.identify(token)
+
+
 async def test_a_withdrawn_key_ends_with_the_age_of_the_set(provider):
     clock = Clock()
     known = verifier(provider, clock=clock)
@@ -273,25 +326,58 @@ async def test_a_withdrawn_key_ends_with_the_age_of_the_set(provider):
     await known.identify(token)
     provider.published.clear()
     provider.add_key("two", "EC")
-    clock.now = 3601
-    await known.identify(token)  # the renewal runs beside this one
-    async with asyncio.timeout(10):
-        while not known._keys._renewal.done():
-            await asyncio.sleep(0.001)
+    clock.now = 3600
+    assert await known.identify(token)
+    clock.now = 3601  # however long nobody asked
     assert await refusal(known, token) == "token-key-unknown"
 
 
-async def test_known_keys_stay_in_force_while_the_provider_is_down(provider):
+def stale() -> float | None:
+    return REGISTRY.get_sample_value("deepmedix_provider_keys_stale")
+
+
+async def test_known_keys_stay_in_force_for_a_day_while_the_provider_is_down(provider):
     clock = Clock()
     known = verifier(provider, clock=clock)
     token = provider.token()
     await known.identify(token)
+    assert stale() == 0
     provider.down = True
-    clock.now = 10_000
-    for _ in range(3):
+    for clock.now in (3601, 10_000, 86_400):
         assert await known.identify(token)
-        await asyncio.gather(known._keys._renewal)
+        assert stale() == 1
+    clock.now = 86_401
+    with pytest.raises(IdentityUnavailableError):
+        await known.identify(token)
+    provider.down = False
+    clock.now = 86_431
     assert await known.identify(token)
+    assert stale() == 0
+
+
+async def test_a_renewal_that_failed_is_tried_again_though_the_set_is_young(provider):
+    clock = Clock()
+    known = verifier(provider, clock=clock)
+    await known.identify(provider.token())
+    provider.down = True
+    clock.now = 31
+    await refusal(known, provider.token(headers={"kid": "invented"}))
+    provider.down = False
+    assert stale() == 1
+    clock.now = 62
+    assert await known.identify(provider.token())
+    await known._keys._renewal
+    assert stale() == 0
+
+
+async def test_it_is_told_when_the_provider_is_asked_again(provider):
+    clock = Clock()
+    known = verifier(provider, clock=clock)
+    provider.down = True
+    for clock.now, rest in ((0, 30), (11.5, 18.5), (30, 30)):
+        with pytest.raises(IdentityUnavailableError) as unavailable:
+            await known.identify(provider.token())
+        assert unavailable.value.retry_after == rest
 
 
 async def test_before_the_first_keys_a_token_cannot_be_judged(provider):

@@ -1,0 +1,45 @@
+"""The labelled series that can be foreseen, at 0 from the start.
+
+A series that is first seen at 1 has not risen in the eyes of ``rate`` and ``increase``: the alert
+on the first failure would not fire.
+"""
+
+from __future__ import annotations
+
+from service.api import metrics
+from service.api.documentation import PROBLEM_CODES
+from service.reading.notices import DETAILS
+
+_READING = ("/report", "/vqa", "/render")
+_OTHER_CODES = {
+    "/version": ("200", "400", "401", "403", "503"),
+    "/livez": ("200",),
+    "/readyz": ("200", "503"),
+    "/metrics": ("200", "400", "401", "403"),
+    "/admin/keys/reload": ("200", "400", "401", "403", "500", "503"),
+    "unmatched": ("400", "401", "403", "404", "405"),
+}
+_OTHER_PROBLEMS = ("not-found", "method-not-allowed", "key-file-unusable")
+_STAGES = ("queue", "decode", "first_token", "generate", "parse", "render", "total")
+
+
+def begin() -> None:
+    """Make the series."""
+    for route in _READING:
+        for code in ("200", *map(str, PROBLEM_CODES), "499"):
+            metrics.REQUESTS.labels(route=route, code=code)
+        metrics.REQUEST_SECONDS.labels(route=route)
+    for route, codes in _OTHER_CODES.items():
+        for code in codes:
+            metrics.REQUESTS.labels(route=route, code=code)
+    for stage in _STAGES:
+        metrics.STAGE_SECONDS.labels(stage=stage)
+    for codes in (*PROBLEM_CODES.values(), _OTHER_PROBLEMS):
+        for code in codes:
+            metrics.PROBLEMS.labels(code=code)
+    for code in (*DETAILS, "retried-constrained", "max-tokens-capped"):
+        metrics.NOTICES.labels(code=code)
+    for kind in ("prompt", "completion"):
+        metrics.TOKENS.labels(kind=kind)
+    for reason in ("invalid", "scope", "ambiguous", "missing"):
+        metrics.REFUSED_CREDENTIALS.labels(reason=reason)
