@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
@@ -86,8 +85,9 @@ class AuditTrail:
         self._corrections: list[Resource] = []
         self._resuming = asyncio.Lock()
         self._refusals = Refusals() if refusals is None else refusals
-        self._teller: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
+        self._next_telling: asyncio.TimerHandle | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._closing = False
 
     @property
     def closed(self) -> bool:
@@ -145,8 +145,7 @@ class AuditTrail:
         name = occurrence.claimed_name if principal is None else principal.name
         source = kept_address(occurrence.client_address, self._addresses), name
         if self._refusals.is_first(occurrence, source):
-            if self._teller is None or self._teller.done():
-                self._teller = asyncio.create_task(self._tell_refusals_in_time())
+            self._tell_later()
             await self.record(occurrence)
 
     async def tell_refusals(self, *, early: bool = False) -> None:
@@ -157,12 +156,18 @@ class AuditTrail:
             except AuditUnavailableError as error:
                 LOG.error("the audit trail cannot be written: %s", error)
 
-    async def _tell_refusals_in_time(self) -> None:
-        while not self._closing.is_set() and (pause := self._refusals.next_due()) is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._closing.wait()
-            await self.tell_refusals()
+    def _tell_later(self) -> None:
+        pause = self._refusals.next_due()
+        if self._next_telling is None and pause is not None and not self._closing:
+            self._next_telling = asyncio.get_running_loop().call_later(pause, self._tell_now)
+
+    def _tell_now(self) -> None:
+        self._telling = asyncio.create_task(self._tell_and_go_on())
+
+    async def _tell_and_go_on(self) -> None:
+        await self.tell_refusals()
+        self._next_telling = None
+        self._tell_later()
 
     def _copy(self, event: Resource) -> None:
         if self._collector is None:
@@ -263,9 +268,11 @@ class AuditTrail:
 
     async def close(self) -> None:
         """Tell what was counted, send what waits and close the file."""
-        self._closing.set()
-        if self._teller is not None:
-            await asyncio.gather(self._teller, return_exceptions=True)
+        self._closing = True
+        if self._next_telling is not None:
+            self._next_telling.cancel()
+        if self._telling is not None:
+            await asyncio.gather(self._telling, return_exceptions=True)
         await self.tell_refusals(early=True)
         if self._collector is not None:
             await self._collector.close()
