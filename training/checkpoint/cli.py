@@ -1,4 +1,4 @@
-"""``deepmedix checkpoint``: export, merge, verify, show and compare checkpoints."""
+"""``deepmedix checkpoint``: export, merge, average, verify, show and compare checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.checkpoint.identity import Identity
 
 checkpoint = typer.Typer(
-    help="Export, merge, verify, show and compare checkpoints.", no_args_is_help=True
+    help="Export, merge, average, verify, show and compare checkpoints.", no_args_is_help=True
 )
 
 Trained = Annotated[Path, typer.Argument(help="Output folder of a stage.")]
@@ -87,6 +87,28 @@ def merge(adapters: Trained, out: Out, base: Base = None, dtype: Dtype = "bfloat
         from training.checkpoint.merge import merge_adapter
 
         merge_adapter(adapters, out, base=base, dtype=dtype)
+        typer.echo(f"wrote {out}")
+
+
+@checkpoint.command()
+def average(
+    trained: Trained,
+    out: Out,
+    share: Annotated[float, typer.Option(help="Of the end; the rest is the start's.")] = 0.5,
+    start: Annotated[
+        str | None, typer.Option(help="What the stage started from, where it lies elsewhere now.")
+    ] = None,
+) -> None:
+    """Go back a part of a stage's way: weights between those before it and those after it.
+
+    What a stage teaches often costs some of what was known before; in between, both may be there.
+    The result is a stage's output like any other.
+    """
+    with _in_words():
+        from training.checkpoint.average import average_with_start
+        from training.stages.record import code_revision
+
+        average_with_start(trained, out, code_revision(), share=share, start=start)
         typer.echo(f"wrote {out}")
 
 

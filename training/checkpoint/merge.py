@@ -76,11 +76,16 @@ def merge_adapter(
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty. Name another --out, or remove it.")
     load_whole(trained, base=base, dtype=dtype).save_pretrained(folder)
+    copy_companions(trained, folder)
+    if (trained / STAGE_RECORD).is_file():  # last: it says that the output is whole
+        write_whole(folder / STAGE_RECORD, (trained / STAGE_RECORD).read_text())
+
+
+def copy_companions(trained: Path, folder: Path) -> None:
+    """Copy the tokenizer, the processor and what else stands beside a stage's weights."""
     for file in trained.iterdir():
         if file.suffix in _COMPANIONS and file.name not in (*_NOT_KEPT, STAGE_RECORD):
             shutil.copyfile(file, folder / file.name)
-    if (trained / STAGE_RECORD).is_file():  # last: it says that the output is whole
-        write_whole(folder / STAGE_RECORD, (trained / STAGE_RECORD).read_text())
 
 
 def _merged(trained: Path, base: str | None) -> PreTrainedModel:
