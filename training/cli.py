@@ -110,8 +110,9 @@ def embedded(
     all_films: Annotated[int, typer.Option(help="Films of the last rounds.", min=40)] = 12000,
     widen_epochs: Annotated[int, typer.Option(min=1)] = 1,
     stage: Annotated[
-        Literal["settle", "grpo"], typer.Option(help="Stage to export: the last of 2, or 3.")
-    ] = "grpo",
+        Literal["settle", "grpo", "average"],
+        typer.Option(help="Stage to export: the last of 2, 3, or between 3's start and its end."),
+    ] = "average",
     grpo_steps: Annotated[int | None, typer.Option(min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate films.", min=1)] = 2,
     test_films: Films = 300,
@@ -206,7 +207,7 @@ def ablation(
     )
     make_films(config)
     try:
-        run_stages(config, "grpo")
+        run_stages(config, "average")
     except CheckpointError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

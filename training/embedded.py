@@ -25,6 +25,7 @@ from training.checkpoint import (
     read_lineage,
     record_stage,
 )
+from training.checkpoint.average import average_with_start
 from training.checkpoint.merge import load_whole
 from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.ct_radiographs.examples import question_examples, report_example
@@ -41,7 +42,7 @@ STAGES = (
     *("warm_up", "sharpen", "polish", "refine"),
     *("sft", "cold_start", "cold_start_again"),
     *("widen", "settle"),
-    "grpo",
+    *("grpo", "average"),
 )
 """In order: the tower, the text on it, both once more on more films, then rewards."""
 
@@ -53,6 +54,10 @@ _STARTS = {
     "grpo": "settle",
     "grpo_paper": "settle",
 }
+
+
+_SHARE = 0.5
+"""Of stage 3's end: what that teaches of two films costs some of what was known of one."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +289,7 @@ def stage_config(config: EmbeddedConfig, recipe: str, folder: str, *more: str) -
     )
 
 
-def train(config: EmbeddedConfig, last: Literal["settle", "grpo"]) -> None:
+def train(config: EmbeddedConfig, last: Literal["settle", "grpo", "average"]) -> None:
     """Run every stage up to the last that has not finished."""
     if config.settled is None:
         warm_up_tower(config)
@@ -298,9 +303,14 @@ def train(config: EmbeddedConfig, last: Literal["settle", "grpo"]) -> None:
         _cold_start(config, "cold_start_again", first, *_rate(1e-3), "seed=11")
         widen_tower(config)
         _cold_start(config, "settle", *_rate(1.5e-3), "seed=12")
-    if last == "grpo":
+    if last in ("grpo", "average"):
         make_new_films(config)
         run_grpo(stage_config(config, "grpo", "grpo", *_stage_3(config)), resume=True)
+    if last == "average" and not is_finished(config.work / "average"):
+        start, end = config.work / _STARTS["grpo"], config.work / "grpo"
+        average_with_start(
+            end, config.work / "average", code_revision(), share=_SHARE, start=str(start)
+        )
 
 
 def _cold_start(config: EmbeddedConfig, folder: str, *more: str) -> None:

@@ -18,6 +18,7 @@ _CONTESTANTS = {
     "stage 2, cold start": "settle",
     "stage 3, GRPO, `paper`": "grpo_paper",
     "stage 3, GRPO, `grounded` with step credit": "grpo",
+    "the same, half-way from its start": "average",
 }
 """Names of the stages that are measured beside each other, and their folders."""
 
