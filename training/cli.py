@@ -184,7 +184,7 @@ def ablation(
         ),
     ] = None,
     train_films: Annotated[int, typer.Option(help="Training films.", min=40)] = 6000,
-    new_films: Annotated[int, typer.Option(help="Films of stage 3.", min=40)] = 6000,
+    new_films: Annotated[int, typer.Option(help="Films of stage 3.", min=40)] = 2400,
 ) -> None:
     """What each stage adds: stage 1, 2, and 3 with either reward; also on blank, shuffled films.
 

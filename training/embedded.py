@@ -100,7 +100,7 @@ class EmbeddedConfig:
     polish_epochs: int = 3
     refine_epochs: int = 4
     widen_epochs: int = 1
-    new_films: int = 6000
+    new_films: int = 2400
     grpo_steps: int | None = None
     settled: Path | None = None
     workers: int = 2
@@ -228,7 +228,7 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
     if manifest.stage != "cold_start":
         raise CheckpointError(
             f"{settled} is a result of {manifest.stage}, not of stage 2: name a checkpoint that is "
-            "(an earlier release), or train from nothing."
+            "(the release before; docs/training.md says where it is), or train from nothing."
         )
     copy = config.work / _STARTS["grpo"]
     if not copy.exists():
