@@ -16,7 +16,7 @@ SERVE := $(VENV)/.serving-$(ACCELERATOR)
 DEVELOP := $(VENV)/.developing-$(ACCELERATOR)
 WORK ?= runs
 # Workers of the tests (2 and more: each file is one worker's); 0: none beside this process.
-WORKERS ?= 0
+WORKERS ?= 2
 ARGS ?=
 # No dependency of this project: only what opening a film is measured beside.
 MONAI := .bench/monai
