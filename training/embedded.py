@@ -307,9 +307,8 @@ def train(config: EmbeddedConfig, last: Literal["settle", "grpo", "average"]) ->
         make_new_films(config)
         run_grpo(stage_config(config, "grpo", "grpo", *_stage_3(config)), resume=True)
     if last == "average" and not is_finished(config.work / "average"):
-        start, end = config.work / _STARTS["grpo"], config.work / "grpo"
         average_with_start(
-            end, config.work / "average", code_revision(), share=_SHARE, start=str(start)
+            config.work / "grpo", config.work / "average", code_revision(), share=_SHARE
         )
 
 

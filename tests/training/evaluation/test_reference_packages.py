@@ -51,9 +51,8 @@ def test_iou_is_torchvisions(some: list, others: list) -> None:
     assert np.array(ours) == pytest.approx(reference_iou(boxes, other_boxes).numpy(), abs=CLOSE)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8))
-def test_micro_and_macro_f1_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
+def table_of(pairs: list[tuple[str, str]]) -> Table:
+    """Of reports said, each with the true one."""
     rows = [
         columns_of(
             example(n, answer=truth, regions=(), labels=()),
@@ -61,7 +60,13 @@ def test_micro_and_macro_f1_are_scikit_learns(pairs: list[tuple[str, str]]) -> N
         )
         for n, (said, truth) in enumerate(pairs)
     ]
-    found = Table([str(n) for n in range(len(rows))], rows)
+    return Table([str(n) for n in range(len(rows))], rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8))
+def test_micro_and_macro_f1_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
+    found = table_of(pairs)
     for names in (OBSERVATIONS, FIVE):
         said, truth = (
             np.array([[name in present(pair[side]) for name in names] for pair in pairs])
@@ -111,14 +116,7 @@ class NoSynonyms:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6))
 def test_rouge_and_meteor_are_the_means_of_the_packages(pairs: list[tuple[str, str]]) -> None:
-    rows = [
-        columns_of(
-            example(n, answer=truth, regions=(), labels=()),
-            Prediction("", "", text=said, answer=said, complete=True),
-        )
-        for n, (said, truth) in enumerate(pairs)
-    ]
-    found = Table([str(n) for n in range(len(rows))], rows)
+    found = table_of(pairs)
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     rouge = [scorer.score(truth, said)["rougeL"].fmeasure for said, truth in pairs]
     assert found.value(ratio("rouge_l", "reports")) == pytest.approx(np.mean(rouge), abs=CLOSE)
