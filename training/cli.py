@@ -110,9 +110,11 @@ def embedded(
     all_films: Annotated[int, typer.Option(help="Films of the last rounds.", min=40)] = 12000,
     widen_epochs: Annotated[int, typer.Option(min=1)] = 1,
     stage: Annotated[
-        Literal["settle", "grpo", "average"],
-        typer.Option(help="Stage to export: the last of 2, 3, or between 3's start and its end."),
-    ] = "average",
+        Literal["settle", "grpo", "average", "grpo_again", "average_again"],
+        typer.Option(
+            help="Stage to export: the last of 2, a round of 3, or between its start and its end."
+        ),
+    ] = "average_again",
     grpo_steps: Annotated[int | None, typer.Option(min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate films.", min=1)] = 2,
     test_films: Films = 300,
@@ -207,7 +209,7 @@ def ablation(
     )
     make_films(config)
     try:
-        run_stages(config, "average")
+        run_stages(config, "average_again")
     except CheckpointError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

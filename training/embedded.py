@@ -6,8 +6,9 @@ Every step is skipped when its output is there and resumes when it was interrupt
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,13 +39,18 @@ from training.stages.supervised import run_supervised
 from training.stages.text_targets import completion_text, prompt_text
 from training.stages.warm_up import WarmUpConfig, load_tower, warm_up
 
-STAGES = (
+_SUPERVISED = (
     *("warm_up", "sharpen", "polish", "refine"),
     *("sft", "cold_start", "cold_start_again"),
     *("widen", "settle"),
-    *("grpo", "average"),
 )
-"""In order: the tower, the text on it, both once more on more films, then rewards."""
+"""In order: the tower, the text on it, both once more on more films."""
+
+_ROUNDS = ("grpo", "average", "grpo_again", "average_again")
+"""Of stage 3: rewards, from the mean of the last round's start and its end."""
+
+_PAPER_ROUNDS = ("grpo_paper", "average_paper", "grpo_paper_again")
+"""The same under the published reward."""
 
 _STARTS = {
     "sft": "start",
@@ -52,12 +58,21 @@ _STARTS = {
     "cold_start_again": "cold_start",
     "settle": "widened",
     "grpo": "settle",
+    "grpo_again": "average",
     "grpo_paper": "settle",
+    "grpo_paper_again": "average_paper",
 }
 
 
 _SHARE = 0.5
-"""Of stage 3's end: what that teaches of two films costs some of what was known of one."""
+"""Of a round's end: what that teaches of two films costs some of what was known of one."""
+
+_SECOND_ROUND = (
+    "data.mixture={lateral: 0.15, comparison: 0.05, vqa: 0.2, impression: 0.05, view:LATERAL: 0.15,"
+    " findings: 0.4}",
+    "seed=21",
+)
+"""Of stage 3: after the first, laterals that are read alone had fallen behind."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +176,7 @@ def start_model(config: EmbeddedConfig) -> Path:
 
 def warm_up_tower(config: EmbeddedConfig) -> None:
     """The rounds of the tower's warm-up before there is any text."""
-    warm, sharp, polished, refined = (config.work / name for name in STAGES[:4])
+    warm, sharp, polished, refined = (config.work / name for name in _SUPERVISED[:4])
     sharpen = WarmUpConfig(
         config.films,
         sharp,
@@ -289,7 +304,11 @@ def stage_config(config: EmbeddedConfig, recipe: str, folder: str, *more: str) -
     )
 
 
-def train(config: EmbeddedConfig, last: Literal["settle", "grpo", "average"]) -> None:
+Last = Literal["settle", "grpo", "average", "grpo_again", "average_again"]
+"""Stages after which a run may end."""
+
+
+def train(config: EmbeddedConfig, last: Last) -> None:
     """Run every stage up to the last that has not finished."""
     if config.settled is None:
         warm_up_tower(config)
@@ -303,13 +322,30 @@ def train(config: EmbeddedConfig, last: Literal["settle", "grpo", "average"]) ->
         _cold_start(config, "cold_start_again", first, *_rate(1e-3), "seed=11")
         widen_tower(config)
         _cold_start(config, "settle", *_rate(1.5e-3), "seed=12")
-    if last in ("grpo", "average"):
-        make_new_films(config)
-        run_grpo(stage_config(config, "grpo", "grpo", *_stage_3(config)), resume=True)
-    if last == "average" and not is_finished(config.work / "average"):
-        average_with_start(
-            config.work / "grpo", config.work / "average", code_revision(), share=_SHARE
-        )
+    if last != "settle":
+        _reinforce(config, _ROUNDS[: _ROUNDS.index(last) + 1])
+
+
+def train_with_paper_reward(config: EmbeddedConfig) -> None:
+    """Stage 3 once more, from the same start and for as long, under the published reward.
+
+    That reward knows completions as a whole only: no step has a credit of its own.
+    """
+    _reinforce(config, _PAPER_ROUNDS, "rewards=[{name: paper}]", "objective.step_credit=0")
+
+
+def _reinforce(config: EmbeddedConfig, rounds: Sequence[str], *more: str) -> None:
+    make_new_films(config)
+    overrides = [f"data.folder={config.films_of_stage_3}", *more]
+    if config.grpo_steps is not None:
+        overrides.append(f"max_steps={config.grpo_steps}")
+    for before, name in pairwise(("", *rounds)):
+        if name.startswith("grpo"):
+            own = _SECOND_ROUND if name.endswith("_again") else ()
+            run_grpo(stage_config(config, "grpo", name, *overrides, *own), resume=True)
+        elif not is_finished(config.work / name):
+            trained = config.work / before
+            average_with_start(trained, config.work / name, code_revision(), share=_SHARE)
 
 
 def _cold_start(config: EmbeddedConfig, folder: str, *more: str) -> None:
@@ -320,25 +356,11 @@ def _rate(rate: float) -> tuple[str, str]:
     return f"optimizer.learning_rate={rate}", f"optimizer.matrix_rate={rate}"
 
 
-def train_with_paper_reward(config: EmbeddedConfig) -> None:
-    """Stage 3 once more, from the same start and for as long, under the published reward.
-
-    That reward knows completions as a whole only: no step has a credit of its own.
-    """
-    make_new_films(config)
-    overrides = ("rewards=[{name: paper}]", "objective.step_credit=0", *_stage_3(config))
-    run_grpo(stage_config(config, "grpo", "grpo_paper", *overrides), resume=True)
-
-
-def _stage_3(config: EmbeddedConfig) -> tuple[str, ...]:
-    films = f"data.folder={config.films_of_stage_3}"
-    return (films,) if config.grpo_steps is None else (films, f"max_steps={config.grpo_steps}")
-
-
 def export(config: EmbeddedConfig, stage: str, output: Path | None = None) -> None:
     """Write a stage's output as a checkpoint, without results yet."""
     trained = config.work / stage
-    before = STAGES[: STAGES.index("grpo" if stage == "grpo_paper" else stage)]
+    stages = (*_SUPERVISED, *(_PAPER_ROUNDS if stage in _PAPER_ROUNDS else _ROUNDS))
+    before = stages[: stages.index(stage)]
     if all(is_finished(config.work / name) for name in before):
         lineage = read_lineage([*(config.work / name for name in before), trained])
     else:  # it went on from a settled checkpoint, whose manifest knows what was before

@@ -16,9 +16,9 @@ from training.evaluation.ablation import Contestant
 _CONTESTANTS = {
     "stage 1, sft": "sft",
     "stage 2, cold start": "settle",
-    "stage 3, GRPO, `paper`": "grpo_paper",
-    "stage 3, GRPO, `grounded` with step credit": "grpo",
-    "the same, half-way from its start": "average",
+    "stage 3, GRPO, `paper`": "grpo_paper_again",
+    "stage 3, GRPO, `grounded` with step credit": "grpo_again",
+    "the same, half-way from its start": "average_again",
 }
 """Names of the stages that are measured beside each other, and their folders."""
 

@@ -20,6 +20,7 @@ from service.cli.hangup import reload_on_hangup
 from service.cli.start_up import StartUp, StoppedWhileStarting
 from service.cli.transport import check_tls, harden, transport
 from service.core_dumps import forbid_core_dumps
+from service.freed_memory import return_freed_memory
 from service.settings import Settings, load_settings, unknown_environment
 from service.telemetry import LogFormat, TracingNotInstalledError, configure_logging
 
@@ -52,6 +53,7 @@ def serve(
         insecure=insecure or None,
     )
     forbid_core_dumps()
+    return_freed_memory()
     configure_logging(settings.log_level, settings.log_format)
     for name in unknown_environment():
         LOG.warning("%s is set, but there is no such setting", name)

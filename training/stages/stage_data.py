@@ -114,6 +114,8 @@ def is_of(example: Example, kind: str) -> bool:
     """Whether an example is of a kind that a mixture may name."""
     if kind.startswith("source:"):
         return example.source == kind.removeprefix("source:")
+    if kind.startswith("view:"):
+        return example.view == kind.removeprefix("view:")
     return kind in (str(example.task), example.question_type, *example.roles[1:])
 
 

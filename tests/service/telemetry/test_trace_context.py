@@ -39,6 +39,12 @@ def test_what_the_recommendation_does_not_allow_is_not(header):
     assert continue_trace({"traceparent": header}) is None
 
 
+@pytest.mark.parametrize("number", ["0" * 25 + "4711815", "12345678901234567890123456789012"])
+def test_a_number_is_no_trace(number):
+    """It could be a patient's, and the log holds the trace."""
+    assert continue_trace({"traceparent": f"00-{number}-{SPAN}-01"}) is None
+
+
 def test_a_later_version_may_have_more_fields():
     assert continue_trace({"traceparent": f"cc-{TRACE}-{SPAN}-01-more"}) is not None
     assert continue_trace({"traceparent": f"cc-{TRACE}-{SPAN}-01"}) is not None

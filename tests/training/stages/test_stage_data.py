@@ -51,16 +51,19 @@ def test_every_stretch_of_a_mixture_holds_the_shares(
         assert abs(of_one - share * length) <= 1
 
 
-def test_a_mixture_may_name_question_types_roles_and_sources() -> None:
+def test_a_mixture_may_name_question_types_roles_views_and_sources() -> None:
     pair = {"images": ("a.png", "b.png"), "sizes": PLAIN.sizes * 2, "roles": ("current", "lateral")}
     examples = [
         *some(5, 5),
         replace(PLAIN, id="o", source="open-i"),
         replace(PLAIN, id="l", **pair),
+        replace(PLAIN, id="v", view="LATERAL"),
     ]
     assert [example.id for example in mix(examples, {"lateral": 1}, None, seed=0)] == ["l"]
     drawn = mix(examples, {"source:open-i": 1}, None, seed=0)
     assert [example.id for example in drawn] == ["o"]
+    alone = mix(examples, {"view:LATERAL": 1}, None, seed=0)
+    assert [example.id for example in alone] == ["v"]
     assert len(mix(examples, {"presence": 1}, 3, seed=0)) == 3
 
 

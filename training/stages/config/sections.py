@@ -31,9 +31,9 @@ class DataSettings:
         Of simulated films, how many to write examples for; all where not given.
     mixture
         Shares by task (``findings``, ``impression``, ``vqa``), question type (``location``), role
-        of a further film (``lateral``, ``prior``), or source (``source:open-i``); an example
-        counts under the first name that fits it, in the order given. What no name fits is left
-        out. Empty: the examples as they come.
+        of a further film (``lateral``, ``prior``), view (``view:LATERAL``), or source
+        (``source:open-i``); an example counts under the first name that fits it, in the order
+        given. What no name fits is left out. Empty: the examples as they come.
     passes
         How often to go through the examples. Simulated films are worded anew each time.
     group_lengths
