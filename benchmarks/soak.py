@@ -35,8 +35,10 @@ from benchmarks.endurance.truthfulness import truthfulness
 
 LOAD = 2.0
 FLAT = 0.05
-LONG_ENOUGH = 5.0
+LONG_ENOUGH = 10.0
 """Minutes from which on a change of memory says something."""
+WARM_UP = 300.0
+"""Seconds: as long as films are remembered, so that then as many are forgotten as come."""
 
 _REFUSED_CREDENTIALS = ("no-credential", "wrong-credential")
 _CLOSED_LOOP = 16
@@ -136,7 +138,7 @@ async def soak(
         status, stopping = await served.ended()
         events = served.audited()
         trail = served.verified()
-    warm = began + min(120.0, (ended - began) / 4)
+    warm = began + min(WARM_UP, (ended - began) / 2)
     kept = [
         (at, sizes) for at, sizes in watch.samples if warm <= at <= began + options.minutes * 60
     ]

@@ -269,7 +269,7 @@ async def _exchange(
     header_length, body_length = LENGTHS.unpack(lengths)
     header = json.loads(await process.stdout.readexactly(header_length))
     body = await shared.take(body_length)
-    shared.clear()
+    shared.release(max(len(data), body_length))
     return read_reply(header, body)
 
 

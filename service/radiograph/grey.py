@@ -1,7 +1,7 @@
 """The greyscale chain of PS3.3: stored values → modality → VOI → presentation → 8 bit.
 
-For up to 16 bits allocated the whole chain is worked out once for each possible code, and the
-film is one look-up in that table: no pass over the film in floating point.
+For up to 16 bits allocated the whole chain is worked out once for each code up to the film's
+highest, and the film is one look-up in that table: no pass over the film in floating point.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def render_grey(
         return grey
 
     if codes.dtype.itemsize <= 2:
-        table = display(np.arange(1 << 8 * codes.dtype.itemsize, dtype=np.uint32))
+        table = display(np.arange(int(codes.max()) + 1, dtype=np.uint32))
         return _looked_up(table, codes)
     return display(codes)
 

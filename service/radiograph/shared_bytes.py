@@ -16,6 +16,11 @@ import numpy.typing as npt
 
 _PIECE = 4 << 20  # bytes copied before other requests get their turn
 
+_KEPT_BYTES = 32 << 20
+_KEPT_SECONDS = 1.0
+"""Up to so many bytes are kept for so long, for the next film: new pages cost as much as copying
+into them does."""
+
 
 class SharedBytes:
     """The service's side of it. The worker is not trusted: nothing is mapped here, only copied.
@@ -25,6 +30,7 @@ class SharedBytes:
 
     def __init__(self) -> None:
         self._descriptor: int | None = os.memfd_create("film")
+        self._clearing: asyncio.TimerHandle | None = None
 
     @property
     def descriptor(self) -> int:
@@ -36,6 +42,7 @@ class SharedBytes:
 
     async def put(self, data: bytes, room: int) -> None:
         """Copy a film in, and leave at least ``room`` bytes for what comes back."""
+        self._forget_clearing()
         # The worker may make no file larger; bytes that are not written to take no memory.
         os.ftruncate(self.descriptor, max(len(data), room))
         view, done = memoryview(data), 0
@@ -63,12 +70,25 @@ class SharedBytes:
             await asyncio.sleep(0)
         return taken
 
-    def clear(self) -> None:
-        """Give the memory back, and what is in it."""
+    def release(self, used: int) -> None:
+        """Give the memory back, and what is in it, soon: now where ``used`` bytes are many."""
+        if used > _KEPT_BYTES:
+            self._clear()
+        else:
+            self._clearing = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._clear)
+
+    def _clear(self) -> None:
+        self._clearing = None
         os.ftruncate(self.descriptor, 0)
+
+    def _forget_clearing(self) -> None:
+        clearing, self._clearing = self._clearing, None
+        if clearing is not None:
+            clearing.cancel()
 
     def close(self) -> None:
         """Let go of it."""
+        self._forget_clearing()
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -88,7 +108,8 @@ def write_shared(descriptor: int, pixels: npt.NDArray[np.uint8]) -> None:
         Where the worker's own limit leaves no room.
     """
     try:
-        shared = mmap.mmap(descriptor, pixels.nbytes)
+        # All pages at once, rather than a fault for each.
+        shared = mmap.mmap(descriptor, pixels.nbytes, mmap.MAP_SHARED | mmap.MAP_POPULATE)
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError from None
