@@ -196,7 +196,7 @@ def ablation(
     from training.embedded import EmbeddedConfig, make_films, train_with_paper_reward
     from training.embedded import train as run_stages
     from training.evaluation.ablation import run_ablation, write_ablation
-    from training.proof import contestants
+    from training.proof import STAGE_2, contestants
 
     config = EmbeddedConfig(
         work=work,
@@ -221,7 +221,7 @@ def ablation(
         count=films,
         control_count=min(control_films or films, films),
     )
-    write_ablation(measured, output)
+    write_ablation(measured, output, beside=STAGE_2)
     typer.echo((output / "ablation.md").read_text())
 
 

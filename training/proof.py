@@ -13,9 +13,12 @@ from training.checkpoint import describe_checkpoint, is_finished
 from training.embedded import EmbeddedConfig, export
 from training.evaluation.ablation import Contestant
 
+STAGE_2 = "stage 2, cold start"
+"""From which the others' differences are told."""
+
 _CONTESTANTS = {
     "stage 1, sft": "sft",
-    "stage 2, cold start": "settle",
+    STAGE_2: "settle",
     "stage 3, GRPO, `paper`": "grpo_paper_again",
     "stage 3, GRPO, `grounded` with step credit": "grpo_again",
     "the same, half-way from its start": "average_again",

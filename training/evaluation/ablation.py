@@ -14,7 +14,7 @@ from service.engine import EngineSettings, VllmEngine, load_manifest
 from service.reading import Mode
 from training.checkpoint import data_hash
 from training.evaluation.controls import Films
-from training.evaluation.figures import HEADLINES, figures_of
+from training.evaluation.figures import HEADLINES, Figure, figures_of
 from training.evaluation.film_score import FilmScore, read_scores, write_scores
 from training.evaluation.held_out import evaluate
 from training.evaluation.intervals import bootstrap_interval
@@ -106,8 +106,21 @@ async def _measure(
         await engine.stop()
 
 
-def write_ablation(measured: Sequence[Measured], folder: Path) -> None:
-    """``ablation.json`` with every figure and interval, ``ablation.md`` with tables of them."""
+def write_ablation(
+    measured: Sequence[Measured], folder: Path, *, beside: str | None = None
+) -> None:
+    """``ablation.json`` with every figure and interval, ``ablation.md`` with tables of them.
+
+    Parameters
+    ----------
+    measured
+        All on the same films, in the same order.
+    folder
+        Receives both files.
+    beside
+        The contestant from which the others' differences are told, in a table and a
+        ``differences.json`` of their own.
+    """
     rows = []
     for item in measured:
         for name, figure in figures_of(item.scores).items():
@@ -126,16 +139,66 @@ def write_ablation(measured: Sequence[Measured], folder: Path) -> None:
             )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (folder / "ablation.md").write_text(headline_table(rows) + "\n" + detail_table(rows))
+    tables = [headline_table(rows), detail_table(rows)]
+    if beside is not None:
+        found = differences(measured, beside)
+        (folder / "differences.json").write_text(json.dumps(found, indent=1) + "\n")
+        tables.append(difference_table(found, beside))
+    (folder / "ablation.md").write_text("\n".join(tables))
+
+
+def differences(measured: Sequence[Measured], beside: str) -> list[dict[str, Any]]:
+    """What each contestant has more than one of them, film by film: figure, value, 95% interval.
+
+    Resampled in pairs, so that what is hard in a film is hard for both: these intervals tell of a
+    difference that those of the two figures, side by side, may hide.
+    """
+    shown = {item.contestant: item.scores for item in measured if item.shown is Films.SHOWN}
+    base = shown.pop(beside)
+    rows = []
+    for contestant, scores in shown.items():
+        pairs = list(zip(scores, base, strict=True))
+        for name, figure in figures_of(base).items():
+            if name not in HEADLINES and "with its lateral" not in name:
+                continue
+
+            def more(some: Sequence[tuple[FilmScore, FilmScore]], of: Figure = figure) -> float:
+                own, other = zip(*some, strict=True)
+                return of(own) - of(other)
+
+            value = more(pairs)
+            if isnan(value):
+                continue
+            low, high = bootstrap_interval(pairs, more)
+            rows.append(
+                {
+                    "contestant": contestant,
+                    "shown": str(Films.SHOWN),
+                    "figure": name,
+                    "value": round(value, 4),
+                    "interval": [round(low, 4), round(high, 4)],
+                    "films": len(pairs),
+                }
+            )
+    return rows
+
+
+def difference_table(rows: Sequence[dict[str, Any]], beside: str) -> str:
+    """Markdown: a line for each figure, a column for each contestant."""
+    return _table(rows, f"more than {beside}, film by film")
 
 
 def detail_table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown: what is not a headline, on the films themselves; a column for each contestant."""
     shown = [r for r in rows if r["shown"] == Films.SHOWN and r["figure"] not in HEADLINES]
-    contestants = list(dict.fromkeys(r["contestant"] for r in shown))
-    cells = {(r["figure"], r["contestant"]): _cell(r) for r in shown}
-    lines = ["| | " + " | ".join(contestants) + " |", "|---|" + "---|" * len(contestants)]
-    for figure in dict.fromkeys(r["figure"] for r in shown):
+    return _table(shown, "")
+
+
+def _table(rows: Sequence[dict[str, Any]], corner: str) -> str:
+    contestants = list(dict.fromkeys(r["contestant"] for r in rows))
+    cells = {(r["figure"], r["contestant"]): _cell(r) for r in rows}
+    lines = [f"| {corner} | " + " | ".join(contestants) + " |", "|---|" + "---|" * len(contestants)]
+    for figure in dict.fromkeys(r["figure"] for r in rows):
         line = [cells.get((figure, contestant), "none") for contestant in contestants]
         lines.append(f"| {figure} | " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"

@@ -1,5 +1,6 @@
 """Labels, matching and intervals."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,7 +204,7 @@ def test_the_ablation_has_a_line_for_each_checkpoint_and_condition(tmp_path: Pat
     tables = (tmp_path / "ablation.md").read_text().split("\n\n")
     header, _, shown, blank = tables[0].splitlines()
     names, _, *details = tables[1].splitlines()
-    assert names == "| | stage 2 |"
+    assert names == "|  | stage 2 |"
     assert {line.split("|")[1].strip() for line in details} >= {
         "F1, LATERAL films",
         "box IoU, mass",
@@ -213,3 +214,24 @@ def test_the_ablation_has_a_line_for_each_checkpoint_and_condition(tmp_path: Pat
     assert shown.startswith("| stage 2 | shown | 0.857 (")
     assert "| 0.750 (" in shown  # IoU of the boxes, and mAP of 15 found of 20
     assert blank.startswith("| stage 2 | blank | 0.000 (")
+
+
+def test_differences_are_taken_film_by_film(tmp_path: Path) -> None:
+    better, worse = scored(20, 15), scored(20, 10)
+    measured = [Measured("stage 2", Films.SHOWN, worse), Measured("stage 3", Films.SHOWN, better)]
+    write_ablation(measured, tmp_path, beside="stage 2")
+    rows = {row["figure"]: row for row in json.loads((tmp_path / "differences.json").read_text())}
+    row = rows["finding micro-F1"]
+    assert row["contestant"] == "stage 3"
+    assert row["value"] == pytest.approx(6 / 7 - 2 / 3, abs=1e-4)
+    low, high = row["interval"]
+    assert 0 < low < row["value"] < high
+    # The intervals of both, side by side, overlap.
+    sides = {
+        row["contestant"]: row["interval"]
+        for row in json.loads((tmp_path / "ablation.json").read_text())
+        if row["figure"] == "finding micro-F1"
+    }
+    assert sides["stage 2"][1] > sides["stage 3"][0]
+    table = (tmp_path / "ablation.md").read_text().split("\n\n")[-1]
+    assert table.startswith("| more than stage 2, film by film | stage 3 |")
