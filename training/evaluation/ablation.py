@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def run_ablation(
     """Measure every contestant on the films and on both controls.
 
     Scores are kept in ``output``, one file for each contestant's weights, the films and the
-    condition: what an earlier run has measured is not measured again.
+    condition: what an earlier run has measured is not measured again, nor the first films where it
+    measured fewer.
 
     Parameters
     ----------
@@ -78,30 +80,54 @@ def run_ablation(
     seen = data_hash(films, "test")[:8]
     for contestant in contestants:
         manifest, _ = load_manifest(str(contestant.checkpoint))
-        files = {
-            shown: output
-            / f"{contestant.checkpoint.name}-{manifest.revision}-{seen}-{shown}-{some}.jsonl"
-            for shown, some in counts.items()
-        }
-        missing = [shown for shown, file in files.items() if not file.exists()]
-        if missing:
-            asyncio.run(_measure(contestant, films, {s: (files[s], counts[s]) for s in missing}))
+        name = f"{contestant.checkpoint.name}-{manifest.revision}-{seen}"
+        files = {shown: _File(output, f"{name}-{shown}", some) for shown, some in counts.items()}
+        if missing := {s: file for s, file in files.items() if not file.path.exists()}:
+            asyncio.run(_measure(contestant, films, missing))
         measured += [
-            Measured(contestant.name, shown, tuple(read_scores(file)))
+            Measured(contestant.name, shown, tuple(read_scores(file.path)))
             for shown, file in files.items()
         ]
     return measured
 
 
-async def _measure(
-    contestant: Contestant, films: Path, files: dict[Films, tuple[Path, int]]
-) -> None:
+@dataclass(frozen=True)
+class _File:
+    """Scores of the first so many films."""
+
+    folder: Path
+    name: str
+    count: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.name}-{self.count}.jsonl"
+
+    def known(self) -> list[FilmScore]:
+        """Of the first films, from the largest file of fewer."""
+        counts = (
+            path.stem.removeprefix(f"{self.name}-")
+            for path in self.folder.glob(f"{glob.escape(self.name)}-*.jsonl")
+        )
+        fewer = [int(some) for some in counts if some.isdecimal() and int(some) < self.count]
+        return read_scores(replace(self, count=max(fewer)).path) if fewer else []
+
+
+async def _measure(contestant: Contestant, films: Path, files: dict[Films, _File]) -> None:
     engine = VllmEngine(EngineSettings(str(contestant.checkpoint)))
     await engine.start()
     try:
-        for shown, (file, count) in files.items():
-            scores = await evaluate(engine, films, films=count, shown=shown, mode=contestant.mode)
-            write_scores(scores, file)
+        for shown, file in files.items():
+            scores = file.known()
+            scores += await evaluate(
+                engine,
+                films,
+                films=file.count,
+                skip=len(scores),
+                shown=shown,
+                mode=contestant.mode,
+            )
+            write_scores(scores, file.path)
     finally:
         await engine.stop()
 

@@ -34,6 +34,7 @@ async def evaluate(
     folder: Path,
     *,
     films: int,
+    skip: int = 0,
     shown: Films = Films.SHOWN,
     mode: Mode = Mode.THINK,
     concurrency: int = 16,
@@ -46,8 +47,8 @@ async def evaluate(
         A running engine.
     folder
         Folder of the generated films.
-    films
-        How many of them.
+    films, skip
+        How many of them, and how many at the beginning to leave out.
     shown
         The films themselves, or a control.
     mode
@@ -114,8 +115,8 @@ async def evaluate(
 
     try:
         with Progress() as progress:
-            task = progress.add_task("held-out films", total=films)
-            pending = [asyncio.create_task(score(record)) for record in records[:films]]
+            task = progress.add_task("held-out films", total=films - skip)
+            pending = [asyncio.create_task(score(record)) for record in records[skip:films]]
             for finished in asyncio.as_completed(pending):
                 await finished
                 progress.advance(task)

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from tests.training.small_store import SIZE, example
 from training.data.ct_radiographs.examples import report_example
 from training.data.ct_radiographs.film import FilmFinding, Region
 from training.data.ct_radiographs.generate import FilmRecord
-from training.evaluation.ablation import Measured, write_ablation
+from training.evaluation import ablation
+from training.evaluation.ablation import Contestant, Measured, run_ablation, write_ablation
 from training.evaluation.controls import Films, FilmViewer, exchanged, films_by_patient
 from training.evaluation.figures import figures_of
 from training.evaluation.film_score import (
@@ -186,6 +189,20 @@ def test_films_read_with_their_lateral_count_once_more() -> None:
     assert figures["box IoU, frontal with its lateral"]([twice]) == pytest.approx(0.25)
 
 
+def test_findings_missed_and_made_up_count_in_the_iou_of_every_finding() -> None:
+    found = replace(
+        scored(1, 1)[0],
+        overlaps=(("left mass", (0.8, 0.0)),),
+        detections=(("left mass", 1, 1, 2), ("right mass", 0, 0, 1), ("left nodule", 0, 1, 0)),
+    )
+    figures = figures_of([found])
+    assert figures["matched IoU"]([found]) == pytest.approx(0.4)
+    assert figures["IoU of every finding"]([found]) == pytest.approx(0.2)
+    both = replace(found, with_lateral=replace(found, overlaps=()))
+    assert figures["IoU of every finding"]([both]) == pytest.approx(0.2)
+    assert figures["IoU of every finding, laterals read along"]([both]) == pytest.approx(0.1)
+
+
 def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
     scores = scored(4, 2)
     scores = (replace(scores[0], with_lateral=scores[3]), *scores[1:])
@@ -214,6 +231,43 @@ def test_the_ablation_has_a_line_for_each_checkpoint_and_condition(tmp_path: Pat
     assert shown.startswith("| stage 2 | shown | 0.857 (")
     assert "| 0.750 (" in shown  # IoU of the boxes, and mAP of 15 found of 20
     assert blank.startswith("| stage 2 | blank | 0.000 (")
+
+
+def test_only_films_that_were_not_measured_are_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything, asked = scored(6, 3), []
+
+    class Engine:
+        def __init__(self, settings: object) -> None: ...
+
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None: ...
+
+    async def evaluate(engine: Engine, folder: Path, **asks: Any) -> list[FilmScore]:
+        asked.append((str(asks["shown"]), asks["skip"], asks["films"]))
+        return list(everything[asks["skip"] : asks["films"]])
+
+    monkeypatch.setattr(ablation, "VllmEngine", Engine)
+    monkeypatch.setattr(ablation, "evaluate", evaluate)
+    monkeypatch.setattr(ablation, "data_hash", lambda folder, split: "films")
+    manifest = SimpleNamespace(revision="weights")
+    monkeypatch.setattr(ablation, "load_manifest", lambda folder: (manifest, ""))
+    stages = [Contestant("stage 2", tmp_path / "settle")]
+
+    def run(count: int) -> list[Measured]:
+        asked.clear()
+        return run_ablation(stages, tmp_path, tmp_path / "texts", count=count, control_count=2)
+
+    run(4)
+    assert asked == [("shown", 0, 4), ("blank", 0, 2), ("shuffled", 0, 2)]
+    shown, *controls = run(6)
+    assert asked == [("shown", 4, 6)]
+    assert shown.scores == everything
+    assert [len(control.scores) for control in controls] == [2, 2]
+    run(6)
+    assert asked == []
 
 
 def test_differences_are_taken_film_by_film(tmp_path: Path) -> None:
