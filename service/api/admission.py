@@ -90,6 +90,8 @@ class Place:
         Estimated tokens that it holds.
     body_bytes
         Bytes of its body that it holds: as announced, or as many as have arrived.
+    had_its_turn
+        Whether it is at work, or was: then only its reply is left to be made.
     ending
         What ends the request from outside.
     """
@@ -97,6 +99,7 @@ class Place:
     def __init__(self, admission: Admission, caller: str) -> None:
         self._admission = admission
         self.caller = caller
+        self.had_its_turn = False
         self.tokens = 0
         self.body_bytes = 0
         self._arrived = 0
@@ -197,6 +200,11 @@ class Admission:
         return len(self._at_work)
 
     @property
+    def waiting(self) -> int:
+        """Requests that have not had their turn."""
+        return sum(not place.had_its_turn for place in self._places)
+
+    @property
     def tokens_per_second(self) -> float:
         """Measured rate in estimated tokens; 0 before any were finished."""
         return self._rate.tokens_per_second(self._clock()) or 0.0
@@ -229,9 +237,9 @@ class Admission:
             self._release(place, load)
 
     def drain(self) -> None:
-        """Refuse newcomers, and end at once what is admitted but not at work."""
+        """Refuse newcomers, and end at once what is admitted and has not had its turn."""
         self.draining = True
-        for place in self._places - self._at_work.keys():
+        for place in [place for place in self._places if not place.had_its_turn]:
             place.ending.end(shutting_down(self._retry_after))
 
     def end_all(self) -> None:
@@ -322,6 +330,7 @@ class Admission:
 
     def _start(self, place: Place) -> None:
         now = self._clock()
+        place.had_its_turn = True
         self._at_work[place] = now
         self._rate.at_work(now, busy=True)
 

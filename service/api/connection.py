@@ -119,6 +119,11 @@ class ProblemProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     @property
+    def has_sent_all(self) -> bool:
+        """Whether no request of this connection is at work, and the kernel has all replies."""
+        return self.waits and not self.transport.get_write_buffer_size()
+
+    @property
     def quiet_since(self) -> float | None:
         """Since when there is nothing to do for the client, or it takes nothing; else ``None``."""
         if self._sending is not None:

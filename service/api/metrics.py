@@ -41,7 +41,7 @@ ADMITTED_TOKENS = Gauge(
 ADMITTED_BYTES = Gauge(
     "deepmedix_admitted_body_bytes", "Bytes of the bodies of the requests at work or waiting."
 )
-WAITING = Gauge("deepmedix_requests_waiting", "Requests admitted that are not at work.")
+WAITING = Gauge("deepmedix_requests_waiting", "Requests admitted that have not had their turn.")
 SERVICE_RATE = Gauge(
     "deepmedix_service_tokens_per_second",
     "Measured rate at which estimated tokens are worked off; 0: not measured yet.",

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import socket
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 import uvicorn
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("deepmedix")
 
 _LAST_REPLIES = 2
-"""Seconds for what is still to be sent once no request is at work."""
+"""Seconds at least for what is still to be sent once no request is at work."""
+
+_LOOK = 0.05
+"""Seconds between two looks at whether all has been sent."""
 
 
 def serve(
@@ -139,16 +142,28 @@ class _Server(uvicorn.Server):
             LOG.warning("stopping now")
             self.forced_by = sig
             self._stopping.cancel()
+            if self.should_exit:  # nothing is at work any more; what stops takes its time, or hangs
+                _exit_now(sig)
             self._service.admission.end_all()
             self.config.timeout_graceful_shutdown = _LAST_REPLIES
             self.lifespan = LifespanOff(self.config)  # whose end stops the engine in good order
             self.should_exit = True
 
     async def _stop_gently(self) -> None:
+        from service.api.connection import ProblemProtocol
+
         settings = self._service.settings
+        end = self._loop.time() + settings.shutdown_grace
         await asyncio.gather(
             asyncio.sleep(settings.shutdown_delay), self._service.finish(settings.shutdown_grace)
         )
+        # A reply has left the service's hands long before a slow client has taken it.
+        while self._loop.time() < end and not all(
+            connection.has_sent_all
+            for connection in self.server_state.connections
+            if isinstance(connection, ProblemProtocol)
+        ):
+            await asyncio.sleep(_LOOK)
         self.should_exit = True
 
 
@@ -194,12 +209,16 @@ async def _run(settings: Settings, listener: socket.socket, starting: StartUp) -
     finally:
         announcer.cancel()
     if server.forced_by is not None:
-        # An orderly stop of the engine takes many seconds, and every request has its answer.
-        for child in multiprocessing.active_children():
-            child.kill()
-        logging.shutdown()
-        os._exit(128 + server.forced_by)  # as the shell has it
+        _exit_now(server.forced_by)  # every request has its answer
     return 1 if service.failure is not None else 0
+
+
+def _exit_now(sig: int) -> NoReturn:
+    """End without an orderly stop of the engine, which takes many seconds."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    logging.shutdown()
+    os._exit(128 + sig)  # as the shell has it
 
 
 async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:

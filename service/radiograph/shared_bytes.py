@@ -31,6 +31,7 @@ class SharedBytes:
     def __init__(self) -> None:
         self._descriptor: int | None = os.memfd_create("film")
         self._clearing: asyncio.TimerHandle | None = None
+        self._used = 0  # bytes that may hold something of the film before
 
     @property
     def descriptor(self) -> int:
@@ -41,8 +42,14 @@ class SharedBytes:
         return self._descriptor
 
     async def put(self, data: bytes, room: int) -> None:
-        """Copy a film in, and leave at least ``room`` bytes for what comes back."""
+        """Copy a film in, and leave at least ``room`` bytes for what comes back.
+
+        Nothing of the film before is left behind it: a worker that this film takes over must find
+        nobody else's, and give out none.
+        """
         self._forget_clearing()
+        if len(data) < self._used:
+            os.ftruncate(self.descriptor, len(data))
         # The worker may make no file larger; bytes that are not written to take no memory.
         os.ftruncate(self.descriptor, max(len(data), room))
         view, done = memoryview(data), 0
@@ -72,6 +79,7 @@ class SharedBytes:
 
     def release(self, used: int) -> None:
         """Give the memory back, and what is in it, soon: now where ``used`` bytes are many."""
+        self._used = used
         if used > _KEPT_BYTES:
             self._clear()
         else:

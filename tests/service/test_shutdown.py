@@ -8,11 +8,16 @@ import signal
 import socket
 import sys
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 
 import httpx
 import pytest
+import uvicorn
 from PIL import Image
 
+from service.api.connection import ProblemProtocol
+from service.cli.serve import _Server
+from service.cli.start_up import StartUp
 from service.identity import KeyFile, Scope
 
 HELD = {"indication": "Held.", "sections": "findings"}
@@ -201,3 +206,46 @@ async def test_a_second_signal_stops_now(film, monkeypatch):
         reply = await working
         assert (reply.status_code, reply.json()["code"]) == (503, "shutting-down")
         assert await process.wait() == 128 + signal.SIGTERM
+
+
+async def test_a_second_signal_stops_an_idle_service_whose_engine_hangs(monkeypatch):
+    monkeypatch.setenv("ENGINE_THAT_NEVER_STOPS", "1")
+    async with serving(shutdown_delay=0) as (process, client):
+        process.send_signal(signal.SIGTERM)
+        with suppress(
+            httpx.TransportError
+        ):  # until the port is closed, and the engine's stop begins
+            while True:
+                await client.get("/livez")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("grace", [600, 0])
+async def test_what_a_slow_client_has_not_taken_yet_has_the_grace_too(grace):
+    """Of the server alone: that a client is slow takes seconds to show."""
+
+    class Service:
+        settings = SimpleNamespace(shutdown_grace=grace, shutdown_delay=0)
+
+        def drain(self) -> None: ...
+
+        async def finish(self, grace: float) -> None: ...
+
+    class Connection(ProblemProtocol):
+        looks = 0
+
+        def __init__(self) -> None: ...
+
+        @property
+        def has_sent_all(self) -> bool:
+            self.looks += 1
+            return self.looks == 3
+
+    server = _Server(uvicorn.Config(None), Service(), StartUp(), "http://here")
+    slow = Connection()
+    server.server_state.connections.add(slow)
+    server._stop(signal.SIGTERM)
+    await server._stopping
+    assert server.should_exit
+    assert slow.looks == (3 if grace else 0)

@@ -69,7 +69,7 @@ async def prometheus(service: ServiceDep) -> Response:
     """Metrics of the service (`deepmedix_*`) and of vLLM (`vllm:*`), in Prometheus' format."""
     admission = service.admission
     metrics.ADMITTED.set(admission.admitted)
-    metrics.WAITING.set(admission.admitted - admission.at_work)
+    metrics.WAITING.set(admission.waiting)
     metrics.ADMITTED_TOKENS.set(admission.tokens)
     metrics.ADMITTED_BYTES.set(admission.body_bytes)
     metrics.SERVICE_RATE.set(admission.tokens_per_second)

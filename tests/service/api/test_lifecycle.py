@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from contextlib import AsyncExitStack
 
 import httpx
@@ -6,6 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from service.engine import EngineUnavailable
+from service.results.overlay.picture import overlay_png
 from tests.service.api.conftest import client_from, running
 from tests.service.scripted_engine import Script
 
@@ -67,6 +69,29 @@ async def test_draining_finishes_what_runs_and_takes_nothing_new(make_app, engin
         release.set()
         assert (await report).status_code == 200
     assert engine.stopped
+
+
+async def test_draining_finishes_a_picture_that_is_being_drawn(make_app, film, monkeypatch):
+    drawing, drawn = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def draw(interpretation):
+        loop.call_soon_threadsafe(drawing.set)
+        assert drawn.wait(60)
+        return overlay_png(interpretation)
+
+    monkeypatch.setattr("service.api.studies.overlay_png", draw)
+    app = make_app()
+    async with running(app) as client:
+        headers = {"Accept": "image/png"}
+        picture = asyncio.create_task(
+            client.post("/report", files={"image": film}, headers=headers)
+        )
+        await drawing.wait()
+        assert "deepmedix_requests_waiting 0.0" in (await client.get("/metrics")).text
+        app.state.service.drain()
+        drawn.set()
+        assert (await picture).status_code == 200
 
 
 async def test_beyond_a_callers_share_is_429_and_beyond_the_queue_503(make_app, engine, film):

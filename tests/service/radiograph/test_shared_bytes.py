@@ -30,6 +30,17 @@ async def test_memory_is_kept_for_a_film_that_follows_and_then_given_back(monkey
         shared.close()
 
 
+async def test_the_next_film_finds_nothing_of_the_one_before():
+    shared = SharedBytes()
+    try:
+        await shared.put(FILM, room=2 * len(FILM))
+        shared.release(len(FILM))
+        await shared.put(b"short", room=2 * len(FILM))
+        assert bytes(await shared.take(len(FILM))) == b"short" + bytes(len(FILM) - 5)
+    finally:
+        shared.close()
+
+
 async def test_much_memory_is_given_back_at_once(monkeypatch):
     monkeypatch.setattr(shared_bytes, "_KEPT_BYTES", len(FILM) - 1)
     shared = SharedBytes()

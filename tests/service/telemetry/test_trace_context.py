@@ -45,6 +45,13 @@ def test_a_number_is_no_trace(number):
     assert continue_trace({"traceparent": f"00-{number}-{SPAN}-01"}) is None
 
 
+def test_of_a_span_that_is_a_number_only_the_trace_is_kept():
+    context = continue_trace({"traceparent": f"00-{TRACE}-1953042100471181-01"})
+    assert context is not None
+    assert context.trace_id == TRACE
+    assert context.span_id != "1953042100471181"
+
+
 def test_a_later_version_may_have_more_fields():
     assert continue_trace({"traceparent": f"cc-{TRACE}-{SPAN}-01-more"}) is not None
     assert continue_trace({"traceparent": f"cc-{TRACE}-{SPAN}-01"}) is not None
