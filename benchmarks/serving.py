@@ -207,9 +207,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--rounds", type=int, default=6, help="of every side (6)")
-    parser.add_argument("--requests", type=int, default=6, help="of a round, at least (6)")
-    parser.add_argument("--pairs", type=int, default=8, help="films asked about twice (8)")
+    parser.add_argument("--rounds", type=int, default=4, help="of every side (4)")
+    parser.add_argument("--requests", type=int, default=4, help="of a round, at least (4)")
+    parser.add_argument("--pairs", type=int, default=5, help="films asked about twice (5)")
     parser.add_argument(
         "--forms", nargs="+", choices=("dicom", "png"), default=["dicom", "png"],
         help="what the service gets of the film (dicom png)",
