@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 
+from benchmarks.intervals import paired_ratio
 from service.reading import Mode, Task
 from training.data.ct_radiographs.examples import report_example
 from training.data.ct_radiographs.film import FilmFinding, Region
@@ -28,7 +29,7 @@ from training.rewards.paper import paper
 from training.rewards.protocol import Rollout
 from training.stages.text_targets import completion_text
 
-GROUPS, GROUP, ROUNDS = 40, 8, 5
+GROUPS, GROUP, ROUNDS = 40, 8, 7
 _NEUTRAL = (
     "The mediastinal contour is within normal limits",
     "The pulmonary vasculature is unremarkable",
@@ -145,11 +146,11 @@ def milliseconds(reward: Callable[[Sequence[Rollout]], object], drawn: Sequence[
 
 
 def main() -> None:
-    """Print both times and their ratio for each kind of text, the median of the rounds."""
+    """Print both times, medians of the rounds, and their ratio for each kind of text."""
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    print(f"{'ms a completion':34s}{'paper':>9s}{'grounded':>10s}{'ratio':>8s}")
+    print(f"{'ms a completion':34s}{'paper':>9s}{'grounded':>10s}  paper / grounded [95%]")
     for draw in (long_reports, free_reports, short_reports, answers):
         rounds = []
         for seed in range(ROUNDS + 1):
@@ -159,9 +160,9 @@ def main() -> None:
         del rounds[0]  # it loads and warms up
         words = median(len(rollout.example.answer.split()) for rollout in drawn)
         name = f"{draw.__name__.replace('_', ' ')} ({words:.0f} words)"
-        published, ours = (median(times) for times in zip(*rounds, strict=True))
-        ratio = median(paper_time / our_time for paper_time, our_time in rounds)
-        print(f"{name:34s}{published:9.3f}{ours:10.3f}{ratio:8.1f}")
+        published, ours = zip(*rounds, strict=True)
+        ratio = paired_ratio(published, ours)
+        print(f"{name:34s}{median(published):9.3f}{median(ours):10.3f}  {ratio}")
 
 
 if __name__ == "__main__":
