@@ -1,4 +1,4 @@
-"""Runs both kinds of stage in processes of their own and kills each at a step, as kill -9 does.
+"""Runs stages in processes of their own and kills each at a step, as kill -9 does.
 
 ``python killed_runs.py FOLDER STEP``: ``FOLDER`` holds the tiny checkpoint, its films and one
 config for each stage; used by ``test_resume.py``.
@@ -31,7 +31,7 @@ def main(folder: Path, step: int) -> None:
     from training.stages.grpo import run_grpo
     from training.stages.supervised import run_supervised
 
-    for name in ("sft", "grpo"):
+    for name in ("sft", "grpo", "grpo-lora"):
         child = os.fork()
         if child == 0:
             file, callbacks = folder / f"{name}.yaml", [killer(step)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -38,10 +39,11 @@ from training.stages.supervised import run_supervised
 ROOT = Path(__file__).parents[3]
 KILLED_AT = 3
 SAVED_EVERY = 2
+RUNS = ("sft", "grpo", "grpo-lora")
 
 
 def config(name: str, tiny: Path, output: Path) -> dict[str, object]:
-    shared = {
+    shared: dict[str, Any] = {
         "output": str(output),
         "data": {"folder": str(tiny / "films")},
         "model": {"start": str(tiny / "model"), "manifest": "embedded", "keep_seen": True},
@@ -55,9 +57,13 @@ def config(name: str, tiny: Path, output: Path) -> dict[str, object]:
             "soft_coordinates": 2.0,
             "optimizer": {"name": "muon", "learning_rate": 2e-3},
         }
+    rollouts: dict[str, object] = {"prompts": 2, "group": 3, "batch_size": 3, "max_tokens": 10}
+    if name == "grpo-lora":  # several steps on the same rollouts, as the 7B recipes have it
+        rollouts |= {"prompts": 4, "engine": "transformers", "minibatches": 2}
+        shared["model"] |= {"lora": {"rank": 2}}
     return {
         **shared,
-        "rollouts": {"prompts": 2, "group": 3, "batch_size": 3, "max_tokens": 10},
+        "rollouts": rollouts,
         "rewards": [{"name": "tests.training.stages.spelling_reward:variety"}],
         "optimizer": {"learning_rate": 1e-3},
         "guards": {"cut_off": 1.0},
@@ -67,9 +73,9 @@ def config(name: str, tiny: Path, output: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def killed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of two runs that were killed, one after their first checkpoint."""
+    """Folder of runs that were killed, one step after their first checkpoint."""
     folder = tmp_path_factory.mktemp("killed")
-    for name in ("sft", "grpo"):
+    for name in RUNS:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(config(name, tiny, folder / name)))
     script = Path(__file__).with_name("killed_runs.py")
     done = subprocess.run(
@@ -80,7 +86,7 @@ def killed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         check=False,
     )
-    assert done.stdout.split() == ["sft", "killed", "grpo", "killed"], done.stderr
+    assert done.stdout.split() == [word for name in RUNS for word in (name, "killed")], done.stderr
     return folder
 
 
@@ -97,7 +103,7 @@ def figures(output: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
 
-@pytest.mark.parametrize("name", ["sft", "grpo"])
+@pytest.mark.parametrize("name", RUNS)
 def test_a_killed_run_resumes_to_the_same_last_digit(
     killed: Path, name: str, one_thread: None
 ) -> None:
@@ -107,7 +113,8 @@ def test_a_killed_run_resumes_to_the_same_last_digit(
     resumed = run(name, file, resume=True)
     assert figures(resumed) == figures(whole)
     assert len({line["loss"] for line in figures(whole)}) > 1
-    weights, expected = (load_file(f / "model.safetensors") for f in (resumed, whole))
+    written = "adapter_model.safetensors" if "lora" in name else "model.safetensors"
+    weights, expected = (load_file(f / written) for f in (resumed, whole))
     assert all((weights[key] == expected[key]).all() for key in expected)
     records = [json.loads((f / "stage.json").read_text()) for f in (resumed, whole)]
     assert records[0]["metrics"] == records[1]["metrics"]
