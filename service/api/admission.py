@@ -209,6 +209,11 @@ class Admission:
         """Measured rate in estimated tokens; 0 before any were finished."""
         return self._rate.tokens_per_second(self._clock()) or 0.0
 
+    @property
+    def next_end(self) -> int:
+        """Seconds until one more request has ended, as the measured rate has it."""
+        return self._wait(requests=1)
+
     @contextmanager
     def admit(self, caller: str) -> Iterator[Place]:
         """Hold a place for one request.

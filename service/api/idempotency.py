@@ -24,7 +24,7 @@ from service.api.problems import (
     idempotency_in_flight,
     idempotency_key_reused,
     invalid_header,
-    overloaded,
+    too_many_keys,
 )
 from service.api.reply_store import KeptReply, ReplyStore
 from service.settings import Settings
@@ -73,7 +73,6 @@ class Idempotency:
         if not given:
             await self._app(scope, receive, send)
             return
-        scope.setdefault("state", {})["route"] = scope["path"]
         service = scope["app"].state.service
         store: ReplyStore = service.replies
         settings: Settings = service.settings
@@ -89,7 +88,7 @@ class Idempotency:
         if store.in_flight(key):
             raise idempotency_in_flight()
         if not store.begin(key):
-            raise overloaded(settings.retry_after)
+            raise too_many_keys(service.admission.next_end)
         recording = _Recording(store, key, digest)
         try:
             await self._app(scope, recording.receiving(receive), recording.sending(send))

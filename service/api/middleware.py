@@ -154,11 +154,14 @@ def log_failure(error: BaseException, request_id: str) -> None:
 
 
 def route_of(scope: Scope) -> str:
-    """Return the path of the route that answered, for labels and logs."""
-    route: Any = scope.get("route")
-    # A layer that answers in a route's stead leaves its path in the state.
-    path = getattr(route, "path", None) or scope.get("state", {}).get("route")
-    return path if isinstance(path, str) else "unmatched"
+    """Return the path of the route that answered or was asked for, for labels and logs."""
+    path = getattr(scope.get("route"), "path", None)
+    if isinstance(path, str):
+        return path
+    # A layer answered before the routing. A route's path is ours, any other the caller's text.
+    routes: list[Any] = scope["app"].routes if "app" in scope else []
+    asked: str = scope["path"]
+    return asked if any(getattr(route, "path", None) == asked for route in routes) else "unmatched"
 
 
 def _request_id(scope: Scope) -> str:

@@ -252,6 +252,17 @@ def overloaded(retry_after: int) -> Problem:
     )
 
 
+def too_many_keys(retry_after: int) -> Problem:
+    """Return the 503 for an Idempotency-Key beyond those that may be in flight at once."""
+    return Problem(
+        "overloaded",
+        503,
+        "The service has as many requests with an Idempotency-Key at work as it takes.",
+        "Send the request again after the number of seconds in Retry-After, or without the key.",
+        retry_after=retry_after,
+    )
+
+
 def too_many_connections(retry_after: int) -> Problem:
     """Return the 503 for a connection beyond those that are kept open at once."""
     return Problem(
@@ -326,13 +337,14 @@ def not_ready(retry_after: int) -> Problem:
     )
 
 
-def start_failed() -> Problem:
+def start_failed(retry_after: int) -> Problem:
     """Return the 503 after a start that failed."""
     return Problem(
         "start-failed",
         503,
         "The service could not start its engine.",
         "The operator finds the reason in the log; `deepmedix doctor` says how to mend it.",
+        retry_after=retry_after,
     )
 
 

@@ -15,10 +15,12 @@ _OTHER_CODES = {
     "/version": ("200", "400", "401", "403", "503"),
     "/livez": ("200",),
     "/readyz": ("200", "503"),
-    "/metrics": ("200", "400", "401", "403"),
+    "/metrics": ("200", "400", "401", "403", "503"),
     "/admin/keys/reload": ("200", "400", "401", "403", "500", "503"),
-    "unmatched": ("400", "401", "403", "404", "405"),
+    "unmatched": ("400", "401", "403", "404", "503"),
 }
+_EVERYWHERE = ("405", "413", "421")
+"""What the routing, and the layers before it, may answer whatever the route."""
 _OTHER_PROBLEMS = ("not-found", "method-not-allowed", "key-file-unusable")
 _STAGES = ("queue", "decode", "first_token", "generate", "parse", "render", "total")
 
@@ -26,11 +28,11 @@ _STAGES = ("queue", "decode", "first_token", "generate", "parse", "render", "tot
 def begin() -> None:
     """Make the series."""
     for route in _READING:
-        for code in ("200", *map(str, PROBLEM_CODES), "499"):
+        for code in ("200", "405", *map(str, PROBLEM_CODES), "499"):
             metrics.REQUESTS.labels(route=route, code=code)
         metrics.REQUEST_SECONDS.labels(route=route)
     for route, codes in _OTHER_CODES.items():
-        for code in codes:
+        for code in (*codes, *_EVERYWHERE):
             metrics.REQUESTS.labels(route=route, code=code)
     for stage in _STAGES:
         metrics.STAGE_SECONDS.labels(stage=stage)

@@ -170,7 +170,7 @@ class Service:
         if self.state is State.RESTARTING and self._supervised is not None:
             raise self._supervised.unavailable()
         if self.state is State.FAILED:
-            raise start_failed()
+            raise start_failed(retry_after)
         if self.state is State.DRAINING:
             raise shutting_down(retry_after)
 

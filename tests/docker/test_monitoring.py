@@ -256,9 +256,17 @@ def test_what_a_label_can_say_is_there_at_0_from_the_start(fresh_page, name, lab
 def test_every_reading_route_begins_with_the_statuses_of_its_problems(fresh_page):
     for route in ("/report", "/vqa", "/render"):
         for status in (200, 499, *raised_problems().values()):
-            if status not in (404, 405):
+            if status != 404:
                 labels = [("code", str(status)), ("route", route)]
                 assert fresh_page["deepmedix_requests_total" + str(labels)] == 0
+
+
+def test_every_route_begins_with_what_the_layers_before_it_refuse(fresh_page):
+    routes = ("/report", "/version", "/livez", "/metrics", "/admin/keys/reload", "unmatched")
+    for route in routes:
+        for status in ("413", "421"):
+            labels = [("code", status), ("route", route)]
+            assert fresh_page["deepmedix_requests_total" + str(labels)] == 0
 
 
 def test_every_alert_says_how_bad_it_is_and_what_to_do():

@@ -17,12 +17,15 @@ from tests.service.radiograph.film_files import write_dicom
 PLACES = (
     "accession",
     "accept",
+    "apikey",
+    "authorization",
     "comparison",
     "cookie",
     "exif",
     "fieldname",
     "filename",
     "header",
+    "host",
     "idempotency",
     "indication",
     "jpegcomment",
@@ -35,17 +38,23 @@ PLACES = (
     "query",
     "question",
     "requestid",
+    "requestline",
     "traceparent",
     "tracestate",
     "useragent",
     "wrongvalue",
 )
-SENTINELS = {place: f"zq{place}qz" for place in PLACES} | {"studyuid": "1.2.826.0.1.77553311.9"}
+NUMBERS = {
+    "studyuid": "1.2.826.0.1.77553311.9",
+    "traceid": "19500214775533118800641230947265",
+    "spanid": "1962083190446178",
+}
+SENTINELS = {place: f"zq{place}qz" for place in PLACES} | NUMBERS
 """What is sent in each place; found nowhere by chance."""
 
 
 def found_in(data: bytes) -> set[str]:
-    """Places whose sentinel is somewhere in the data, in plain, UTF-16 or base64."""
+    """Places whose sentinel is somewhere in the data, in plain, UTF-16, base64 or as bytes."""
     lowered = data.lower()
     return {
         place
@@ -59,6 +68,8 @@ def _forms(sentinel: str) -> Iterator[bytes]:
     yield plain
     yield sentinel.encode("utf-16-le")
     yield plain.hex().encode()
+    if sentinel.isdecimal():
+        yield bytes.fromhex(sentinel)  # as OTLP has identifiers
     for shift in range(3):  # the middle of its base64 at each alignment
         encoded = base64.b64encode(b"\0" * shift + plain)
         yield encoded[4 : len(encoded) // 4 * 4 - 4]
@@ -143,6 +154,7 @@ def requests(max_body_bytes: int) -> Iterator[tuple[int, Mapping[str, object]]]:
     yield 422, _post("/report", files={"image": (named, other)})
     yield 422, _post("/report", files={"image": (named, dicom()[:-9000])})
     yield 422, _post("/vqa", files=files, data={"question": " "})
+    yield 504, _post("/report", files=files, data=texts, extra={"X-Request-Timeout": "0.02"})
     yield 413, _post("/report", files={"image": (named, dicom() + bytes(max_body_bytes))})
     for path in (f"/{s['path']}", f"/report/{s['path']}", f"/docs/assets/{s['path']}"):
         yield 404, {"method": "GET", "url": path, "headers": laced()}
@@ -181,6 +193,8 @@ def ask_everything(client: httpx.Client, max_body_bytes: int) -> list[tuple[int,
     for number, (status, request) in enumerate(requests(max_body_bytes)):
         headers = {**request["headers"], "Idempotency-Key": f"{SENTINELS['idempotency']}{number}"}
         replies.append((status, client.request(**{**request, "headers": headers})))
-    bad = {**laced(), "traceparent": SENTINELS["traceparent"]}
-    replies.append((200, client.get("/livez", headers=bad)))
+    s, (_, trace, span, _) = SENTINELS, laced()["traceparent"].split("-")
+    numbers = [(s["traceid"], s["spanid"]), (s["traceid"], span), (trace, s["spanid"])]
+    for bad in (s["traceparent"], *(f"00-{one}-{other}-01" for one, other in numbers)):
+        replies.append((200, client.get("/livez", headers=laced() | {"traceparent": bad})))
     return replies

@@ -17,6 +17,14 @@ import httpx
 import pytest
 
 from tests.docker.monitoring import families, metrics_named
+from tests.integration.door import (
+    Keys,
+    Replies,
+    malformed_heads,
+    refused_credentials,
+    repeats,
+    unknown_hosts,
+)
 from tests.integration.observed_service import observed_service
 from tests.integration.sentinels import SENTINELS, ask_everything, dicom, found_in, laced
 from tests.service.telemetry.otlp_receiver import ReceivedSpan
@@ -29,12 +37,24 @@ STAGES = {"queue", "decode", "generate", "parse", "render"}
 
 @dataclass
 class Evidence:
-    """What was left of all requests, by the place where it was found."""
+    """What was left of all requests, by the place where it was found.
+
+    Attributes
+    ----------
+    replies
+        Of the routes, with the status expected of an engine that works.
+    door
+        Of what is before the routes, with the status expected.
+    heads
+        The same where nothing came that is a request.
+    """
 
     places: dict[str, bytes]
     log: list[str] = field(default_factory=list)
     spans: list[ReceivedSpan] = field(default_factory=list)
-    replies: list[tuple[int, httpx.Response]] = field(default_factory=list)
+    replies: Replies = field(default_factory=list)
+    door: Replies = field(default_factory=list)
+    heads: Replies = field(default_factory=list)
     page: str = ""
     core_limits: list[tuple[str, str]] = field(default_factory=list)
 
@@ -50,19 +70,30 @@ def evidence(tmp_path_factory):
     return gather(tmp_path_factory.mktemp("observed"))
 
 
-def gather(folder: Path, *program: str) -> Evidence:
-    """Ask a service everything, and keep what it leaves."""
+def gather(folder: Path, *program: str, keys: Keys | None = None) -> Evidence:
+    """Ask a service everything, where it has keys with one of them, and keep what it leaves."""
     environment = {"DEEPMEDIX_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    credential = {}
+    if keys is not None:
+        environment["DEEPMEDIX_KEYS_FILE"] = str(keys.path)
+        credential = {"X-API-Key": keys.read}
     with observed_service(folder, *program, **environment) as service:
-        with httpx.Client(base_url=service.url, timeout=300) as client:
+        with httpx.Client(base_url=service.url, timeout=300, headers=credential) as client:
             replies = ask_everything(client, MAX_BODY_BYTES)
+            door = repeats(client)
+            if keys is None:
+                door += unknown_hosts(client)
+            else:
+                door += refused_credentials(service.url, keys, MAX_BODY_BYTES)
+            heads = malformed_heads(service.url)
             page = client.get("/metrics").text
             limits = [core_limits(pid) for pid in service.processes()]
             replies += after_the_engines_death(service, client)
         service.look()
         service.stop()
-        errors = [reply for _, reply in replies if reply.status_code >= 400]
-        headers = [str(reply.headers.multi_items()) for _, reply in replies]
+        everything = [reply for _, reply in (*replies, *door, *heads)]
+        errors = [reply for reply in everything if reply.status_code >= 400]
+        headers = [str(reply.headers.multi_items()) for reply in everything]
         places = {
             "log": "".join(service.log).encode(),
             "metrics": page.encode(),
@@ -75,7 +106,14 @@ def gather(folder: Path, *program: str) -> Evidence:
             places["audit"] = service.audit_file.read_bytes()
         places |= service.files
         return Evidence(
-            places, service.log, service.receiver.spans, replies, page, [*filter(None, limits)]
+            places,
+            log=service.log,
+            spans=service.receiver.spans,
+            replies=replies,
+            door=door,
+            heads=heads,
+            page=page,
+            core_limits=[*filter(None, limits)],
         )
 
 
@@ -90,7 +128,7 @@ def core_limits(pid: int) -> tuple[str, str] | None:
     return line.removeprefix("Max core file size").split()[1], chosen.strip()
 
 
-def after_the_engines_death(service, client) -> list[tuple[int, httpx.Response]]:
+def after_the_engines_death(service, client) -> Replies:
     """Kill the engine's process, where it has one, and ask once more."""
     for pid in service.processes()[1:]:
         try:
@@ -105,13 +143,17 @@ def after_the_engines_death(service, client) -> list[tuple[int, httpx.Response]]
     return []
 
 
-def test_every_request_was_answered_as_expected(evidence):
-    wrong = [
+def unexpected(replies: Replies) -> list[tuple[str, str, int, int]]:
+    """Method, path, and the status expected and given, where they differ."""
+    return [
         (reply.request.method, reply.request.url.path, expected, reply.status_code)
-        for expected, reply in evidence.replies
+        for expected, reply in replies
         if reply.status_code != expected
     ]
-    assert wrong == []
+
+
+def test_every_request_was_answered_as_expected(evidence):
+    assert unexpected([*evidence.replies, *evidence.door, *evidence.heads]) == []
 
 
 def test_no_identity_is_left_anywhere(evidence):
@@ -133,9 +175,21 @@ def test_an_identity_that_is_left_would_be_found(place, disguise):
     assert Evidence({"log": data, "metrics": b"before"}).leaks() == {"log": {place}}
 
 
-def test_an_engine_that_quotes_what_it_was_asked_in_a_librarys_ways_is_not_heard(tmp_path):
-    evidence = gather(tmp_path, "-m", "tests.integration.quoting_engine", "quietly")
+def test_the_bytes_of_an_identifier_that_is_left_would_be_found():
+    for place in ("traceid", "spanid"):
+        assert found_in(b"before" + bytes.fromhex(SENTINELS[place]) + b"after") == {place}
+
+
+def test_with_keys_an_engine_that_quotes_what_it_was_asked_in_a_librarys_ways_is_not_heard(
+    tmp_path,
+):
+    keys = Keys(tmp_path / "keys.json")
+    evidence = gather(tmp_path, "-m", "tests.integration.quoting_engine", "quietly", keys=keys)
+    assert unexpected([*evidence.door, *evidence.heads]) == []
+    assert b'"401 unauthenticated' in evidence.places["audit"]
     assert evidence.leaks() == {}
+    for key in (keys.read, keys.admin):
+        assert [place for place, data in evidence.places.items() if key.encode() in data] == []
     assert [reply for _, reply in evidence.replies if reply.status_code == 500]
     assert "RuntimeError at" in "".join(evidence.log)
 
@@ -155,10 +209,11 @@ def test_every_request_has_a_line_of_json_that_names_it(evidence):
     # Native code, and vLLM's processes before they configure their loggers, write as they like.
     lines = [json.loads(line) for line in evidence.log if line.startswith("{")]
     access = [line for line in lines if line["logger"] == "deepmedix.access"]
-    assert len(access) >= len(evidence.replies)
+    replies = [*evidence.replies, *evidence.door]
+    assert len(access) >= len(replies)
     for line in access:
         assert {"method", "route", "status", "seconds", "request_id", "trace_id"} <= set(line)
-    ids = {reply.headers["X-Request-Id"] for _, reply in evidence.replies}
+    ids = {reply.headers["X-Request-Id"] for _, reply in replies}
     assert ids <= {line["request_id"] for line in access}
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
@@ -231,8 +232,12 @@ async def test_closed_means_that_no_reading_leaves_unrecorded(
         assert "Retry-After" in first.headers
         assert "heart" not in first.text
         asked = len(engine.requests)
+        labels = {"route": "/report", "code": "503"}
+        counted = REGISTRY.get_sample_value("deepmedix_requests_total", labels)
         second = await post(client, "/report", film, headers={"Accept": accept})
         assert second.json()["code"] == "audit-unavailable"
+        # Refused before the routing, and a reading that failed all the same.
+        assert REGISTRY.get_sample_value("deepmedix_requests_total", labels) == counted + 1
         assert len(engine.requests) == asked  # nothing is worked on that could not be handed out
         assert engine.running == 0
         monkeypatch.undo()

@@ -186,6 +186,18 @@ async def test_a_provider_that_is_down_is_503_for_tokens_and_nothing_for_keys(
         assert (await client.get("/version", headers=bearer(keys.reader))).status_code == 200
 
 
+async def test_readings_that_fail_for_want_of_the_providers_keys_are_counted_as_such(
+    make_app, provider, film
+):
+    provider.down = True
+    labels = {"route": "/report", "code": "503"}
+    before = REGISTRY.get_sample_value("deepmedix_requests_total", labels)
+    async with running(make_app(oidc_issuer=provider.issuer, oidc_audience=AUDIENCE)) as client:
+        reply = await report(client, film, bearer(provider.token()))
+    assert (reply.status_code, reply.json()["code"]) == (503, "identity-unavailable")
+    assert REGISTRY.get_sample_value("deepmedix_requests_total", labels) == before + 1
+
+
 async def test_refusals_are_counted_by_nothing_finer_than_their_kind(make_app, keys):
     def counted(reason):
         name = "deepmedix_refused_credentials_total"

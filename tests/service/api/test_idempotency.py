@@ -210,6 +210,23 @@ async def test_a_reply_over_the_room_is_given_but_not_kept(make_app, engine, fil
         assert app.state.service.replies.bytes == 0
 
 
+async def test_a_key_beyond_those_that_may_be_in_flight_is_refused_as_such(make_app, engine, film):
+    async with running(make_app(idempotency_entries=1, retry_after=7)) as client:
+        release = asyncio.Event()
+        engine.say(Script(hold_after=2, release=release))
+        engine.asked.clear()
+        first = asyncio.create_task(post(client, film))
+        await engine.asked.wait()
+        other = KEY | {"Idempotency-Key": "another"}
+        refused = await post(client, film, headers=other)
+        assert (code(refused), refused.headers["Retry-After"]) == ((503, "overloaded"), "7")
+        assert "Idempotency-Key" in refused.json()["title"]
+        release.set()
+        assert (await first).status_code == 200
+        await post(client, film, headers=other)  # the first reply gave way
+        assert is_replay(await post(client, film, headers=other))
+
+
 async def test_elsewhere_the_header_means_nothing(client):
     for _ in range(2):
         reply = await client.get("/version", headers={"Idempotency-Key": " "})

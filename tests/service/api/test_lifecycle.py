@@ -35,11 +35,12 @@ async def test_the_engine_is_warmed_up_before_it_is_ready(make_app, engine):
 
 async def test_a_start_that_fails_is_told_without_its_reason(make_app, engine):
     engine.start_failure = RuntimeError("weights of Mrs Smith")
-    app = make_app()
+    app = make_app(retry_after=3)
     async with running(app) as client:
-        ready = await client.get("/readyz")
-        assert (ready.status_code, ready.json()["code"]) == (503, "start-failed")
-        assert "Smith" not in ready.text
+        for reply in (await client.get("/readyz"), await client.post("/report")):
+            assert (reply.status_code, reply.json()["code"]) == (503, "start-failed")
+            assert reply.headers["Retry-After"] == "3"
+            assert "Smith" not in reply.text
         assert (await client.get("/livez")).status_code == 200
         assert "weights" in app.state.service.why_failed
 

@@ -9,10 +9,13 @@ from fastapi import FastAPI, Request
 from prometheus_client import REGISTRY
 
 from service.api.handlers import add_handlers
+from service.api.known_host import KnownHosts
 from service.api.middleware import RequestRecord
 from service.api.problems import ClientDisconnectedError, too_many_requests
+from service.identity import KeyFile, Scope
 from service.telemetry import LogFormat
 from service.telemetry.logs import LogHandler
+from tests.service.api.conftest import running
 
 SECRET = "Mrs Smith born 1950"
 
@@ -138,6 +141,33 @@ async def test_requests_are_counted_by_route_and_code(client):
     await client.get(f"/fine?patient={SECRET}")
     await client.get(f"/{SECRET}")
     assert (count("/fine", "200"), count("unmatched", "404")) == (before[0] + 1, before[1] + 1)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "rebound.example"}, "421"),
+        ({}, "401"),
+        ({"X-API-Key": "reader", "Content-Length": "2000"}, "413"),
+    ],
+)
+async def test_what_a_layer_refuses_before_the_routing_is_counted_under_the_route_asked_for(
+    make_app, tmp_path, lines, headers, status
+):
+    file = KeyFile(tmp_path / "keys.json")
+    _, key = file.add("reader", [Scope.READ])
+    if "X-API-Key" in headers:
+        headers = headers | {"X-API-Key": key}
+    app = make_app(keys_file=file.path, max_body_bytes=1024)
+    async with running(app) as client:
+        app.state.known_hosts = KnownHosts(["test"])
+        before = count("/report", status), count("unmatched", status)
+        for path in ("/report", f"/{SECRET}"):
+            reply = await client.post(path, content=bytes(2000), headers=headers)
+            assert reply.status_code == int(status)
+    assert (count("/report", status), count("unmatched", status)) == (before[0] + 1, before[1] + 1)
+    access = [line["route"] for line in lines() if line["logger"] == "deepmedix.access"]
+    assert access == ["/report", "unmatched"]
 
 
 async def test_a_caller_that_left_is_counted_as_499(client):
