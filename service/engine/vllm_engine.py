@@ -40,6 +40,7 @@ from service.engine.environment import (
     kv_cache_is_set,
     prepare_cpu,
     prepare_environment,
+    without_settings,
 )
 from service.engine.manifest import Manifest
 from service.engine.prompt import PromptBuilder
@@ -278,6 +279,10 @@ class VllmEngine:
 
     def _load(self) -> None:
         """Import vLLM and build the engine; takes tens of seconds, in a thread of its own."""
+        with without_settings():
+            self._load_by_itself()
+
+    def _load_by_itself(self) -> None:
         prepare_environment(local=self._folder is not None)
         _check_installation(repaired=register())
         from vllm.engine.arg_utils import AsyncEngineArgs
