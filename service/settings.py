@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     )
 
     # What happens when the engine dies or hangs: docs/operation.md.
+    engine_start_timeout: float = Field(
+        1800.0,
+        gt=0,
+        description="Seconds that the engine's first start may take; beyond, the service exits "
+        "with status 1.",
+    )
     engine_stall_timeout: float | None = Field(
         None,
         gt=0,

@@ -193,13 +193,17 @@ async def _run(settings: Settings, listener: socket.socket, starting: StartUp) -
         await server.serve(sockets=[listener])
     finally:
         announcer.cancel()
+    status = 1 if service.failure is not None else 0
     if server.forced_by is not None:
-        # An orderly stop of the engine takes many seconds, and every request has its answer.
+        status = 128 + server.forced_by  # as the shell has it
+    if server.forced_by is not None or service.stuck:
+        # An orderly stop of the engine takes many seconds, and every request has its answer; or it
+        # cannot be had, and what hangs would hang the interpreter's end too.
         for child in multiprocessing.active_children():
             child.kill()
         logging.shutdown()
-        os._exit(128 + server.forced_by)  # as the shell has it
-    return 1 if service.failure is not None else 0
+        os._exit(status)
+    return status
 
 
 async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:

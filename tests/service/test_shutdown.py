@@ -201,3 +201,19 @@ async def test_a_second_signal_stops_now(film, monkeypatch):
         reply = await working
         assert (reply.status_code, reply.json()["code"]) == (503, "shutting-down")
         assert await process.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("timeout", "status"), [(0.5, 1), (600, 0)], ids=["too late", "SIGTERM"])
+async def test_a_driver_that_hangs_at_the_start_does_not_keep_the_process(
+    monkeypatch, timeout, status
+):
+    monkeypatch.setenv("HANGING_DRIVER", "1")
+    process = await start(engine_start_timeout=timeout)
+    if timeout == 600:
+        await says(process, "starting the engine")
+        process.terminate()
+    else:
+        await says(process, "did not start within 0.5 s")
+    await says(process, "cannot be given up")
+    await process.stderr.read()
+    assert await process.wait() == status
