@@ -175,6 +175,7 @@ def _engine(settings: Settings, decoder: RadiographDecoder) -> Engine:
             window=settings.engine_restart_window,
             first_delay=settings.engine_restart_delay,
             longest_delay=settings.engine_restart_delay_max,
+            first_start_timeout=settings.engine_start_timeout,
             start_timeout=settings.engine_restart_timeout,
             stall_timeout=settings.engine_stall_timeout,
         ),

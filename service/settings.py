@@ -46,7 +46,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, protected_namespaces=()
+        env_prefix=ENV_PREFIX,
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,  # a time without end, or none at all, is meant by no setting
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -88,6 +92,12 @@ class Settings(BaseSettings):
     )
 
     # What happens when the engine dies or hangs: docs/operation.md.
+    engine_start_timeout: float = Field(
+        1800.0,
+        gt=0,
+        description="Seconds that the engine's first start may take; beyond, the service exits "
+        "with status 1.",
+    )
     engine_stall_timeout: float | None = Field(
         None,
         gt=0,

@@ -11,7 +11,7 @@ from service.api.admission import Admission, Bounds
 from service.api.problems import not_ready, shutting_down, start_failed
 from service.api.reply_store import ReplyStore
 from service.api.warm_up import warm_up
-from service.engine import Engine, EngineState, SupervisedEngine
+from service.engine import Engine, EngineState, EngineStuckError, SupervisedEngine
 from service.problem import Problem
 from service.radiograph import RadiographDecoder
 from service.settings import Settings
@@ -54,6 +54,7 @@ class Service:
         self.failure: BaseException | None = None
         self.started = asyncio.Event()
         self.failed = asyncio.Event()
+        self.stuck = False
         self._supervised = engine if isinstance(engine, SupervisedEngine) else None
         if self._supervised is not None:
             self._supervised.follow(self._follow_engine)
@@ -149,10 +150,13 @@ class Service:
             self.admission.end_all()
 
     async def stop(self) -> None:
-        """Stop engine and decoder, whatever state they are in."""
+        """Stop engine and decoder, whatever state they are in; ``stuck`` where that is no use."""
         self.drain()
         try:
             await self.engine.stop()
+        except EngineStuckError as error:
+            LOG.error("the engine could not be stopped: %s", error)
+            self.stuck = True
         finally:
             await self.decoder.close()
 

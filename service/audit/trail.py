@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 from service.audit import metrics
 from service.audit.chain import RecordKind
@@ -22,6 +24,7 @@ from service.audit.event import (
 from service.audit.file import AuditFile, AuditUnavailableError, LineStaysError
 from service.audit.refusals import Refusals
 from service.audit.study import StudyHasher, StudyIdentity
+from service.audit.writer import FileWriter
 from service.radiograph import Radiograph
 
 LOG = logging.getLogger("deepmedix")
@@ -45,6 +48,7 @@ class AuditTrail:
     With a file, an event counts as recorded when its line is in it (and on the disk, unless the
     file was told otherwise); the collector gets a copy in the background. With a collector alone
     it counts when the server has taken it, or, if the policy is ``open``, when it is in the queue.
+    A disk or a server that does not answer in time has not recorded it.
 
     Parameters
     ----------
@@ -60,6 +64,8 @@ class AuditTrail:
         How much of callers' network addresses is kept.
     refusals
         Decides which refused credentials are told together.
+    file_timeout
+        Seconds that the disk may take for a line.
     """
 
     def __init__(
@@ -72,12 +78,13 @@ class AuditTrail:
         policy: FailurePolicy = FailurePolicy.CLOSED,
         addresses: AddressPolicy = AddressPolicy.FULL,
         refusals: Refusals | None = None,
+        file_timeout: float = 10.0,
     ) -> None:
         if file is None and collector is None:
             raise ValueError("an audit trail needs a file or a collector")
         self._hasher = hasher
         self._version = version
-        self._file = file
+        self._writer = None if file is None else FileWriter(file, timeout=file_timeout)
         self._collector = collector
         self._policy = policy
         self._addresses = addresses
@@ -97,7 +104,8 @@ class AuditTrail:
     @property
     def failing(self) -> bool:
         """Whether the last event could not be recorded, or the next one cannot."""
-        return self._unrecorded > 0 or self._waits_in_vain
+        stalled = self._writer is not None and self._writer.stalled
+        return self._unrecorded > 0 or stalled or self._waits_in_vain
 
     async def identities(self, films: Iterable[Radiograph]) -> tuple[StudyIdentity, ...]:
         """Return the identities of the studies that films belong to."""
@@ -112,10 +120,13 @@ class AuditTrail:
             When it is not. Where the event may be in the trail all the same, and the policy is
             ``closed``, another one of the same request follows: that it was refused.
         """
-        event = self._event(occurrence)
+        recording = self._record(occurrence, self._event(occurrence))
+        await (recording if self._writer is None else _to_its_end(recording))
+
+    async def _record(self, occurrence: Occurrence, event: Resource) -> None:
         try:
             await self._resume()
-            if self._file is not None:
+            if self._writer is not None:
                 await self._append(occurrence, event)
                 self._copy(event)
             elif self._collector is not None:
@@ -125,7 +136,7 @@ class AuditTrail:
                 else:
                     self._collector.send(event)
         except AuditUnavailableError:
-            self._unrecorded += 1 if occurrence.repeats is None else occurrence.repeats.requests
+            self._unrecorded += _requests(occurrence)
             metrics.FAILED.inc()
             raise
         metrics.RECORDED.inc()
@@ -191,14 +202,18 @@ class AuditTrail:
             When it does not.
         """
         self._check_collector()
-        await self._resume()
+        if self._writer is None:
+            await self._resume()
+        else:
+            self._writer.check()
+            await _to_its_end(self._resume())
 
     @property
     def _waits_in_vain(self) -> bool:
         """Whether an event would wait for a collector that is known to be down."""
         return (
             self.closed
-            and self._file is None
+            and self._writer is None
             and self._collector is not None
             and self._collector.down
         )
@@ -211,18 +226,24 @@ class AuditTrail:
 
     async def _resume(self) -> None:
         async with self._resuming:  # else two requests at once would record the same gap
-            gap = self._unrecorded
-            if not gap:
-                return
-            if self._file is not None:
-                line = {"unrecorded": gap, "answered": not self.closed}
-                await asyncio.to_thread(self._file.append, RecordKind.RESUMED, line)
-            elif self._collector is not None:
-                await self._tell_gap(self._collector, gap)
-            self._unrecorded -= gap
-            while self._file is not None and self._corrections:
-                await asyncio.to_thread(self._file.append, RecordKind.EVENT, self._corrections[0])
-                self._copy(self._corrections.pop(0))
+            if gap := self._unrecorded:
+                if self._writer is not None:
+                    line = {"unrecorded": gap, "answered": not self.closed}
+                    told = partial(self._tell_less, gap)
+                    await self._writer.append(RecordKind.RESUMED, line, late=told)
+                elif self._collector is not None:
+                    await self._tell_gap(self._collector, gap)
+                self._tell_less(gap)
+            while self._writer is not None and self._corrections:
+                correction = self._corrections[0]
+                await self._writer.append(RecordKind.EVENT, correction, late=self._corrected)
+                self._corrected()
+
+    def _tell_less(self, requests: int) -> None:
+        self._unrecorded -= requests
+
+    def _corrected(self) -> None:
+        self._copy(self._corrections.pop(0))
 
     async def _tell_gap(self, collector: Collector, gap: int) -> None:
         self._check_collector()
@@ -237,13 +258,22 @@ class AuditTrail:
             raise
 
     async def _append(self, occurrence: Occurrence, event: Resource) -> None:
-        assert self._file is not None  # looked at by whoever calls
+        assert self._writer is not None  # looked at by whoever calls
+        late = partial(self._written_late, occurrence, event)
         try:
-            await asyncio.to_thread(self._file.append, RecordKind.EVENT, event)
+            await self._writer.append(RecordKind.EVENT, event, late=late)
         except LineStaysError:
             if self.closed:
                 self._corrections.append(self._refused(occurrence))
             raise
+
+    def _written_late(self, occurrence: Occurrence, event: Resource) -> None:
+        """Take note of an event that is in the file although it was counted as unrecorded."""
+        self._unrecorded -= _requests(occurrence)
+        if self.closed and occurrence.status < 400:
+            self._corrections.append(self._refused(occurrence))
+        else:
+            self._copy(event)
 
     def _event(self, occurrence: Occurrence) -> Resource:
         return audit_event(occurrence, version=self._version, addresses=self._addresses)
@@ -255,7 +285,7 @@ class AuditTrail:
         status, reason = _REFUSED
         return self._event(replace(occurrence, status=status, reason=reason))
 
-    def reopen(self) -> None:
+    async def reopen(self) -> None:
         """Open the file anew after it was moved away.
 
         Raises
@@ -263,8 +293,8 @@ class AuditTrail:
         AuditUnavailableError
             When that fails.
         """
-        if self._file is not None:
-            self._file.reopen()
+        if self._writer is not None:
+            await self._writer.reopen()
 
     async def close(self) -> None:
         """Tell what was counted, send what waits and close the file."""
@@ -274,7 +304,21 @@ class AuditTrail:
         if self._telling is not None:
             await asyncio.gather(self._telling, return_exceptions=True)
         await self.tell_refusals(early=True)
+        if self._writer is not None:
+            try:
+                await self._resume()
+            except AuditUnavailableError as error:
+                LOG.error("the audit trail cannot be written: %s", error)
         if self._collector is not None:
             await self._collector.close()
-        if self._file is not None:
-            await asyncio.to_thread(self._file.close)
+        if self._writer is not None:
+            await self._writer.close()
+
+
+def _requests(occurrence: Occurrence) -> int:
+    return 1 if occurrence.repeats is None else occurrence.repeats.requests
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work that goes on where whoever waits is cancelled: what it writes it counts."""
+    await asyncio.shield(asyncio.create_task(work))

@@ -155,8 +155,13 @@ class _Walk:
         found, before = self._found, self._last
         pending: list[bytes] = []
         number = 0
+        open_end = False
         for number, (line, ended) in enumerate(_lines(path), start=1):
+            if open_end:  # a piece without a break that does not end the file was never cut off
+                found.fault = _changed(path, number - 1)
+                return
             found.lines += 1
+            open_end = not ended
             try:
                 record = decode(line)
             except ChangedLineError:
@@ -186,11 +191,8 @@ class _Walk:
             found.fault = Fault(str(path), 0, "empty-file", "the file holds no line at all")
         elif pending:
             # A piece that ends the file does not explain the lines before it.
-            first = number - len(pending) + (0 if self._ends_torn(path) else 1)
+            first = number - len(pending) + (0 if open_end else 1)
             found.fault = _changed(path, first)
-
-    def _ends_torn(self, path: Path) -> bool:
-        return self.torn_end is not None and self.torn_end.file == str(path)
 
 
 def _changed(path: Path, number: int) -> Fault:
@@ -236,7 +238,10 @@ def _fault(
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
-    """Yield each line without its break, and whether it had one."""
+    """Yield each line without its break, and whether it had one.
+
+    The last line of a file may lack it, and what is too long for a line comes in pieces without.
+    """
     with path.open("rb") as file:
         while line := file.readline(_MAX_LINE):
             yield line.removesuffix(b"\n"), line.endswith(b"\n")

@@ -58,11 +58,12 @@ async def connect(
     from service.app import create_app
     from service.audit import AuditUnavailableError
     from service.identity import Authenticator
+    from service.telemetry import TracingNotInstalledError
 
     try:
         # Whoever can start this process can read the checkpoint itself: no key is asked for.
         app = create_app(load_settings(), authenticator=Authenticator())
-    except (ManifestError, AuditUnavailableError) as error:
+    except (ManifestError, AuditUnavailableError, TracingNotInstalledError) as error:
         raise ServiceError(str(error)) from error
     async with AsyncExitStack() as running:
         service = app.state.service

@@ -41,7 +41,7 @@ async def _reload(app: FastAPI) -> None:
     trail: AuditTrail | None = app.state.audit
     if trail is not None:
         try:
-            await asyncio.to_thread(trail.reopen)
+            await trail.reopen()
             LOG.info("the audit file was opened anew")
         except AuditUnavailableError as error:
             LOG.error("the audit trail cannot be written: %s", error)

@@ -143,7 +143,7 @@ class _Server(uvicorn.Server):
             self.forced_by = sig
             self._stopping.cancel()
             if self.should_exit:  # nothing is at work any more; what stops takes its time, or hangs
-                _exit_now(sig)
+                _exit_now(_killed_by(sig))
             self._service.admission.end_all()
             self.config.timeout_graceful_shutdown = _LAST_REPLIES
             self.lifespan = LifespanOff(self.config)  # whose end stops the engine in good order
@@ -208,17 +208,28 @@ async def _run(settings: Settings, listener: socket.socket, starting: StartUp) -
         await server.serve(sockets=[listener])
     finally:
         announcer.cancel()
-    if server.forced_by is not None:
-        _exit_now(server.forced_by)  # every request has its answer
-    return 1 if service.failure is not None else 0
+    status = 1 if service.failure is not None else 0
+    if server.forced_by is not None:  # every request has its answer
+        _exit_now(_killed_by(server.forced_by))
+    if service.stuck:
+        _exit_now(status)
+    return status
 
 
-def _exit_now(sig: int) -> NoReturn:
-    """End without an orderly stop of the engine, which takes many seconds."""
+def _killed_by(sig: int) -> int:
+    """The exit status of a process that a signal ended, as the shell has it."""
+    return 128 + sig
+
+
+def _exit_now(status: int) -> NoReturn:
+    """End without an orderly stop of the engine, which takes many seconds, or cannot be had.
+
+    What hangs would hang the interpreter's end, too.
+    """
     for child in multiprocessing.active_children():
         child.kill()
     logging.shutdown()
-    os._exit(128 + sig)  # as the shell has it
+    os._exit(status)
 
 
 async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:

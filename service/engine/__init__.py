@@ -1,7 +1,7 @@
 """Prompt, images and sampling in; an asynchronous stream of text out. Nothing imports vLLM here."""
 
 from service.engine.checkpoint import hash_files, load_manifest, write_manifest
-from service.engine.failure import RestartPolicy
+from service.engine.failure import EngineStartTimeoutError, EngineStuckError, RestartPolicy
 from service.engine.hub_cache import require_weights
 from service.engine.manifest import (
     LineageRecord,
@@ -34,7 +34,9 @@ __all__ = [
     "EngineArgumentError",
     "EngineNotInstalledError",
     "EngineSettings",
+    "EngineStartTimeoutError",
     "EngineState",
+    "EngineStuckError",
     "EngineUnavailable",
     "GenerationRequest",
     "LineageRecord",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from service.engine.child import FOLDER, PARENT
-from service.telemetry import ENGINE_LOGGING
+from service.telemetry import ENGINE_LOGGING, FORMAT_VARIABLE
 
 PLUGINS = "vllm.platform_plugins"
 """Group of entry points that vLLM loads in each of its processes, before all else."""
@@ -37,6 +37,8 @@ _QUIET = {
 # This process has threads, and a fork of it may find their locks held for ever.
 _SPAWN = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
 
+_OURS = "DEEPMEDIX_"
+
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
@@ -57,6 +59,21 @@ def prepare_environment(*, local: bool) -> None:
     plugins = os.environ.get("VLLM_PLUGINS")
     if plugins is not None and PLUGIN not in plugins.split(","):
         os.environ["VLLM_PLUGINS"] = f"{plugins},{PLUGIN}"
+
+
+@contextmanager
+def without_settings() -> Iterator[None]:
+    """Keep the service's settings, its secrets among them, from what is started meanwhile.
+
+    The engine's processes are told what they need; of our variables they read the log's format
+    alone.
+    """
+    ours = [name for name in os.environ if name.startswith(_OURS) and name != FORMAT_VARIABLE]
+    kept = {name: os.environ.pop(name) for name in ours}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 @contextmanager

@@ -6,6 +6,29 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class EngineStartTimeoutError(Exception):
+    """The engine's first start took too long; the text says how long it may take.
+
+    Parameters
+    ----------
+    seconds
+        That time.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the engine did not start within {seconds:g} s: its driver may hang, or the "
+            "checkpoint take longer to load (DEEPMEDIX_ENGINE_START_TIMEOUT)"
+        )
+
+
+class EngineStuckError(Exception):
+    """A start of the engine hangs in this process, where nothing but its end can end it."""
+
+    def __init__(self) -> None:
+        super().__init__("a start of the engine hangs and cannot be given up")
+
+
 class Failure(StrEnum):
     """What happened to an engine."""
 
@@ -27,6 +50,8 @@ class RestartPolicy:
     first_delay, longest_delay
         Seconds from a failure to the restart: the first for the first failure, twice as long for
         each further one in a row, never longer than the longest.
+    first_start_timeout
+        Seconds that the first start may take, a download and a compilation included.
     start_timeout
         Seconds that a restart may take, the reading of a blank film included.
     stall_timeout
@@ -38,6 +63,7 @@ class RestartPolicy:
     window: float = 600.0
     first_delay: float = 1.0
     longest_delay: float = 60.0
+    first_start_timeout: float = 1800.0
     start_timeout: float = 600.0
     stall_timeout: float | None = None
 

@@ -171,7 +171,13 @@ class Engine(Protocol):
         """Load the checkpoint; returns when requests can be taken."""
 
     async def stop(self) -> None:
-        """Abort what runs and free everything; safe to call in any state."""
+        """Abort what runs and free everything; safe to call in any state.
+
+        Raises
+        ------
+        EngineStuckError
+            When a start cannot be given up.
+        """
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[Delta]:
         """Yield the text as it comes; closing or cancelling the iterator aborts the request.

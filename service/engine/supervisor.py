@@ -11,7 +11,12 @@ from contextlib import AsyncExitStack, aclosing
 from enum import StrEnum
 
 from service.engine import metrics
-from service.engine.failure import Failure, FailureRecord, RestartPolicy
+from service.engine.failure import (
+    EngineStartTimeoutError,
+    Failure,
+    FailureRecord,
+    RestartPolicy,
+)
 from service.engine.manifest import Manifest
 from service.engine.protocol import (
     RETRY_AFTER,
@@ -122,6 +127,8 @@ class SupervisedEngine:
 
         Raises
         ------
+        EngineStartTimeoutError
+            When it takes longer than it may.
         Exception
             As the engine raises it.
         """
@@ -129,7 +136,14 @@ class SupervisedEngine:
             return
         self._retired = False
         began = self._clock()
-        await self._engine.start()
+        timeout = asyncio.timeout(self._policy.first_start_timeout)
+        try:
+            async with timeout:
+                await self._engine.start()
+        except TimeoutError as error:
+            if not timeout.expired():  # the engine's own
+                raise
+            raise EngineStartTimeoutError(self._policy.first_start_timeout) from error
         self._start_seconds = self._clock() - began
         self._pulse = self._new_pulse()
         self._enter(EngineState.RUNNING)

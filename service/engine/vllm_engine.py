@@ -7,7 +7,6 @@ import gc
 import itertools
 import multiprocessing
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import fields
 from importlib.metadata import entry_points
@@ -19,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from service.daemon_thread import DaemonThread
 from service.engine.arguments import (
     Machine,
     check_arguments,
@@ -40,7 +40,9 @@ from service.engine.environment import (
     kv_cache_is_set,
     prepare_cpu,
     prepare_environment,
+    without_settings,
 )
+from service.engine.failure import EngineStuckError
 from service.engine.manifest import Manifest
 from service.engine.prompt import PromptBuilder
 from service.engine.protocol import (
@@ -62,6 +64,9 @@ _SUPPRESSED = -100.0
 
 _LONGEST_STEP = 30.0
 _LONGEST_STEP_OF_LARGE_MODEL_ON_CPU = 300.0
+
+_LONGEST_GIVING_UP = 30.0
+"""Seconds until a start that is to end, and whose processes are killed, counts as stuck."""
 
 
 class VllmEngine:
@@ -90,7 +95,7 @@ class VllmEngine:
         self._prompts: PromptBuilder | None = None
         self._starting: asyncio.Future[None] | None = None
         # The kernel ends vLLM's processes with the thread that started them (see `child`).
-        self._starter: ThreadPoolExecutor | None = None
+        self._starter: DaemonThread | None = None
         self._others: set[BaseProcess] | None = None
         self._temporary: TemporaryDirectory[str] | None = None
         self._longest_step = _LONGEST_STEP
@@ -118,14 +123,18 @@ class VllmEngine:
             When an engine argument is unknown or cannot be used.
         EngineNotInstalledError
             When vLLM, or what it needs of this program, is not installed.
+        EngineStuckError
+            When a start before hangs still.
         ManifestError
             When the manifest contradicts what was loaded.
         """
         if self._engine is not None:
             return
+        if self._starting is not None and not self._starting.done():
+            raise EngineStuckError
         self._stopped = False
         self._others = set(multiprocessing.active_children())
-        self._starter = ThreadPoolExecutor(1, "engine-starter")
+        self._starter = DaemonThread("engine-starter")
         # A short name: the path of a socket in it may have 107 bytes.
         self._temporary = TemporaryDirectory(prefix="dmx-", ignore_cleanup_errors=True)
         self._starting = asyncio.get_running_loop().run_in_executor(self._starter, self._load)
@@ -135,12 +144,18 @@ class VllmEngine:
         self._engine = self._loaded
 
     async def stop(self) -> None:
-        """Abort what runs and free everything; safe to call in any state."""
+        """Abort what runs and free everything; safe to call in any state.
+
+        Raises
+        ------
+        EngineStuckError
+            When a start cannot be given up: it hangs in a driver, for one. Nothing is freed then.
+        """
         self._stopped = True
         self._engine = None
-        starting, self._starting = self._starting, None
-        if starting is not None:
-            await self._give_up(starting)
+        if self._starting is not None:
+            await self._give_up(self._starting)
+            self._starting = None
         engine, self._loaded = self._loaded, None
         if engine is not None:
             if engine.output_handler is not None:
@@ -265,7 +280,11 @@ class VllmEngine:
 
     async def _give_up(self, starting: asyncio.Future[None]) -> None:
         """Wait for a start that nobody wants any more, made shorter where that can be done."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _LONGEST_GIVING_UP
         while not starting.done():
+            if loop.time() > end:
+                raise EngineStuckError
             self.kill()  # a core that still loads its weights hears nothing else
             await asyncio.wait([starting], timeout=0.5)
         if not starting.cancelled():
@@ -278,6 +297,10 @@ class VllmEngine:
 
     def _load(self) -> None:
         """Import vLLM and build the engine; takes tens of seconds, in a thread of its own."""
+        with without_settings():
+            self._load_by_itself()
+
+    def _load_by_itself(self) -> None:
         prepare_environment(local=self._folder is not None)
         _check_installation(repaired=register())
         from vllm.engine.arg_utils import AsyncEngineArgs

@@ -30,7 +30,8 @@ class SigningKeys:
     not verify what it should, is renewed before the request goes on, but no more often than every
     ``cooldown`` seconds, so that invented keys and signatures cannot be used to flood the
     provider. A renewal that fails leaves the old set in force until it is older than
-    ``longest_age``; it is tried again beside the requests that come after the cool-down.
+    ``longest_age``; it is tried again beside the requests that come after the cool-down, and a
+    request whose key is known does not wait for it. Discovery is then asked again, too.
 
     Parameters
     ----------
@@ -56,6 +57,7 @@ class SigningKeys:
     ) -> None:
         self._issuer = issuer
         self._jwks_url = jwks_url
+        self._discovered: str | None = None
         self._max_age = max_age
         self._longest_age = longest_age
         self._cooldown = cooldown
@@ -84,11 +86,12 @@ class SigningKeys:
             When no set could be had yet, or none that is young enough.
         """
         key = self._choose(key_id, key_type, algorithm)
-        if key is None or self._age() > self._max_age:
+        if key is not None and self._failed and self._age() <= self._longest_age:
+            if self._may_try():
+                self._renew()  # beside this request: a provider that is down holds up nobody
+        elif key is None or self._age() > self._max_age:
             await self._renewed()
             key = self._choose(key_id, key_type, algorithm)
-        elif self._failed and self._may_try():
-            self._renew()  # beside this request
         if self._age() > self._longest_age:
             raise IdentityUnavailableError(self._rest_of_cooldown())
         if key is None:
@@ -154,13 +157,15 @@ class SigningKeys:
 
     async def _fetch(self) -> None:
         try:
-            if self._jwks_url is None:
-                self._jwks_url = await self._discover()
-            document = await fetch_json(self._jwks_url)
+            url = self._jwks_url or self._discovered
+            if url is None:
+                url = self._discovered = await self._discover()
+            document = await fetch_json(url)
             self._keys = _usable(document)
             self._fetched = self._clock()
             self._tell(failed=False)
         except FetchError as error:
+            self._discovered = None  # the provider may have moved its keys
             self._tell(failed=True)
             kept = "those known stay in force" if self._fetched is not None else "none are known"
             LOG.warning("the identity provider's keys cannot be fetched (%s): %s", error, kept)

@@ -3,7 +3,12 @@
 ``deepmedix_*`` metrics live in ``service.api.metrics``. This room knows none of the others.
 """
 
-from service.telemetry.logs import ENGINE_LOGGING, LogFormat, configure_logging
+from service.telemetry.logs import (
+    ENGINE_LOGGING,
+    FORMAT_VARIABLE,
+    LogFormat,
+    configure_logging,
+)
 from service.telemetry.reticence import places_of
 from service.telemetry.trace_context import TraceContext, continue_trace
 from service.telemetry.tracing import (
@@ -18,6 +23,7 @@ from service.telemetry.tracing import (
 
 __all__ = [
     "ENGINE_LOGGING",
+    "FORMAT_VARIABLE",
     "LogFormat",
     "Span",
     "TraceContext",

@@ -25,6 +25,9 @@ class IdentityProvider:
         self.down = False
         self.asked = 0
         self.padding = ""
+        self.keys_path = "/keys"
+        self.answering = threading.Event()  # while it is not set, an answer does not come
+        self.answering.set()
 
     def add_key(self, kid: str, kind: str = "RSA", *, publish: bool = True, **members) -> None:
         if kind == "RSA":
@@ -62,11 +65,12 @@ def providing():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             provider.asked += 1
+            provider.answering.wait()
             documents = {
                 "/.well-known/openid-configuration": {
-                    "issuer": provider.issuer, "jwks_uri": f"{provider.issuer}/keys",
+                    "issuer": provider.issuer, "jwks_uri": f"{provider.issuer}{provider.keys_path}",
                 },
-                "/keys": {"keys": provider.published, "padding": provider.padding},
+                provider.keys_path: {"keys": provider.published, "padding": provider.padding},
             }  # fmt: skip
             document = documents.get(self.path)
             self.send_response(503 if provider.down else 200 if document else 404)
@@ -84,6 +88,7 @@ def providing():
     try:
         yield provider
     finally:
+        provider.answering.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -2,7 +2,7 @@
 
 The engine holds every report until the process gets SIGUSR1. With ENGINE_THAT_NEVER_STOPS in the
 environment its orderly stop takes for ever; with HELD_START the start waits for a line on standard
-input, as if it had a large checkpoint to check.
+input, as if it had a large checkpoint to check; with HANGING_DRIVER vLLM's start hangs in a thread.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 
 import service.app
 from service.cli import main
+from service.engine import EngineSettings, VllmEngine, WatchedEngine, vllm_engine
 from tests.service.scripted_engine import Script, ScriptedEngine
 
 
@@ -33,7 +35,17 @@ class HoldingEngine(ScriptedEngine):
         await super().stop()
 
 
-def make_engine(settings: object) -> HoldingEngine:
+class HangingEngine(VllmEngine):
+    """Comes to its driver, and no further."""
+
+    def _load(self) -> None:
+        threading.Event().wait()
+
+
+def make_engine(settings: EngineSettings) -> WatchedEngine:
+    if os.environ.get("HANGING_DRIVER"):
+        vllm_engine._LONGEST_GIVING_UP = 0.5
+        return HangingEngine(settings)
     if os.environ.get("HELD_START"):
         print("start is held", file=sys.stderr, flush=True)
         sys.stdin.readline()

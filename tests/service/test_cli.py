@@ -150,6 +150,15 @@ def test_an_engine_that_does_not_start_is_told_in_words(film, monkeypatch):
     assert "doctor" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["report", "render"])
+def test_traces_that_are_wanted_and_cannot_be_sent_are_told_in_words(film, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    monkeypatch.setenv("DEEPMEDIX_OTLP_ENDPOINT", "http://127.0.0.1:1/v1/traces")
+    result = run(command, film)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "deepmedix[otel]" in result.stderr
+
+
 @pytest.mark.parametrize("command", [["render"], ["report", "--format", "png"]])
 def test_a_picture_goes_to_standard_output_where_no_file_is_named(film, command):
     result = run(*command, film)

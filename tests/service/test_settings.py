@@ -84,6 +84,22 @@ def test_a_value_of_the_wrong_kind_is_an_error_that_names_it(monkeypatch, name, 
         load_settings()
 
 
+def floats():
+    return [
+        name for name, field in Settings.model_fields.items() if "float" in str(field.annotation)
+    ]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_a_number_that_is_not_finite_is_an_error_in_every_setting(monkeypatch, value):
+    assert {"request_timeout", "engine_stall_timeout", "caller_share"} <= set(floats())
+    for name in floats():
+        monkeypatch.setenv(f"DEEPMEDIX_{name.upper()}", value)
+        with pytest.raises(SettingsError, match=rf"{name} .*finite"):
+            load_settings()
+        monkeypatch.delenv(f"DEEPMEDIX_{name.upper()}")
+
+
 def test_variables_that_mean_nothing_are_found(monkeypatch):
     monkeypatch.setenv("DEEPMEDIX_PROT", "1")
     monkeypatch.setenv("DEEPMEDIX_PORT", "1")

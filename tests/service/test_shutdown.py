@@ -212,9 +212,7 @@ async def test_a_second_signal_stops_an_idle_service_whose_engine_hangs(monkeypa
     monkeypatch.setenv("ENGINE_THAT_NEVER_STOPS", "1")
     async with serving(shutdown_delay=0) as (process, client):
         process.send_signal(signal.SIGTERM)
-        with suppress(
-            httpx.TransportError
-        ):  # until the port is closed, and the engine's stop begins
+        with suppress(httpx.TransportError):  # the port closes, and the engine's stop begins
             while True:
                 await client.get("/livez")
         process.send_signal(signal.SIGTERM)
@@ -249,3 +247,19 @@ async def test_what_a_slow_client_has_not_taken_yet_has_the_grace_too(grace):
     await server._stopping
     assert server.should_exit
     assert slow.looks == (3 if grace else 0)
+
+
+@pytest.mark.parametrize(("timeout", "status"), [(0.5, 1), (600, 0)], ids=["too late", "SIGTERM"])
+async def test_a_driver_that_hangs_at_the_start_does_not_keep_the_process(
+    monkeypatch, timeout, status
+):
+    monkeypatch.setenv("HANGING_DRIVER", "1")
+    process = await start(engine_start_timeout=timeout)
+    if timeout == 600:
+        await says(process, "starting the engine")
+        process.terminate()
+    else:
+        await says(process, "did not start within 0.5 s")
+    await says(process, "cannot be given up")
+    await process.stderr.read()
+    assert await process.wait() == status

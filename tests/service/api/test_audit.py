@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import threading
 from functools import partial
 
 import httpx
@@ -15,6 +16,7 @@ from pydicom.data import get_testdata_file
 import service.app
 from service.audit import (
     AuditFile,
+    AuditTrail,
     AuditUnavailableError,
     Collector,
     StudyHasher,
@@ -327,6 +329,54 @@ async def test_a_line_that_cannot_be_taken_back_from_a_refused_request_is_correc
         ("0", "200"),
     ]
     assert first["entity"] == second["entity"]
+    assert verify([trail]).intact
+
+
+@pytest.mark.parametrize("policy", ["closed", "open"])
+async def test_a_disk_that_does_not_answer_is_not_waited_for(
+    recording, trail, film, engine, monkeypatch, policy
+):
+    class Stalled:
+        going = threading.Event()
+
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def fsync(self, descriptor):
+            self.going.wait()
+
+    monkeypatch.setattr(service.app, "AuditTrail", partial(AuditTrail, file_timeout=0.1))
+    app = recording(audit_failure=policy)
+    async with running(app) as client:
+        monkeypatch.setattr("service.audit.file.os", Stalled())
+        try:
+            replies = [await post(client, "/report", film)]
+            asked = len(engine.requests)
+            replies += [await post(client, "/report", film) for _ in range(2)]
+        finally:
+            Stalled.going.set()
+        if policy == "closed":
+            assert {(one.status_code, one.json()["code"]) for one in replies} == {
+                (503, "audit-unavailable")
+            }
+            assert len(engine.requests) == asked
+        else:
+            assert [reply.status_code for reply in replies] == [200] * 3
+        async with asyncio.timeout(20):
+            while app.state.audit._writer.stalled:
+                await asyncio.sleep(0.001)
+        app.state.audit._writer._timeout = 3600
+        assert (await post(client, "/report", film)).status_code == 200
+    lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    assert [line["resumed"] for line in lines if "resumed" in line] == [
+        {"unrecorded": 2, "answered": policy == "open"}
+    ]
+    correction = [("8", "503 audit-unavailable")] if policy == "closed" else []
+    assert [told(event)[1:] for event in events(trail)] == [
+        ("0", "200"),
+        *correction,
+        ("0", "200"),
+    ]
     assert verify([trail]).intact
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.audit import AuditFile, AuditUnavailableError, verify
+from service.audit import AuditFile, AuditUnavailableError, verification, verify
 from service.audit.chain import RecordKind, decode, encode, line_hash
 from service.audit.head import head_file, read_head
 
@@ -107,6 +107,15 @@ def test_a_tail_cut_off_is_found_only_with_the_head_kept_elsewhere(whole, tmp_pa
     assert check(folder, cut).intact
     assert check(folder, cut, expected_head=head).fault.kind == "other-head"
     assert check(folder, whole, expected_head=head.upper()).intact
+
+
+@pytest.mark.parametrize("after", range(1, EVENTS + 1))
+@pytest.mark.parametrize("more", [0, 7])
+def test_something_too_long_for_a_line_is_no_torn_end_in_the_middle(whole, tmp_path, after, more):
+    lines = whole.splitlines(keepends=True)
+    inserted = b"x" * (verification._MAX_LINE + more)
+    found = check(tmp_path, b"".join([*lines[:after], inserted, *lines[after:]]))
+    assert (found.fault.kind, found.fault.line) == ("changed-line", after + 1)
 
 
 def test_no_line_and_no_genesis_are_found(whole, tmp_path):

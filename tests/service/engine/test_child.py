@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.engine import child
-from service.engine.environment import core_environment
+from service.engine.environment import core_environment, without_settings
 
 ROOT = Path(__file__).parents[3]
 
@@ -46,6 +46,10 @@ def tell_and_wait(settled, writer):
 def tell_and_listen(settled, connection):
     connection.send(os.getpid())
     connection.recv()
+
+
+def tell_environment(writer):
+    writer.send(dict(os.environ))
 
 
 def tell_folder(settled, writer):
@@ -93,6 +97,40 @@ def test_a_core_and_nobody_else_takes_no_notice_of_a_signal_that_is_the_services
         reader.send(None)
         process.join()
         assert process.exitcode == expected
+
+
+def test_a_core_knows_no_secret_of_the_service(monkeypatch, tmp_path):
+    secrets = {
+        f"DEEPMEDIX_{name}": "a secret"
+        for name in ("AUDIT_SITE_KEY", "AUDIT_COLLECTOR_TOKEN", "TLS_KEY_PASSWORD", "PORT")
+    }
+    for name, value in (secrets | {"DEEPMEDIX_LOG_FORMAT": "json", "HF_HOME": "/hub"}).items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe()
+    with without_settings(), core_environment(str(tmp_path)):
+        process = context.Process(target=tell_environment, args=(writer,), name="EngineCore")
+        process.start()
+    seen = reader.recv()
+    process.join()
+    assert "a secret" not in seen.values()
+    ours = {name: value for name, value in seen.items() if name.startswith("DEEPMEDIX_")}
+    assert ours == {"DEEPMEDIX_LOG_FORMAT": "json"}
+    assert seen["HF_HOME"] == "/hub"
+    assert dict(os.environ) == before
+
+
+def test_the_service_has_its_settings_again_after_a_start_that_failed(monkeypatch):
+    monkeypatch.setenv("DEEPMEDIX_AUDIT_SITE_KEY", "a secret")
+
+    def fail():
+        assert "DEEPMEDIX_AUDIT_SITE_KEY" not in os.environ
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), without_settings():
+        fail()
+    assert os.environ["DEEPMEDIX_AUDIT_SITE_KEY"] == "a secret"
 
 
 def test_the_service_itself_is_left_as_it_is(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from service.engine import (
+    EngineStartTimeoutError,
     EngineState,
     EngineUnavailable,
     GenerationRequest,
@@ -380,6 +381,24 @@ async def test_a_first_start_that_fails_is_not_repeated():
     with pytest.raises(RuntimeError, match="no weights"):
         await watched.supervised.start()
     assert watched.engine.happened == ["start"]
+    await watched.supervised.stop()
+
+
+async def test_a_first_start_that_hangs_is_given_up():
+    watched = Supervision(first_start_timeout=0.05)
+    watched.engine.starting = asyncio.Event()
+    with pytest.raises(EngineStartTimeoutError, match="DEEPMEDIX_ENGINE_START_TIMEOUT"):
+        await watched.supervised.start()
+    assert watched.supervised.state is EngineState.STOPPED
+    await watched.supervised.stop()
+    assert watched.engine.happened == ["start", "stop"]
+
+
+async def test_a_time_out_of_the_engines_own_is_told_as_it_is():
+    watched = Supervision()
+    watched.engine.start_failures = [TimeoutError("of vLLM")]
+    with pytest.raises(TimeoutError, match="of vLLM"):
+        await watched.supervised.start()
     await watched.supervised.stop()
 
 

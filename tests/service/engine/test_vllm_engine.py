@@ -2,7 +2,9 @@
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import threading
 from contextlib import aclosing
 from importlib.metadata import EntryPoints, entry_points
 
@@ -12,6 +14,7 @@ import pytest
 from service.engine import (
     EngineNotInstalledError,
     EngineSettings,
+    EngineStuckError,
     EngineUnavailable,
     GenerationRequest,
     PromptTooLong,
@@ -304,3 +307,47 @@ def test_what_is_not_installed_is_named(monkeypatch, vllm, plugin, repaired, mis
 def test_missing_plugin_does_not_matter_where_nothing_is_to_be_repaired(monkeypatch):
     monkeypatch.setattr(vllm_engine, "entry_points", lambda group: EntryPoints())
     vllm_engine._check_installation(repaired=False)
+
+
+async def test_a_start_that_hangs_is_given_up_and_nothing_is_started_beside_it(
+    started, monkeypatch
+):
+    engine, llm = started()
+    engine._engine = engine._loaded = None
+    going = threading.Event()
+    monkeypatch.setattr(vllm_engine, "_LONGEST_GIVING_UP", 0.0)
+    monkeypatch.setattr(engine, "_load", going.wait)
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await engine.start()
+        with pytest.raises(EngineStuckError):
+            await engine.stop()
+        with pytest.raises(EngineStuckError):
+            await engine.start()
+    finally:
+        going.set()
+    await engine._starting
+    engine._loaded = llm
+    await engine.stop()
+    assert llm.shut_down == 1
+
+
+async def test_what_a_start_begins_sees_no_setting_of_the_service(started, monkeypatch):
+    engine, _ = started()
+    engine._engine = engine._loaded = None
+    monkeypatch.setenv("DEEPMEDIX_AUDIT_SITE_KEY", "a secret")
+    seen = {}
+
+    def look(*, repaired):
+        seen.update(os.environ)
+        raise EngineNotInstalledError
+
+    monkeypatch.setattr(vllm_engine, "_check_installation", look)
+    monkeypatch.setattr(vllm_engine, "prepare_environment", lambda *, local: None)
+    with pytest.raises(EngineNotInstalledError):
+        await engine.start()
+    await engine.stop()
+    assert "PATH" in seen
+    assert "DEEPMEDIX_AUDIT_SITE_KEY" not in seen
+    assert os.environ["DEEPMEDIX_AUDIT_SITE_KEY"] == "a secret"

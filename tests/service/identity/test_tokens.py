@@ -370,6 +370,50 @@ async def test_a_renewal_that_failed_is_tried_again_though_the_set_is_young(prov
     assert stale() == 0
 
 
+async def test_a_provider_that_moves_its_keys_is_found_by_discovery_again(provider):
+    clock = Clock()
+    known = verifier(provider, clock=clock)
+    await known.identify(provider.token())
+    provider.keys_path = "/moved"
+    provider.add_key("two", "EC")
+    token = provider.token("two", "ES256")
+    clock.now = 31
+    assert await refusal(known, token) == "token-key-unknown"  # the old address knows nothing
+    clock.now = 62
+    assert await known.identify(token)
+
+
+async def test_an_address_of_the_keys_that_was_given_stays_in_force(provider):
+    clock = Clock()
+    known = verifier(provider, clock=clock, jwks_url=f"{provider.issuer}/keys")
+    provider.down = True
+    with pytest.raises(IdentityUnavailableError):
+        await known.identify(provider.token())
+    provider.down = False
+    asked = provider.asked
+    clock.now = 31
+    assert await known.identify(provider.token())
+    assert provider.asked == asked + 1  # no discovery
+
+
+async def test_a_provider_that_does_not_answer_holds_up_nobody_whose_key_is_known(provider):
+    clock = Clock()
+    known = verifier(provider, clock=clock)
+    await known.identify(provider.token())
+    provider.down = True
+    clock.now = 3601
+    assert await known.identify(provider.token())
+    provider.answering.clear()
+    clock.now = 3632
+    for _ in range(3):
+        assert await known.identify(provider.token())
+    assert not known._keys._renewal.done()
+    provider.down = False
+    provider.answering.set()
+    await known._keys._renewal
+    assert stale() == 0
+
+
 async def test_it_is_told_when_the_provider_is_asked_again(provider):
     clock = Clock()
     known = verifier(provider, clock=clock)
