@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from service.engine import LineageRecord
+from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.lineage import STAGE_RECORD, read_record
 from training.checkpoint.merge import copy_companions, is_adapter, load_whole
@@ -41,7 +42,8 @@ def average_with_start(
     Raises
     ------
     CheckpointError
-        When a model cannot be loaded, the two are not alike, or ``folder`` is not empty.
+        When a model cannot be loaded, the two are not alike, or ``folder`` is a file or not
+        empty.
     """
     import torch
 
@@ -51,6 +53,7 @@ def average_with_start(
         raise CheckpointError(
             f"{trained} holds adapters: merge them first (deepmedix checkpoint merge)."
         )
+    folder = resolve_destination(folder)
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty. Name another --out, or remove it.")
     record = read_record(trained)

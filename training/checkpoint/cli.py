@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -65,7 +66,7 @@ def export(
         from training.checkpoint.errors import CheckpointError
         from training.checkpoint.export import export_checkpoint
 
-        if out.exists() and not overwrite:
+        if out.is_dir() and not overwrite:
             raise CheckpointError(f"{out} is there already. Give --overwrite to replace it.")
         lineage, identity = _history(trained, name or out.resolve().name, manifest, after or [])
         export_checkpoint(
@@ -167,7 +168,7 @@ def diff(
 
         comparison = compare_checkpoints(first, second, weights=weights)
         if as_json:
-            typer.echo(json.dumps(asdict(comparison), indent=2, default=_plain))
+            typer.echo(json.dumps(_plain(asdict(comparison)), indent=2, allow_nan=False))
         else:
             print_tables(comparison_tables(comparison, most=most))
 
@@ -212,9 +213,18 @@ def _results(file: Path | None) -> list[MeasuredResult]:
 
 
 def _plain(value: object) -> object:
+    """As JSON holds it: there, a number that is not finite is null (RFC 8259, section 6)."""
     from service.engine import MeasuredResult
 
-    return value.model_dump(mode="json") if isinstance(value, MeasuredResult) else str(value)
+    if isinstance(value, MeasuredResult):
+        return _plain(value.model_dump(mode="json"))
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 @contextmanager

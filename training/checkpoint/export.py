@@ -18,6 +18,7 @@ from service.engine import (
     write_manifest,
 )
 from training.checkpoint.card import model_card
+from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.identity import Identity, embedded_identity
 from training.checkpoint.lineage import portable
@@ -61,16 +62,23 @@ def export_checkpoint(
     Raises
     ------
     CheckpointError
-        When there is no model or tokenizer, or what was written does not verify.
+        When there is no model or tokenizer, a weight is not finite, what was written does not
+        verify, or ``folder`` is a file or holds ``trained``.
     """
     identity = identity or embedded_identity()
     if not lineage:
         raise CheckpointError(f"No stage is known that made {trained}: a manifest must name one.")
+    folder = resolve_destination(folder)
+    if trained.resolve().is_relative_to(folder):
+        raise CheckpointError(
+            f"To write {folder} would remove the stage's output {trained}. Name another --out."
+        )
+    model = load_whole(trained, base=base, dtype=dtype)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _write_model(load_whole(trained, base=base, dtype=dtype), identity, partial)
+        _write_model(model, identity, partial)
         _write_tokenizer(trained, identity, partial)
         write_processor(identity.pixels, partial)
         describe_checkpoint(partial, lineage=lineage, results=results, identity=identity)

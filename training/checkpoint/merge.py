@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.lineage import STAGE_RECORD, read_record
+from training.checkpoint.loading import first_line, load_complete, not_finite, some
 from training.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -47,16 +49,24 @@ def load_whole(
     Raises
     ------
     CheckpointError
-        When the folder holds no model, or adapters that do not fit their base.
+        When the folder holds no model, one that lacks weights or has some that are not finite, or
+        adapters that do not fit their base.
     """
     import torch
 
     if dtype not in DTYPES:
         raise CheckpointError(f"There is no dtype {dtype}: choose {', '.join(DTYPES)}.")
     wanted: torch.dtype = getattr(torch, dtype)
-    if not is_adapter(trained):
-        return _load(str(trained), wanted)
-    return _merged(trained, base).to(dtype=wanted)
+    if is_adapter(trained):
+        model = _merged(trained, base).to(dtype=wanted)
+    else:
+        model = _load(str(trained), wanted)
+    if faults := not_finite(model):
+        raise CheckpointError(
+            f"{trained} has weights that are not finite in {dtype} ({some(faults)}). Take an "
+            "output from before training went wrong, or a --dtype that reaches further."
+        )
+    return model
 
 
 def merge_adapter(
@@ -67,12 +77,13 @@ def merge_adapter(
     Raises
     ------
     CheckpointError
-        When ``trained`` holds no adapters, they do not fit, or ``folder`` is not empty.
+        When ``trained`` holds no adapters, they do not fit, or ``folder`` is a file or not empty.
     """
     if not is_adapter(trained):
         raise CheckpointError(
             f"{trained} holds no adapters ({ADAPTER_CONFIG}): there is nothing to merge."
         )
+    folder = resolve_destination(folder)
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty. Name another --out, or remove it.")
     load_whole(trained, base=base, dtype=dtype).save_pretrained(folder)
@@ -91,6 +102,7 @@ def copy_companions(trained: Path, folder: Path) -> None:
 def _merged(trained: Path, base: str | None) -> PreTrainedModel:
     import torch
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     named = base or _base_of(trained)
     _check_start(trained, named)
@@ -98,12 +110,20 @@ def _merged(trained: Path, base: str | None) -> PreTrainedModel:
     whole = _merged(under, None) if is_adapter(under) else _load(named, torch.float32)
     try:
         adapted = PeftModel.from_pretrained(whole, str(trained))
+        # Again, for only this says which weights found no place, or were not there.
+        found = adapted.load_adapter(str(trained), adapted.active_adapter)
+        if astray := {*found.missing_keys, *found.unexpected_keys}:
+            raise ValueError(f"they do not fit at {some(astray)}")
         return adapted.merge_and_unload(safe_merge=True)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"The adapters in {trained} are damaged ({first_line(error)}). Restore the file, or "
+            "run the stage again."
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(
             f"The adapters in {trained} cannot be merged into {named} "
-            f"({str(error).splitlines()[0]}). Name the checkpoint that they were trained on with "
-            "--base."
+            f"({first_line(error)}). Name the checkpoint that they were trained on with --base."
         ) from error
 
 
@@ -137,9 +157,10 @@ def _load(named: str, dtype: torch.dtype) -> PreTrainedModel:
 
     disable_progress_bar()
     try:
-        return AutoModelForImageTextToText.from_pretrained(named, dtype=dtype)
-    except (OSError, ValueError, ImportError) as error:
+        model: PreTrainedModel = load_complete(AutoModelForImageTextToText, named, dtype=dtype)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"No model can be loaded from {named} ({str(error).splitlines()[0]}). Name the output "
-            "folder of a finished stage, or an exported checkpoint."
+            f"No model can be loaded from {named} ({error}). Name the output folder of a finished "
+            "stage, or an exported checkpoint."
         ) from error
+    return model

@@ -8,6 +8,7 @@ from pathlib import Path
 from service.engine import Manifest, ManifestError, load_manifest
 from service.engine.checkpoint import checkpoint_folder
 from training.checkpoint.errors import CheckpointError
+from training.checkpoint.loading import load_complete, not_finite, some
 
 
 @dataclass(frozen=True)
@@ -76,32 +77,16 @@ def _check_prompts(folder: Path, manifest: Manifest) -> None:
 
 def _load(folder: Path) -> int:
     """Numbers in the weights, after loading them as transformers does."""
-    import torch
     from transformers import AutoModelForImageTextToText
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     try:
-        model, found = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype="auto", output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
+        model = load_complete(AutoModelForImageTextToText, folder, dtype="auto")
+        if faults := not_finite(model):
+            raise CheckpointError(f"not finite: {some(faults)}")
+    except CheckpointError as error:
         raise CheckpointError(
-            f"transformers cannot load {folder} ({str(error).splitlines()[0]}). Export it again."
+            f"transformers cannot load {folder} ({error}). Export it again from the stage's output."
         ) from error
-    faults = [
-        f"{name.replace('_', ' ')}: {', '.join(sorted(map(str, found[name]))[:5])}"
-        for name in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if found.get(name)
-    ]
-    faults += [
-        f"not finite: {name}"
-        for name, weight in model.state_dict().items()
-        if not bool(torch.isfinite(weight).all())
-    ]
-    if faults:
-        raise CheckpointError(
-            f"The weights of {folder} do not fit the model ({'; '.join(faults[:5])}). Export it "
-            "again from the stage's output."
-        )
     return sum(weight.numel() for weight in model.parameters())

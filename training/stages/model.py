@@ -14,6 +14,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.utils.logging import disable_progress_bar
 
 from service.radiograph import PixelGrid
+from training.checkpoint.errors import CheckpointError
+from training.checkpoint.loading import load_complete
 from training.stages.begin import Beginning
 from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
@@ -28,17 +30,20 @@ def load_model(settings: ModelSettings, beginning: Beginning) -> Qwen2_5_VLForCo
     Raises
     ------
     ConfigError
-        When there is no such checkpoint.
+        When there is no such checkpoint, or its weights are not all of the model's.
     """
     disable_progress_bar()  # the run's own bar is enough
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     try:
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            beginning.start, dtype=dtype, attn_implementation=settings.attention
+        model: Qwen2_5_VLForConditionalGeneration = load_complete(
+            Qwen2_5_VLForConditionalGeneration,
+            beginning.start,
+            dtype=dtype,
+            attn_implementation=settings.attention,
         )
-    except (OSError, ImportError) as error:
+    except CheckpointError as error:
         raise ConfigError(
-            f"model.start: {beginning.start} could not be loaded ({str(error).splitlines()[0]})."
+            f"model.start: {beginning.start} could not be loaded ({error})."
         ) from error
     model.model.visual.requires_grad_(settings.train_vision)
     return model

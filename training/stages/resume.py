@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from service.engine.manifest import MANIFEST_FILE
 from training.checkpoint.lineage import STAGE_RECORD, is_finished
 from training.stages.config import describe
 from training.stages.errors import ConfigError, SilentFailureError
@@ -119,6 +120,8 @@ def check_same_run(stage: Any, digest: str | None = None) -> None:
         return
     if digest is None or _DATA not in begun:
         settings[_DATA] = begun.get(_DATA)
+    if "start" not in begun and _record_of_start(stage) != STAGE_RECORD:
+        settings.pop("start", None)  # begun when a manifest was not noted yet
     names = sorted(n for n in {*begun, *settings} if begun.get(n) != settings.get(n))
     if names:
         said = [_SAID.get(name, name) for name in names]
@@ -140,11 +143,17 @@ def begin_run(stage: Any, digest: str) -> None:
 
 def _begun_with(stage: Any, digest: str | None) -> dict[str, Any]:
     settings = {name: v for name, v in describe(stage).items() if name not in _MAY_CHANGE}
-    record = Path(stage.model.start) / STAGE_RECORD
-    if record.is_file():
-        settings["start"] = hashlib.sha256(record.read_bytes()).hexdigest()
+    if record := _record_of_start(stage):
+        content = (Path(stage.model.start) / record).read_bytes()
+        settings["start"] = hashlib.sha256(content).hexdigest()
     settings[_DATA] = digest
     return settings
+
+
+def _record_of_start(stage: Any) -> str | None:
+    """File that says what the start is: a stage's record, or the manifest of an exported one."""
+    start = Path(stage.model.start)
+    return next((name for name in (STAGE_RECORD, MANIFEST_FILE) if (start / name).is_file()), None)
 
 
 def train_or_restore(trainer: Any, state: Path | None) -> None:

@@ -113,6 +113,60 @@ def test_nothing_is_overwritten_unasked(stages: Path, exported: Path) -> None:
     assert "--overwrite" in refused.output
 
 
+@pytest.mark.parametrize("out", ["sft", ".", "link"])
+def test_a_stages_output_is_not_replaced_by_its_export(
+    stages: Path, tmp_path: Path, out: str
+) -> None:
+    trained = Path(shutil.copytree(stages / "sft", tmp_path / "runs" / "sft"))
+    (tmp_path / "runs" / "link").symlink_to(trained)
+    refused = run("export", trained, "--out", tmp_path / "runs" / out, "--overwrite")
+    assert refused.exit_code == 2
+    assert "would remove the stage's output" in refused.output
+    assert (trained / "stage.json").is_file()
+
+
+@pytest.mark.parametrize("inside", ["", "more"])
+def test_out_that_names_a_file_is_told_in_words(
+    stages: Path, exported: Path, tmp_path: Path, inside: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / inside
+    for command in (
+        ("export", stages / "sft", "--overwrite"),
+        ("merge", stages / "cold_start"),
+        ("average", stages / "sft", "--start", exported),
+    ):
+        refused = run(*command, "--out", out)
+        assert refused.exit_code == 2
+        assert "is a file, not a folder" in refused.output
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_weights_that_are_not_finite_are_neither_exported_nor_averaged(
+    stages: Path, exported: Path, tmp_path: Path
+) -> None:
+    trained = Path(shutil.copytree(stages / "sft", tmp_path / "trained"))
+    weights = load_file(trained / "model.safetensors")
+    name = next(name for name in sorted(weights) if name.endswith("down_proj.weight"))
+    weights[name].view(-1)[0] = 1e6  # more than float16 can hold
+    save_file(weights, trained / "model.safetensors", metadata={"format": "pt"})
+    out = tmp_path / "new" / "out"
+    refused = run("export", trained, "--out", out, "--dtype", "float16")
+    assert (refused.exit_code, out.parent.exists()) == (2, False)
+    assert "not finite in float16" in refused.output
+    weights[name].view(-1)[0] = float("nan")
+    save_file(weights, trained / "model.safetensors", metadata={"format": "pt"})
+    for command in (
+        ("export", trained),
+        ("average", trained, "--start", exported),
+        ("average", stages / "sft", "--start", trained),
+    ):
+        refused = run(*command, "--out", out)
+        assert (refused.exit_code, out.parent.exists()) == (2, False)
+        assert "down_proj.weight" in refused.output
+        assert "not finite" in refused.output
+
+
 def test_merge_writes_a_model_to_start_from(stages: Path, tmp_path: Path) -> None:
     assert run("merge", stages / "cold_start", "--out", tmp_path / "out").exit_code == 0
     refused = run("merge", stages / "sft", "--out", tmp_path / "other")
@@ -174,15 +228,17 @@ def test_diff_holds_numbers_against_each_other_to_the_bit(exported: Path, tmp_pa
     assert told["equal"] == len(weights) - 1
 
 
-def test_diff_of_a_number_with_none_is_infinite(exported: Path, tmp_path: Path) -> None:
+def test_diff_of_a_number_with_none_is_null_in_json(exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "copy"))
     weights = load_file(folder / "model.safetensors")
     name = sorted(weights)[0]
     weights[name] = weights[name].clone()
     weights[name].view(-1)[0] = float("nan")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (changed,) = json.loads(run("diff", exported, folder, "--json").output)["weights"]["changed"]
-    assert changed["largest"] == changed["relative"] == float("inf")
+    told = run("diff", exported, folder, "--json").output
+    assert "Infinity" not in told
+    (changed,) = json.loads(told)["weights"]["changed"]
+    assert changed["largest"] is changed["relative"] is None
 
 
 def test_diff_of_a_checkpoint_with_itself_finds_nothing(exported: Path) -> None:

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from tests.training.checkpoint.conftest import write_record
@@ -94,3 +96,39 @@ def test_adapters_trained_over_adapters_that_they_do_not_name_are_refused(
     write_record(second, "grpo", str(stages / "cold_start"))  # its base is the first stage's still
     with pytest.raises(CheckpointError, match=r"would be lost.*checkpoint merge"):
         merge_adapter(second, tmp_path / "out")
+
+
+def adapters_with(
+    stages: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> Path:
+    """The cold start's adapters, their tensors changed."""
+    shutil.copytree(stages / "cold_start", folder)
+    file = folder / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: {name.replace("language_model", "text"): t for name, t in w.items()},
+        lambda w: dict(sorted(w.items())[2:]),
+        lambda w: w | {"base_model.model.model.extra.lora_A.weight": torch.zeros(4, 32)},
+    ],
+    ids=["misnamed", "in part", "one too many"],
+)
+def test_adapters_that_do_not_fit_weight_by_weight_are_refused(
+    stages: Path, tmp_path: Path, change: Callable[..., dict[str, torch.Tensor]]
+) -> None:
+    adapters = adapters_with(stages, tmp_path / "adapters", change)
+    with pytest.raises(CheckpointError, match=r"do not fit at .*lora_A.*--base"):
+        merge_adapter(adapters, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_adapters_are_told_in_words(stages: Path, tmp_path: Path) -> None:
+    adapters = Path(shutil.copytree(stages / "cold_start", tmp_path / "adapters"))
+    file = adapters / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"adapters in .* are damaged"):
+        merge_adapter(adapters, tmp_path / "out")

@@ -148,6 +148,23 @@ def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> Non
         check_same_run(config, "0b")
 
 
+def test_a_run_goes_on_only_from_the_exported_checkpoint_that_it_began_with(
+    killed: Path, tmp_path: Path
+) -> None:
+    start = tmp_path / "start"
+    start.mkdir()
+    overrides = (f"output={tmp_path / 'out'}", f"model.start={start}")
+    config = read_config(SupervisedStage, killed / "sft.yaml", overrides)
+    begin_run(config, "0a")
+    (start / "deepmedix.json").write_text('{"revision": "one"}')
+    check_same_run(config, "0a")  # begun when no manifest was noted
+    begin_run(config, "0a")
+    check_same_run(config, "0a")
+    (start / "deepmedix.json").write_text('{"revision": "two"}')
+    with pytest.raises(ConfigError, match="the checkpoint that it starts from"):
+        check_same_run(config, "0a")
+
+
 @pytest.mark.parametrize("name", ["sft", "grpo"])
 def test_a_run_that_was_refused_was_not_begun(killed: Path, tmp_path: Path, name: str) -> None:
     wrong = ["optimizer.name=muon", "model.lora.rank=2", "soft_coordinates=null"]

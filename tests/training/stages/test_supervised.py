@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from training.stages.config import SupervisedStage
 from training.stages.config.reading import build
@@ -93,6 +93,19 @@ def test_adapters_are_no_start(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "adapters" / "adapter_config.json").write_text("{}")
     model = {"start": str(tmp_path / "adapters"), "manifest": "embedded"}
     with pytest.raises(ConfigError, match="checkpoint merge"):
+        run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
+
+
+def test_a_start_without_all_of_its_weights_is_refused(tiny: Path, tmp_path: Path) -> None:
+    start = Path(shutil.copytree(tiny / "model", tmp_path / "model"))
+    weights = load_file(start / "model.safetensors")
+    del weights[next(name for name in sorted(weights) if name.endswith("down_proj.weight"))]
+    save_file(weights, start / "model.safetensors", metadata={"format": "pt"})
+    model = {"start": str(start), "manifest": "embedded"}
+    with pytest.raises(ConfigError, match=r"model\.start: .*missing weights: .*down_proj"):
+        run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
+    (start / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(ConfigError, match=r"model\.start: .*damaged"):
         run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
 
 
