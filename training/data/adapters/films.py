@@ -9,6 +9,7 @@ from pathlib import Path
 from service.problem import Problem
 from service.radiograph import load_radiograph, media_type_of
 from service.radiograph.elements import values
+from service.radiograph.load import DICOM
 from training.data.adapters.protocol import Remark
 from training.data.adapters.upright import fault_of_film
 from training.data.groups import NOT_TOLD, Groups, device_of, sex_of, years_of
@@ -72,7 +73,7 @@ def find_film(
     if media_type is None:
         remark(OTHER_FORMAT)
         return None
-    is_dicom = media_type == "application/dicom"
+    is_dicom = media_type == DICOM
     header = _dicom_header(images / there) if is_dicom else _picture_header(images / there)
     if header is None:
         remark(UNREADABLE)
