@@ -85,6 +85,13 @@ def prepare(
     hash_images: Annotated[
         bool, typer.Option("--hash-images", help="Keep each image's SHA-256; reads all of them.")
     ] = False,
+    open_images: Annotated[
+        bool,
+        typer.Option(
+            "--open-images",
+            help="Open each image as training does, and leave out what cannot be; decodes all.",
+        ),
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Begin anew.")] = False,
 ) -> None:
     """Read a data set into a store of examples. Interrupted, the same command goes on."""
@@ -101,6 +108,7 @@ def prepare(
             split=split,
             overlap=overlap.value,
             hash_images=hash_images,
+            open_images=open_images,
         )
         run(wanted, out, again=again)
     _describe(out)
@@ -116,7 +124,7 @@ def inspect(
     ] = None,
     seed: Annotated[int, typer.Option(help="Other seed, other examples.")] = 0,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Look for every image, and check kept hashes.")
+        bool, typer.Option("--verify", help="Open every image, and check kept hashes.")
     ] = False,
 ) -> None:
     """Show what a store holds and some examples, patients unnamed."""
@@ -134,7 +142,7 @@ def inspect(
             typer.echo(f"\n{page}: {len(chosen)} examples")
         if verify:
             count = verify_images(store, split)
-            typer.echo(f"\n{count} images are there and as they were.")
+            typer.echo(f"\n{count} images are there and can be opened; kept hashes are theirs.")
 
 
 @data.command()

@@ -6,6 +6,9 @@ import hashlib
 import random
 from pathlib import Path
 
+from rich.progress import track
+
+from training.data.adapters.films import opens
 from training.data.example import Example
 from training.data.groups import age_band
 from training.data.store import DataError, StoredExamples, images_folder, read_examples
@@ -50,7 +53,7 @@ def console_text(example: Example) -> str:
 
 
 def verify_images(store: Path, split: str | None = None) -> int:
-    """Look for every image of a store, and compare the hashes that were kept.
+    """Open every image of a store as training does, and compare the hashes that were kept.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def verify_images(store: Path, split: str | None = None) -> int:
     Raises
     ------
     DataError
-        Says how many are missing or changed.
+        Says how many are missing, changed, or cannot be opened.
     """
     root = images_folder(store)
     kept: dict[str, str | None] = {}
@@ -68,15 +71,18 @@ def verify_images(store: Path, split: str | None = None) -> int:
         hashes = example.image_hashes or (None,) * len(example.images)
         for path, kept_hash in zip(example.images, hashes, strict=True):
             kept[path] = kept_hash or kept.get(path)
-    missing = changed = 0
-    for path, expected in kept.items():
+    missing = changed = closed = 0
+    for path, expected in track(kept.items(), "images"):
         if not (root / path).is_file():
             missing += 1
         elif expected and file_hash(root / path) != expected:
             changed += 1
-    if missing or changed:
+        elif not opens(root / path):
+            closed += 1
+    if missing or changed or closed:
         raise DataError(
-            f"Of {len(kept)} images in {root}, {missing} are missing and {changed} were changed. "
-            "Restore them, or prepare the data again."
+            f"Of {len(kept)} images in {root}, {missing} are missing and {changed} were changed; "
+            f"{closed} cannot be opened. Restore them, or prepare the data again with "
+            "--open-images, which leaves out what cannot be opened."
         )
     return len(kept)

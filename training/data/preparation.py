@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service.reading import Mode, write_grounded_text
 from training.data.adapters import Adapter, open_adapter
+from training.data.adapters.films import BROKEN, opens
 from training.data.adapters.protocol import Remark
 from training.data.example import SPLITS, Example
 from training.data.store import (
@@ -62,6 +64,8 @@ class Preparation:
         furthest from training.
     hash_images
         Whether each image's SHA-256 is kept. Reads every image whole.
+    open_images
+        Whether examples whose images training cannot open are left out. Decodes every image.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Preparation:
     split: str | None = None
     overlap: Literal["refuse", "drop"] = "refuse"
     hash_images: bool = False
+    open_images: bool = False
     studies_per_part: int = STUDIES_PER_PART
 
     def plan(self, studies: Sequence[str]) -> dict[str, object]:
@@ -79,6 +84,8 @@ class Preparation:
         digest = hashlib.sha256("\n".join(studies).encode()).hexdigest()
         told = {**asdict(self), "root": str(self.root.resolve())}
         told["images"] = str(self.images.resolve()) if self.images else None
+        if not self.open_images:
+            del told["open_images"]  # stores from before there was the choice are the same
         told |= {"schema_version": SCHEMA_VERSION, "studies": len(studies), "keys": digest}
         named = (Path(value) for value in self.options.values() if value)
         told["tables"] = [_tables(path) for path in (self.root, *named) if path.exists()]
@@ -210,10 +217,15 @@ def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, pa
     def remark(reason: str) -> None:
         remarks[reason] += 1
 
+    opened = lru_cache(maxsize=64)(opens)  # the examples of a study share its films
     partial = part.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         for study in studies:
             for example in adapter.read(study, remark):
+                paths = [adapter.images / path for path in example.images]
+                if wanted.open_images and not all(map(opened, paths)):
+                    remark(BROKEN)
+                    continue
                 finished = _finish(example, adapter.images, wanted, remark)
                 faults = faults_of(finished)
                 for fault in faults:

@@ -26,6 +26,7 @@ from training.stages.model import (
     load_model,
     processes,
     save_output,
+    trl_config,
 )
 from training.stages.preflight import (
     check_engine,
@@ -125,7 +126,7 @@ def _trainer(
         tokenizer.pad_token = tokenizer.eos_token
     rewards, weights = _rewards(stage, data, beginning, latest)
     # Before the model: ZeRO-3 and FSDP shard it as it loads.
-    arguments = GRPOConfig(**grpo_arguments(stage, beginning, weights))
+    arguments = trl_config(GRPOConfig, grpo_arguments(stage, beginning, weights))
     model = load_model(stage.model, beginning)
     common: dict[str, Any] = {
         "model": model,

@@ -50,6 +50,9 @@ def grpo_arguments(
             "objective.step_credit compares the completions of one group: choose rollouts.prompts "
             f"so that {processes()} devices share whole groups."
         )
+    generation = stage.trl.get("generation_kwargs") or {}
+    if not isinstance(generation, dict):
+        raise ConfigError("trl: generation_kwargs must be a mapping.")
     vision = sorted(vision_ids(beginning.tokenizer))
     uses_vllm = rollouts.engine.startswith("vllm")
     barred: dict[str, Any] = (
@@ -68,7 +71,7 @@ def grpo_arguments(
         "temperature": rollouts.temperature,
         "top_p": rollouts.top_p,
         "top_k": rollouts.top_k,
-        "generation_kwargs": barred | stage.trl.get("generation_kwargs", {}),
+        "generation_kwargs": barred | generation,
         "beta": objective.kl,
         "epsilon": objective.clip_low,
         "epsilon_high": objective.clip_high,

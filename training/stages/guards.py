@@ -21,13 +21,14 @@ class _Guard:
     says: str
     above: float | None = None
     below: float | None = None
+    finite: bool = False  # whether infinity and NaN are the fault, too
 
     def trips(self, logs: Mapping[str, Any]) -> bool:
         value = logs.get(self.figure)
         if not isinstance(value, int | float):
             return False
         if not math.isfinite(value):
-            return self.figure == "grad_norm"
+            return self.finite
         too_high = self.above is not None and value > self.above
         return too_high or (self.below is not None and value < self.below)
 
@@ -53,6 +54,7 @@ class Guards(TrainerCallback):
                 "with --logprobs-mode processed_logprobs, and that vLLM is 0.22 to 0.31 beside "
                 "TRL 1.16 (docs/stages.md).",
                 above=settings.drift,
+                finite=True,
             ),
             _Guard(
                 "sampling/importance_sampling_ratio/mean",
@@ -61,6 +63,7 @@ class Guards(TrainerCallback):
                 "of the rollout engine; colocated vLLM must get one image token a film "
                 "(docs/stages.md).",
                 below=settings.ratio,
+                finite=True,
             ),
             _Guard(
                 "completions/clipped_ratio",
@@ -82,6 +85,7 @@ class Guards(TrainerCallback):
                 "parameters you mean to train are not frozen, that the learning rate's schedule "
                 "has not ended, and that completions are not all masked (objective.overlong.mask).",
                 below=settings.gradient,
+                finite=True,
             ),
         )
         self._row = dict.fromkeys((guard.figure for guard in self._guards), 0)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils.logging import disable_progress_bar
@@ -22,6 +25,10 @@ from training.stages.errors import ConfigError
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+
+Config = TypeVar("Config")
+
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 
 def load_model(settings: ModelSettings, beginning: Beginning) -> Qwen2_5_VLForConditionalGeneration:
@@ -79,13 +86,44 @@ def adapters(settings: ModelSettings) -> LoraConfig | None:
     )
 
 
-def trl_fields(kind: type, fields: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+def trl_config(kind: type[Config], fields: Mapping[str, Any]) -> Config:
+    """A TRL config of the fields that :func:`trl_fields` gave.
+
+    Raises
+    ------
+    ConfigError
+        When a value does not fit, or not beside another.
+    """
+    try:
+        return kind(**fields)
+    except Exception as error:  # whatever TRL and transformers raise over a value
+        raise ConfigError(
+            f"trl: {kind.__name__} refuses what it is given: {error}. Correct what stands under "
+            "trl, or what does not go with it."
+        ) from error
+
+
+def _of_their_types(kind: type, more: Mapping[str, Any]) -> dict[str, Any]:
+    """TRL's configs take a text for a number, and trip over it once training begins."""
+    hints = typing.get_type_hints(kind)
+    checked = {}
+    for name, value in more.items():
+        try:
+            checked[name] = TypeAdapter(hints[name], config=_ANY_TYPE).validate_python(value)
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0]["msg"]
+            raise ConfigError(f"trl: {name}: {said} (it is {value!r}).") from error
+    return checked
+
+
+def trl_fields(kind: type, fields: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Our fields of a TRL config with the caller's further ones.
 
     Raises
     ------
     ConfigError
-        When TRL has no such field, or it is one that the config sets itself.
+        When TRL has no such field, it is one that the config sets itself, or a value is of
+        another type than the field.
     """
     known = {field.name for field in dataclasses.fields(kind) if field.init}
     for name in more:
@@ -95,7 +133,7 @@ def trl_fields(kind: type, fields: dict[str, Any], more: dict[str, Any]) -> dict
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it is no field of {kind.__name__}."
             raise ConfigError(f"trl.{name}: there is no such field; {hint}")
-    return fields | more
+    return {**fields, **_of_their_types(kind, more)}
 
 
 def image_processor(grid: PixelGrid) -> Qwen2VLImageProcessorPil:

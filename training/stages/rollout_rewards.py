@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ class LoggedReward:
         Raises
         ------
         ConfigError
-            When the reward does not return one mapping with ``overall`` for each.
+            When the reward does not return one mapping of finite numbers with ``overall`` for each.
         """
         from training.rewards.protocol import Rollout
 
@@ -99,29 +100,66 @@ class LoggedReward:
             Rollout(text_of(completion), self._examples[index], self._conventions, self._grid)
             for completion, index in zip(completions, row, strict=True)
         ]
-        parts = list(self._reward(rollouts))
-        if len(parts) != len(rollouts) or any("overall" not in part for part in parts):
-            raise ConfigError(
-                f"rewards: {self.__name__} must return one mapping with `overall` for each "
-                f"completion; it returned {len(parts)} for {len(rollouts)}."
-            )
+        parts = checked_parts(self._reward(rollouts), len(rollouts), self.__name__)
         self._keep(rollouts, parts)
         if log_metric is not None:
             # One by one: TRL then averages over the rollouts of all processes that have the part.
             for part in parts:
                 for name, value in part.items():
-                    log_metric(f"rewards/{self.__name__}/{name}", float(value))
+                    log_metric(f"rewards/{self.__name__}/{name}", value)
             if self._first:
                 whole = [is_whole(rollout) for rollout in rollouts]
                 log_metric("parse_rate", sum(whole) / len(whole))
-        return [float(part["overall"]) for part in parts]
+        return [part["overall"] for part in parts]
 
     def _keep(self, rollouts: list[Rollout], parts: Sequence[Mapping[str, float]]) -> None:
         if self._first:
             self._latest.rollouts = rollouts
             self._latest.scores = [{} for _ in rollouts]
         for kept, part in zip(self._latest.scores, parts, strict=True):
-            kept.update({f"{self.__name__}/{name}": float(value) for name, value in part.items()})
+            kept.update({f"{self.__name__}/{name}": value for name, value in part.items()})
+
+
+def checked_parts(returned: Any, count: int, name: str) -> list[dict[str, float]]:
+    """What a reward returned, as plain numbers.
+
+    Raises
+    ------
+    ConfigError
+        When it is not one mapping of finite numbers with ``overall`` for each completion.
+    """
+    owed = f"rewards: {name} must return one mapping with `overall` for each completion; "
+    if isinstance(returned, str | Mapping) or not isinstance(returned, Iterable):
+        raise ConfigError(f"{owed}it returned {type(returned).__name__}.")
+    parts = list(returned)
+    if len(parts) != count:
+        raise ConfigError(f"{owed}it returned {len(parts)} for {count}.")
+    checked = []
+    for part in parts:
+        if not isinstance(part, Mapping) or "overall" not in part:
+            said = "a mapping without it" if isinstance(part, Mapping) else type(part).__name__
+            raise ConfigError(f"{owed}one of them is {said}.")
+        numbers = {key: _number(value) for key, value in part.items()}
+        wrong = next((key for key, value in numbers.items() if not math.isfinite(value)), None)
+        if wrong is not None:
+            value = part[wrong]  # a text may be of the completion: it is not repeated
+            said = str(value) if isinstance(value, float) else f"of type {type(value).__name__}"
+            raise ConfigError(
+                f"rewards: {name} must return finite numbers, and {wrong} of a completion is "
+                f"{said}. Leave a part out where it has no value."
+            )
+        checked.append(numbers)
+    return checked
+
+
+def _number(value: Any) -> float:
+    """NaN of what is none; scalars of numpy and torch are."""
+    if isinstance(value, str | bytes):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def overlong_penalty(settings: OverlongSettings, max_tokens: int) -> Callable[..., list[float]]:

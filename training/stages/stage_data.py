@@ -76,12 +76,13 @@ def mix(
 
     Without a mixture, the first ``samples`` of a random order (all in their own order where that
     is not given). With one, every prefix of the result holds about the shares; the draw ends
-    when a kind runs out, or after ``samples``.
+    after ``samples``, or, where that is not given, when a kind runs out.
 
     Raises
     ------
     ConfigError
-        When no example is of a kind that the mixture names.
+        When no example is of a kind that the mixture names, a kind runs out before there are
+        ``samples``, or no share is above 0.
     """
     rng = np.random.default_rng([seed, 17])
     if not mixture:
@@ -89,6 +90,8 @@ def mix(
             return list(examples)
         return [examples[i] for i in rng.permutation(len(examples))[:samples]]
     shares = {name: share for name, share in mixture.items() if share > 0}
+    if not shares:
+        raise ConfigError("data.mixture has no share above 0: give one, or leave it out.")
     waiting: dict[str, list[Example]] = {name: [] for name in shares}
     for index in rng.permutation(len(examples)):
         name = next((name for name in shares if is_of(examples[index], name)), None)
@@ -104,6 +107,13 @@ def mix(
         # The kind that is furthest behind its share.
         name = max(shares, key=lambda n: shares[n] / total * (len(drawn) + 1) - taken[n])
         if taken[name] == len(waiting[name]):
+            if samples is not None:
+                raise ConfigError(
+                    f"data.mixture: after {len(drawn)} of {samples} data.samples, all "
+                    f"{taken[name]} examples of the kind {name} are drawn. Take {len(drawn)} "
+                    f"samples or fewer, give {name} a smaller share, or go through fewer samples "
+                    "several times (data.passes)."
+                )
             break
         drawn.append(waiting[name][taken[name]])
         taken[name] += 1

@@ -28,6 +28,7 @@ from training.stages.model import (
     precision_of,
     processes,
     save_output,
+    trl_config,
     trl_fields,
 )
 from training.stages.preflight import check_labels
@@ -103,7 +104,7 @@ def fit(
     if stage.soft_coordinates and processes() > 1:
         raise ConfigError("soft_coordinates is for one process: leave it out under accelerate.")
     # Before the model: ZeRO-3 and FSDP shard it as it loads.
-    arguments = SFTConfig(**_arguments(stage, run))
+    arguments = trl_config(SFTConfig, _arguments(stage, run))
     model = load_model(stage.model, beginning)
     rows = _rows(data.examples, stage, beginning)
     steps = -(-len(rows) // (stage.batch_size * stage.accumulation * processes()))

@@ -59,8 +59,9 @@ def shown_film(folder: Path, film: str, grid: PixelGrid) -> np.ndarray:
     except (OSError, ValueError, Problem) as error:
         said = error.title if isinstance(error, Problem) else str(error)
         raise ConfigError(
-            f"data: the film {film} cannot be shown ({said.rstrip('.')}). Prepare the data again "
-            "(`deepmedix data prepare` counts and leaves out such films)."
+            f"data: the film {film} cannot be shown ({said.rstrip('.')}). Mend it, or prepare the "
+            "data again: `deepmedix data prepare --open-images` opens every film and leaves out "
+            "what cannot be; without, headers alone are looked at."
         ) from error
 
 

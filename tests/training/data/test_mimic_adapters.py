@@ -11,6 +11,7 @@ from read_all import read_all
 
 from service.reading import Mode, Task
 from training.data.adapters import open_adapter
+from training.data.adapters.films import OTHER_FORMAT
 from training.data.store import DataError
 
 
@@ -74,7 +75,7 @@ def test_what_is_missing_is_counted(tmp_path: Path) -> None:
     assert len(examples) == 4
     assert remarks == {
         "image missing": 1,
-        "image's size cannot be read": 1,
+        OTHER_FORMAT: 1,
         "report missing": 1,
         "report with neither findings nor impression": 1,
     }

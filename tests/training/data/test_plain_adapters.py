@@ -105,16 +105,37 @@ def test_a_csv_says_the_same(films: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"answer": ""}, "record 1.*come together"),
+        ({"answer": ""}, r"own\.jsonl, line 1.*come together"),
         ({"question": "", "answer": ""}, "neither an answer nor findings"),
         ({"subject": ""}, "an image and a subject are needed"),
         ({"split": "dev2"}, "none of train, validate, test"),
         ({"roles": ["now"]}, "roles are one of"),
-        ({"regions": [{"label": "x", "box": [1, 2, 3]}]}, "record 1"),
+        ({"image": "films/a.png;films/b.png", "roles": ["prior", "current"]}, "must be current"),
+        ({"regions": [{"label": "x", "box": [1, 2, 3]}]}, "line 1: a box must be a list of four"),
+        ({"regions": [{"label": "x", "box": "1234"}]}, "a box must be a list of four"),
+        ({"regions": [{"label": "x", "box": [1, 2, 3, "4"]}]}, "a box must be a list of four"),
+        ({"regions": [{"label": "x", "box": [1, 2, 3, True]}]}, "a box must be a list of four"),
+        ({"regions": [{"label": "x", "box": [1, 2, 3, 4, 5]}]}, "a box must be a list of four"),
+        ({"regions": [{"box": [1, 2, 3, 4]}]}, "a label is missing"),
+        ({"regions": {"mass": [1, 2, 3, 4]}}, "regions must be a list of JSON objects"),
+        ({"steps": [{"text": "a", "boxes": [[1, 2, 3, 4]]}]}, "an image's number and four"),
+        ({"steps": [{"text": "a", "boxes": [[0.5, 1, 2, 3, 4]]}]}, "an image's number and four"),
+        ({"steps": [{"text": "a", "boxes": ["01234"]}]}, "an image's number and four"),
+        ({"steps": {"text": "a"}}, "steps must be a list of JSON objects"),
+        ({"steps": [{"text": ["a"]}]}, "text must be a text"),
+        ({"question": ["Is", "it?"]}, "question must be a text"),
+        ({"answer": {"a": "No"}}, "answer must be a text"),
+        ({"answer": [["No"]]}, "each answer must be a text"),
+        ({"subject": {"name": "Doe"}}, "subject must be a text"),
+        ({"findings": ["One.", "Two."]}, "findings must be a text"),
+        ({"findings": False}, "findings must be a text"),
+        ({"indication": {"a": 1}}, "indication must be a text"),
+        ({"labels": {"mass": 1}}, "labels must be a text or a list"),
+        ({"labels": [None, ["mass"]]}, "each of labels must be a text"),
         ({"boxes": []}, "unknown field boxes"),
-        ({"sex": "1"}, "record 1: sex is F, M, O, or empty"),
-        ({"age": 131}, "record 1: age is years from 0 to 130"),
-        ({"age": "63 or so"}, "record 1: age is years from 0 to 130"),
+        ({"sex": "1"}, "line 1: sex is F, M, O, or empty"),
+        ({"age": 131}, "line 1: age is years from 0 to 130"),
+        ({"age": "63 or so"}, "line 1: age is years from 0 to 130"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_record(
@@ -122,8 +143,9 @@ def test_what_is_wrong_is_told_with_the_record(
 ) -> None:
     record = {"image": "films/a.png", "subject": "1", "question": "Is it?", "answer": "No"}
     path = write_lines(films / "own.jsonl", {**record, **changes})
-    with pytest.raises(DataError, match=f"(?i){said}"):
+    with pytest.raises(DataError, match=f"(?i){said}") as told:
         read_all("jsonl", path)
+    assert "Doe" not in str(told.value)
 
 
 def test_patients_of_files_that_share_them_are_one(films: Path) -> None:
@@ -187,8 +209,56 @@ def test_a_box_that_is_not_finite_is_told_with_its_record(
     record = {**QUESTION, "answer": "Yes", "steps": [{"text": "a", "boxes": boxes}]}
     text = json.dumps(record).replace('"IMAGE"', image).replace('"CORNER"', corner)
     (films / "own.jsonl").write_text(text)
-    with pytest.raises(DataError, match="Record 1"):
+    with pytest.raises(DataError, match=r"own\.jsonl, line 1"):
         read_all("jsonl", films / "own.jsonl")
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("field", ["subject", "answer", "age"])
+def test_numbers_that_are_none_are_told_by_line(films: Path, constant: str, field: str) -> None:
+    text = json.dumps({**QUESTION, "answer": "Yes", field: "HERE"}).replace('"HERE"', constant)
+    (films / "own.jsonl").write_text("\n\n" + text)
+    with pytest.raises(DataError, match=r"own\.jsonl, line 3"):
+        read_all("jsonl", films / "own.jsonl")
+
+
+def test_several_answers_may_be_a_list(films: Path) -> None:
+    path = write_lines(films / "own.jsonl", {**QUESTION, "answer": ["mass", " nodule", ""]})
+    ((example,), _) = read_all("jsonl", path)
+    assert example.answer == "mass | nodule"
+
+
+def test_a_subject_is_one_patient_however_its_number_is_written(films: Path) -> None:
+    lines = [
+        json.dumps({**QUESTION, "answer": "2", "subject": subject, "split": split})
+        for subject, split in ((1, "train"), (1.0, "test"), (" 1 ", "test"))
+    ]
+    (films / "own.jsonl").write_text("\n".join(lines))
+    examples, _ = read_all("jsonl", films / "own.jsonl")
+    assert {example.subject for example in examples} == {"own:1"}
+    with pytest.raises(DataError, match="train and test: 1"):
+        prepare(Preparation("jsonl", films / "own.jsonl"), films / "store")
+
+
+HEADER = "image,subject,findings\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (HEADER + "films/a.png,1,Doe has no mass.\nfilms/a.png,2,Small, left\n", "line 3: more"),
+        (HEADER + 'films/a.png,1,"Doe\nhas none."\nfilms/a.png,2,a,b\n', "line 4: more cells"),
+        (HEADER + 'films/a.png,1,"Doe.\nfilms/a.png,2,Mass.\n', "line 2: .*quote"),
+        (HEADER + 'films/a.png,1,Doe.\nfilms/a.png,2,"Mass.\na.png,3,"M."\n', "line 3: .*quote"),
+        ("image,subject,findings,findings\nfilms/a.png,1,Doe.,Two.\n", "column findings twice"),
+        ('image,subject,"findings\nfilms/a.png,1,Doe.\n', "cannot be read as a table"),
+    ],
+)
+def test_a_broken_table_is_told_by_line(films: Path, table: str, said: str) -> None:
+    (films / "own.csv").write_text(table)
+    with pytest.raises(DataError, match=rf"own\.csv.*{said}") as told:
+        read_all("csv", films / "own.csv")
+    assert "Doe" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ import pydicom
 import pytest
 from PIL import Image
 from published import write_dicom
+from typer.testing import CliRunner
 
 from training.architecture import GRID
-from training.data.adapters.films import find_film
+from training.data.adapters.films import BROKEN, OTHER_FORMAT, UNREADABLE, find_film
 from training.data.adapters.upright import OBLONG, TURNED
+from training.data.cli import data
 from training.data.preparation import Preparation, prepare
-from training.stages.text_targets import film_pixels
+from training.stages.errors import ConfigError
+from training.stages.text_targets import film_pixels, shown_film
 
 
 def write_turned(path: Path, orientation: int) -> None:
@@ -72,6 +75,66 @@ def test_a_dicom_film_not_shown_as_stored_is_left_out(
     film = find_film(tmp_path, path.name, "PA", remarks.append)
     assert remarks == [reason] * bool(reason)
     assert (film is None) == training_refuses(path) == bool(reason)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "GIF", "WEBP"])
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".dcm"])
+def test_a_film_of_another_format_is_left_out(tmp_path: Path, kind: str, suffix: str) -> None:
+    Image.new("L", (40, 50), 90).save(tmp_path / f"a{suffix}", format=kind)
+    remarks: list[str] = []
+    assert find_film(tmp_path, f"a{suffix}", "PA", remarks.append) is None
+    assert remarks == [OTHER_FORMAT]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kept", "reason"),
+    [(".png", 20, UNREADABLE), (".jpg", 3, UNREADABLE), (".png", 0, OTHER_FORMAT)],
+)
+def test_a_film_without_a_whole_header_is_left_out(
+    tmp_path: Path, suffix: str, kept: int, reason: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.new("L", (40, 50), 90).save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    remarks: list[str] = []
+    assert find_film(tmp_path, path.name, "PA", remarks.append) is None
+    assert remarks == [reason]
+
+
+def test_the_format_is_told_by_the_content(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", np.full((50, 40), 20, np.uint8))
+    (tmp_path / "a.dcm").rename(tmp_path / "a.png")
+    Image.new("L", (40, 50), 90).save(tmp_path / "b.dcm", format="PNG")
+    for name in ("a.png", "b.dcm"):
+        film = find_film(tmp_path, name, "PA", pytest.fail)
+        assert film is not None
+        assert film.size == (40, 50)
+        assert film_pixels(tmp_path / name, GRID).size
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_film_that_was_cut_off_is_found_by_opening_it(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 80), np.uint8)
+    for name in ("whole", "cut"):
+        Image.fromarray(noise).save(tmp_path / f"{name}{suffix}")
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    record = {"subject": "1", "question": "Clear?", "answer": "Yes", "split": "train"}
+    lines = [json.dumps({**record, "image": f"{name}{suffix}"}) for name in ("whole", "cut")]
+    own = tmp_path / "own.jsonl"
+    own.write_text("\n".join(lines))
+    assert prepare(Preparation("jsonl", own), tmp_path / "all").splits == {"train": 2}
+    refused = CliRunner().invoke(data, ["inspect", str(tmp_path / "all"), "--verify"])
+    assert refused.exit_code == 2
+    assert "1 cannot be opened" in refused.output
+    with pytest.raises(ConfigError, match="--open-images"):
+        shown_film(tmp_path, cut.name, GRID)
+    prepared = ["prepare", "jsonl", str(own), "-o", str(tmp_path / "sound"), "--open-images"]
+    told = CliRunner().invoke(data, prepared).output
+    assert "train: 1 examples" in told
+    assert f"{BROKEN}: 1" in told
+    verified = CliRunner().invoke(data, ["inspect", str(tmp_path / "sound"), "--verify"])
+    assert "1 images are there" in verified.output
 
 
 def test_preparation_counts_films_left_out(tmp_path: Path) -> None:

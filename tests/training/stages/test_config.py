@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -67,6 +68,24 @@ def test_accelerate_takes_its_configs(path: Path) -> None:
         ({"logging": {"every": 3, "save_every": 10}}, "multiple of every"),
         ({"rollouts": {"updates": 2}, "logging": {"every": 1, "save_every": 5}}, "two generations"),
         ({"model": {"start": "x", "lora": {}}}, "shared-prefix does not go with"),
+        ({"data": {"folder": "films", "split": "test"}}, "what is tested on must not be taught"),
+        ({"data": {"folder": "films", "split": "dev"}}, r"data\.split"),
+        ({"data": {"folder": "films", "mixture": {"vqa": 0}}}, "no share above 0"),
+        ({"seed": -1}, "seed: .*greater than or equal to 0"),
+        ({"seed": 2**32}, "seed: "),
+        ({"rewards": [{"name": "paper", "weight": 0}]}, r"rewards\.0\.weight"),
+        ({"rewards": [{"name": "paper", "weight": -1}]}, r"rewards\.0\.weight"),
+        ({"rewards": [{"name": "paper", "weight": math.nan}]}, r"rewards\.0\.weight"),
+        ({"rewards": [{"name": "grounded", "weights": {"places": -1}}]}, "weight of places"),
+        ({"rewards": [{"name": "grounded", "weights": {"places": math.inf}}]}, "finite"),
+        ({"rewards": [{"name": "paper"}, {"name": "paper"}]}, "rewards name paper twice"),
+        (
+            {
+                "objective": {"overlong": {"penalty_tokens": 101}},
+                "rollouts": {"max_tokens": 100},
+            },
+            r"penalty_tokens \(101\) must not be more than rollouts\.max_tokens \(100\)",
+        ),
         ({"trl": {"log_multimodal": True}}, "uploads the films"),
         ({"trl": {"log_completions_hub_repo": "a/b"}}, "public repository"),
         ({"log_completions_hub_repo": "a/b"}, "public repository"),
@@ -80,6 +99,39 @@ def test_what_does_not_fit_is_named(fault: dict[str, object], said: str) -> None
         build(GroupRelativeStage, {**LEAST, **fault}, "config.yaml")
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"data": {"folder": "films", "split": "test"}}, "what is tested on must not be taught"),
+        ({"seed": -1}, "seed: "),
+    ],
+)
+def test_the_supervised_stages_refuse_it_too(fault: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build(SupervisedStage, {**LEAST, **fault}, "config.yaml")
+
+
+def test_a_reward_of_ones_own_may_take_a_negative_weight() -> None:
+    rewards = [{"name": "mine:reward", "weights": {"length": -1}}]
+    stage = build(GroupRelativeStage, {**LEAST, "rewards": rewards}, "config.yaml")
+    assert stage.rewards[0].weights == {"length": -1}
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(yaml.safe_dump(LEAST).encode() + b"# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml is not UTF-8"):
+        read_config(SupervisedStage, file)
+
+
+@pytest.mark.parametrize("text", ["seed: 1\nseed: 2\n", "optimizer: {warm_up: 0, warm_up: 0.1}\n"])
+def test_a_key_that_is_given_twice_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(LEAST) + text)
+    with pytest.raises(ConfigError, match=r"(seed|warm_up) is given twice"):
+        read_config(SupervisedStage, file)
+
+
 def test_overrides_reach_into_sections(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(LEAST))
@@ -91,7 +143,9 @@ def test_overrides_reach_into_sections(tmp_path: Path) -> None:
     assert stage.data.mixture == {"vqa": 1}
 
 
-@pytest.mark.parametrize("override", ["seed", "output.inner=3", "seed=[1"])
+@pytest.mark.parametrize(
+    "override", ["seed", "output.inner=3", "seed=[1", "data.mixture={vqa: 1, vqa: 2}"]
+)
 def test_an_override_that_is_none_is_refused(tmp_path: Path, override: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(LEAST))
@@ -117,6 +171,29 @@ def test_further_fields_of_trl_are_checked() -> None:
         trl_fields(SFTConfig, {}, {"dataloader_num_worker": 2})
     with pytest.raises(ConfigError, match="set by the config itself"):
         trl_fields(SFTConfig, {"seed": 1}, {"seed": 2})
+
+
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        ({"optim": "nope"}, "trl: .*nope"),
+        ({"adam_beta1": "abc"}, "trl: adam_beta1"),
+        ({"dataloader_num_workers": 1.5}, "trl: dataloader_num_workers"),
+        ({"eval_strategy": "now"}, "trl: .*now"),
+    ],
+)
+def test_values_that_trl_cannot_take_are_named(
+    tmp_path: Path, further: dict[str, object], said: str
+) -> None:
+    from trl import GRPOConfig, SFTConfig
+
+    from training.stages.model import trl_config, trl_fields
+
+    fields = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": "none"}
+    for kind in (SFTConfig, GRPOConfig):
+        trl_config(kind, trl_fields(kind, fields, {"adam_beta1": 0.8}))
+        with pytest.raises(ConfigError, match=said):
+            trl_config(kind, trl_fields(kind, fields, further))
 
 
 def test_what_is_refused_of_a_secret_does_not_repeat_it() -> None:

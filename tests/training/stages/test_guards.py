@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,15 @@ def watch(settings: GuardSettings, *logs: dict[str, float]) -> None:
         ({"completions/clipped_ratio": 0.95}, r"rollouts\.max_tokens"),
         ({"frac_reward_zero_std": 1.0}, r"rollouts\.temperature"),
         ({"grad_norm": 5e-13}, "dead"),
-        ({"grad_norm": float("nan")}, "not finite"),
+        *(
+            ({figure: value}, advice)
+            for figure, advice in (
+                (DRIFT, "processed_logprobs"),
+                (RATIO, "importance ratio"),
+                ("grad_norm", "not finite"),
+            )
+            for value in (math.inf, math.nan)
+        ),
     ],
 )
 def test_a_fault_that_lasts_stops_the_run(fault: dict[str, float], advice: str) -> None:

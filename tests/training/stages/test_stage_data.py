@@ -72,6 +72,20 @@ def test_a_kind_that_is_not_there_is_named() -> None:
         mix(some(1, 1), {"impression": 1, "vqa": 1}, None, seed=0)
 
 
+def test_a_mixture_without_a_share_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no share above 0"):
+        mix(some(1, 1), {"vqa": 0.0}, None, seed=0)
+
+
+def test_a_kind_that_runs_out_before_the_samples_are_drawn_is_named() -> None:
+    shares = {"findings": 0.5, "vqa": 0.5}
+    said = r"after 2\d of 800 .* all 10 examples of the kind findings .*data\.passes"
+    with pytest.raises(ConfigError, match=said):
+        mix(some(10, 1000), shares, 800, seed=0)
+    assert len(mix(some(10, 1000), shares, 20, seed=0)) == 20
+    assert len(mix(some(10, 1000), shares, None, seed=0)) in (20, 21)
+
+
 def test_without_a_mixture_all_examples_come_as_they_are() -> None:
     assert [e.id for e in mix(some(3, 0), {}, None, seed=0)] == ["f0", "f1", "f2"]
     assert len(mix(some(9, 0), {}, 4, seed=0)) == 4

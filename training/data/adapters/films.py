@@ -6,16 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from service.problem import Problem
+from service.radiograph import load_radiograph, media_type_of
 from service.radiograph.elements import values
+from service.radiograph.load import DICOM
 from training.data.adapters.protocol import Remark
 from training.data.adapters.upright import fault_of_film
 from training.data.groups import NOT_TOLD, Groups, device_of, sex_of, years_of
 
 MISSING = "image missing"
 UNREADABLE = "image's size cannot be read"
+OTHER_FORMAT = "image is neither DICOM, PNG nor JPEG: left out (training opens no other)"
+BROKEN = "example of a film that cannot be opened: left out"
 BEYOND = "film beyond the fourth of a study: left out"
 MOST_FILMS = 4
-_DICOM = (".dcm", ".dicom")
+_HEAD = 132
+"""Bytes that tell the format: DICOM's prefix stands at the end of them (PS3.10 section 7.1)."""
 _FRONTAL = ("PA", "AP")
 _SAID = ("PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "InstitutionName")
 
@@ -50,6 +56,7 @@ def find_film(
 
     Sizes come from the file itself: tables tell those of the published file, and boxes would
     silently go astray on a smaller copy. A film that is not shown as it is stored is unusable, too.
+    The format is told by the content, as where films are opened.
     """
     relative = Path(path)
     choices = [relative, *(relative.with_suffix(suffix) for suffix in suffixes)]
@@ -57,11 +64,21 @@ def find_film(
     if there is None:
         remark(MISSING)
         return None
-    header = _header(images / there)
+    try:
+        with (images / there).open("rb") as file:
+            media_type = media_type_of(file.read(_HEAD))
+    except OSError:
+        remark(UNREADABLE)
+        return None
+    if media_type is None:
+        remark(OTHER_FORMAT)
+        return None
+    is_dicom = media_type == DICOM
+    header = _dicom_header(images / there) if is_dicom else _picture_header(images / there)
     if header is None:
         remark(UNREADABLE)
         return None
-    fault = fault_of_film(images / there, is_dicom=there.suffix.lower() in _DICOM)
+    fault = fault_of_film(images / there, is_dicom=is_dicom)
     if fault:
         remark(fault)
         return None
@@ -69,10 +86,17 @@ def find_film(
     return Film(there.as_posix(), size, view_name(view), groups=groups)
 
 
-def _header(path: Path) -> tuple[tuple[int, int], Groups] | None:
-    """Width and height of a stored image, and whom and what it is of; pixels are not read."""
-    if path.suffix.lower() in _DICOM:
-        return _dicom_header(path)
+def opens(path: Path) -> bool:
+    """Whether training can open a film; decodes it whole."""
+    try:
+        load_radiograph(path.read_bytes(), allow_other_anatomy=True)
+    except (OSError, Problem):
+        return False
+    return True
+
+
+def _picture_header(path: Path) -> tuple[tuple[int, int], Groups] | None:
+    """Width and height of a PNG or JPEG; pixels are not read."""
     from PIL import Image
 
     try:
@@ -83,6 +107,7 @@ def _header(path: Path) -> tuple[tuple[int, int], Groups] | None:
 
 
 def _dicom_header(path: Path) -> tuple[tuple[int, int], Groups] | None:
+    """Width and height as stored, and whom and what it is of; pixels are not read."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 

@@ -4,10 +4,12 @@ One record is one example. Fields (columns), of which images, subject and an ans
 
 ========================  =====================================================================
 ``image`` / ``images``    path below the images' folder; several as a list, in a CSV with ``;``
-``roles``                 current, lateral or prior for each image, in the same form
+``roles``                 current, lateral or prior for each image, in the same form; the first is
+                          current
 ``subject``               the patient: one patient, one split
 ``split``                 train, validate or test; drawn by patient where empty
-``question``, ``answer``  for a question; several answers with `` | `` between them
+``question``, ``answer``  for a question; several answers with `` | `` between them, or in JSON
+                          lines as a list
 ``question_type``         free text
 ``findings``,             report sections, an example for each; may stand beside a question
 ``impression``
@@ -42,7 +44,7 @@ from service.reading import Task
 from training.data.adapters.films import find_film
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.splits import split_by_subject, split_name
-from training.data.adapters.tables import columns_of, read_json_lines, read_table
+from training.data.adapters.tables import columns_of, numbered_json_lines, numbered_rows
 from training.data.adapters.writing import Study
 from training.data.example import ROLES, Box, Example, ReasoningTarget, Region
 from training.data.groups import OLDEST, SEXES, Groups, sex_of, years_of
@@ -58,7 +60,9 @@ _FIELDS = frozenset(
     )
 )
 _CONTEXT = ("indication", "technique", "comparison", "prior_report")
-_CSV_REGION = re.compile(r"^(.+):\s*(-?[\d.]+)[ ,]+(-?[\d.]+)[ ,]+(-?[\d.]+)[ ,]+(-?[\d.]+)$")
+_SECTIONS = ("findings", "impression")
+_NUMBER = r"(-?(?:\d+\.?\d*|\.\d+))"
+_CSV_REGION = re.compile(rf"^(.+):\s*{'[ ,]+'.join([_NUMBER] * 4)}$")
 _OPTIONS = {
     "name": "what the data set is called (default: the file's name)",
     "licence": "terms of its use (default: own data)",
@@ -83,25 +87,24 @@ class _Plain(ABC):
         self.images = images or root.parent
         self._patients = patients
         self._card = replace(self.card, name=name or root.stem, licence=licence)
+        self._file = root.name
         self._records = dict(self._numbered(root))
 
     def _numbered(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-        for line, record in enumerate(self._rows(path), self._first_line):
+        for line, record in self._rows(path):
             unknown = set(record) - _FIELDS
             if unknown:
                 raise DataError(
-                    f"{path.name}, record {line}: unknown field {', '.join(sorted(unknown))}; "
+                    f"{path.name}, line {line}: unknown field {', '.join(sorted(unknown))}; "
                     f"there are {', '.join(sorted(_FIELDS))}."
                 )
             yield str(line), record
 
-    _first_line = 1
-
     @abstractmethod
-    def _rows(self, path: Path) -> Iterator[dict[str, Any]]: ...
+    def _rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]: ...
 
     def studies(self) -> list[str]:
-        """Numbers of the records."""
+        """Numbers of the records' lines."""
         return list(self._records)
 
     def read(self, study: str, remark: Remark) -> Iterator[Example]:
@@ -110,37 +113,39 @@ class _Plain(ABC):
         Raises
         ------
         DataError
-            When a field is not of its form, with the record's number.
+            When a field is not of its form, with the line's number.
         """
         record = self._records[study]
         try:
             yield from self._examples(study, record, remark)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise DataError(f"Record {study}: {error}.") from error
+            raise DataError(f"{self._file}, line {study}: {error}.") from error
 
     def _examples(self, key: str, record: Mapping[str, Any], remark: Remark) -> Iterator[Example]:
-        paths = _listed(record.get("images") or record.get("image"))
-        subject = _text(record.get("subject"))
+        paths = _listed(record, "images") or _listed(record, "image")
+        subject = _text(record, "subject")
         if not paths or not subject:
             raise ValueError("an image and a subject are needed")
-        view = _text(record.get("view"))
+        view = _text(record, "view")
         films = [find_film(self.images, path, view, remark) for path in paths]
         there = [film for film in films if film]
         if len(there) < len(films):
             return
-        roles = _listed(record.get("roles")) or ["current"] * len(there)
+        roles = _listed(record, "roles") or ["current"] * len(there)
         if len(roles) != len(there) or set(roles) - set(ROLES):
             raise ValueError(f"roles are one of {', '.join(ROLES)} for each image")
-        given = _text(record.get("split"))
+        if roles[0] != "current":
+            raise ValueError("the first image is the one in question: its role must be current")
+        given = _text(record, "split")
         namespaced = f"{self._patients}:{subject}"
         split = split_name(given) if given else split_by_subject(namespaced)
         if split is None:
-            raise ValueError(f"split {given!r} is none of train, validate, test")
+            raise ValueError("split is none of train, validate, test")
         placed = [replace(film, role=role) for film, role in zip(there, roles, strict=True)]
-        name = _text(record.get("study"))
+        name = _text(record, "study")
         study = Study(
             self._card,
-            _text(record.get("id")) or key,
+            _text(record, "id") or key,
             namespaced,
             split,
             placed,
@@ -149,19 +154,18 @@ class _Plain(ABC):
         )
         shared: dict[str, Any] = {
             "regions": _regions(record.get("regions")),
-            "labels": tuple(_listed(record.get("labels"))),
+            "labels": tuple(_listed(record, "labels")),
             "steps": _steps(record.get("steps")),
-            **{name: str(record[name]) for name in _CONTEXT if record.get(name)},
-            **{name: str(record[name]) for name in ("findings", "impression") if record.get(name)},
+            **{name: said for name in (*_CONTEXT, *_SECTIONS) if (said := _written(record, name))},
         }
-        asked = [task for task in (Task.FINDINGS, Task.IMPRESSION) if record.get(str(task))]
+        asked = [task for task in (Task.FINDINGS, Task.IMPRESSION) if str(task) in shared]
         for task in asked:
-            yield study.example(str(task), task, str(record[str(task)]), **shared)
-        question, answer = _text(record.get("question")), _text(record.get("answer"))
+            yield study.example(str(task), task, shared[str(task)], **shared)
+        question, answer = _text(record, "question"), _answer(record)
         if bool(question) != bool(answer):
             raise ValueError("a question and its answer come together")
         if question:
-            kind = _text(record.get("question_type")) or "question"
+            kind = _text(record, "question_type") or "question"
             yield study.question("vqa", question, [answer], kind, **shared)
         elif not asked:
             raise ValueError("there is neither an answer nor findings nor an impression")
@@ -174,8 +178,8 @@ class JsonLines(_Plain):
         "jsonl", "Own data, JSON lines", "yours", "yours", ("own.jsonl",), _OPTIONS
     )
 
-    def _rows(self, path: Path) -> Iterator[dict[str, Any]]:
-        return read_json_lines(path)
+    def _rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        return numbered_json_lines(path, finite=True)
 
 
 class Csv(_Plain):
@@ -184,23 +188,52 @@ class Csv(_Plain):
     card: ClassVar[DataSetCard] = DataSetCard(
         "csv", "Own data, CSV", "yours", "yours", ("own.csv",), _OPTIONS
     )
-    _first_line = 2
 
-    def _rows(self, path: Path) -> Iterator[dict[str, Any]]:
-        return read_table(path, columns_of(path))
+    def _rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        return numbered_rows(path, columns_of(path))
 
 
-def _text(value: Any) -> str:
+def _text(record: Mapping[str, Any], name: str) -> str:
     """Empty where there is none; a number as it is, true and false as answers say it."""
+    return _plain_text(record.get(name), name)
+
+
+def _plain_text(value: Any, name: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "Yes" if value else "No"
+    if not isinstance(value, str) and not _is_number(value):
+        raise ValueError(f"{name} must be a text, a finite number, true or false")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # the patient 7.0 is the patient 7
     return str(value).strip()
 
 
+def _written(record: Mapping[str, Any], name: str) -> str:
+    """What someone wrote: a text, and nothing else."""
+    value = record.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} must be a text")
+    return (value or "").strip()
+
+
+def _needed(record: Mapping[str, Any], name: str) -> str:
+    text = _written(record, name)
+    if not text:
+        raise ValueError(f"a {name} is missing")
+    return text
+
+
+def _answer(record: Mapping[str, Any]) -> str:
+    value = record.get("answer")
+    if not isinstance(value, list):
+        return _text(record, "answer")
+    return " | ".join(filter(None, (_plain_text(item, "each answer") for item in value)))
+
+
 def _groups(record: Mapping[str, Any]) -> Groups:
-    told = {name: _text(record.get(name)) for name in ("sex", "age", "device", "site")}
+    told = {name: _text(record, name) for name in ("sex", "age", "device", "site")}
     sex, age = sex_of(told["sex"]), years_of(told["age"])
     if told["sex"] and sex is None:
         raise ValueError(f"sex is {', '.join(SEXES)}, or empty")
@@ -209,40 +242,61 @@ def _groups(record: Mapping[str, Any]) -> Groups:
     return Groups(sex, age, told["device"] or None, told["site"] or None)
 
 
-def _listed(value: Any) -> list[str]:
-    if not value:
+def _listed(record: Mapping[str, Any], name: str) -> list[str]:
+    value = record.get(name)
+    if value is None:
         return []
-    items = value.split(";") if isinstance(value, str) else value
-    return [str(item).strip() for item in items if str(item).strip()]
+    if isinstance(value, str):
+        value = value.split(";")
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must be a text or a list of texts")
+    return list(filter(None, (_plain_text(item, f"each of {name}") for item in value)))
+
+
+def _objects(value: Any, name: str) -> list[dict[str, Any]]:
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError(f"{name} must be a list of JSON objects")
+    return value
 
 
 def _whole(corners: Any) -> Box:
-    numbers = [float(corner) for corner in corners]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError("a box has a number that is not finite")
-    x_min, y_min, x_max, y_max = map(round, numbers)
+    if not isinstance(corners, list) or len(corners) != 4 or not all(map(_is_number, corners)):
+        raise ValueError("a box must be a list of four finite numbers")
+    x_min, y_min, x_max, y_max = map(round, corners)
     return x_min, y_min, x_max, y_max
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _regions(value: Any) -> tuple[Region, ...]:
-    if not value:
-        return ()
     if not isinstance(value, str):
-        return tuple((str(item["label"]), _whole(item["box"])) for item in value)
+        return tuple(
+            (_needed(item, "label"), _whole(item.get("box"))) for item in _objects(value, "regions")
+        )
     regions = []
     for text in filter(None, map(str.strip, value.split(";"))):
         found = _CSV_REGION.match(text)
         if found is None:
-            raise ValueError(f"region {text!r} is not `label: x0 y0 x1 y1`")
-        regions.append((found[1].strip(), _whole(found.groups()[1:])))
+            raise ValueError("a region is not `label: x0 y0 x1 y1`")
+        regions.append((found[1].strip(), _whole([float(n) for n in found.groups()[1:]])))
     return tuple(regions)
 
 
 def _steps(value: Any) -> tuple[ReasoningTarget, ...]:
     return tuple(
         ReasoningTarget(
-            str(step["text"]),
-            tuple((int(box[0]), _whole(box[1:])) for box in step.get("boxes") or ()),
+            _needed(step, "text"), tuple(_placed(box) for box in step.get("boxes") or ())
         )
-        for step in value or ()
+        for step in _objects(value, "steps")
     )
+
+
+def _placed(box: Any) -> tuple[int, Box]:
+    """Which image, and where on it."""
+    if not isinstance(box, list) or len(box) != 5 or not _is_number(box[0]) or box[0] % 1:
+        raise ValueError("a step's box must be a list of an image's number and four numbers")
+    return int(box[0]), _whole(box[1:])

@@ -62,21 +62,43 @@ def read_table(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
     Raises
     ------
     DataError
-        When a column is missing, or the file is no table.
+        When a column is missing or there twice, a row has more cells than there are columns, or
+        the file is no table.
     """
+    return (row for _, row in numbered_rows(path, columns))
+
+
+def numbered_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """As :func:`read_table`, each row with the number of the line that it begins on."""
     wanted = list(columns)
+    line = 1
     try:
         with opened(path) as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, strict=True)
             there = reader.fieldnames or []
             missing = [column for column in wanted if column not in there]
             if missing:
                 raise DataError(
                     f"{path.name} has no column {', '.join(missing)}; it has {', '.join(there)}."
                 )
+            twice = [column for column in wanted if there.count(column) > 1]
+            if twice:
+                raise DataError(f"{path.name} has the column {twice[0]} twice. Rename or drop one.")
+            line = reader.line_num + 1
             for row in reader:
-                yield {column: (row[column] or "").strip() for column in wanted}
-    except (*_BROKEN, csv.Error) as error:
+                if None in row:
+                    raise DataError(
+                        f"{path.name}, line {line}: more cells than there are columns. A text "
+                        "that holds a comma must stand in quotes."
+                    )
+                yield line, {column: (row[column] or "").strip() for column in wanted}
+                line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path.name}, line {line}: cannot be read as a row: {error}. A quote that is opened "
+            "must be closed, and one within a text written twice."
+        ) from error
+    except _BROKEN as error:
         raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
 
 
@@ -90,7 +112,7 @@ def columns_of(path: Path) -> list[str]:
     """
     try:
         with opened(path) as file:
-            return next(csv.reader(file), [])
+            return next(csv.reader(file, strict=True), [])
     except (*_BROKEN, csv.Error) as error:
         raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
 
@@ -118,16 +140,34 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     DataError
         When a line holds none, with its number.
     """
+    return (record for _, record in numbered_json_lines(path))
+
+
+def numbered_json_lines(
+    path: Path, *, finite: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As :func:`read_json_lines`, each object with the number of its line.
+
+    Parameters
+    ----------
+    finite
+        Refuse ``NaN`` and ``Infinity``, which are no JSON (RFC 8259, section 6).
+    """
+    constant = _refuse if finite else None
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
+            record = json.loads(line, parse_constant=constant)
+        except ValueError as error:
             raise DataError(f"{path.name}, line {number}: {error}.") from error
         if not isinstance(record, dict):
             raise DataError(f"{path.name}, line {number}: not a JSON object.")
-        yield record
+        yield number, record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number; write null or leave the field out")
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -11,11 +11,13 @@ from pydantic import ConfigDict, Field
 from training.stages.config.sections import (
     Count,
     DataSettings,
+    Finite,
     LoggingSettings,
     ModelSettings,
     NotNegative,
     OptimizerSettings,
     Positive,
+    Seed,
     Share,
 )
 
@@ -102,8 +104,8 @@ class OverlongSettings:
     mask
         Whether a cut-off completion teaches nothing (DAPO, arXiv 2503.14476, section 3.4).
     penalty_tokens
-        Tokens before the limit over which the reward falls linearly by up to ``penalty``; 0
-        switches it off.
+        Tokens before the limit over which the reward falls linearly by up to ``penalty``; no more
+        than ``rollouts.max_tokens``. 0 switches it off.
     penalty
         What the longest loses.
     """
@@ -165,16 +167,24 @@ class RewardSettings:
     name
         ``paper``, ``grounded``, or ``module:function`` for your own.
     weight
-        Its weight among several rewards.
+        Its weight among several rewards, above 0.
     weights
-        Weights of its components, as the reward names them.
+        Weights of its components, as the reward names them; of the project's own rewards, none is
+        negative.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
-    weight: float = 1.0
-    weights: dict[str, float] = field(default_factory=dict)
+    weight: Positive = 1.0
+    weights: dict[str, Finite] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if ":" in self.name:
+            return  # a function of one's own knows what its weights mean
+        negative = [part for part, weight in self.weights.items() if weight < 0]
+        if negative:
+            raise ValueError(f"the weight of {negative[0]} must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +226,7 @@ class GroupRelativeStage:
     output
         Folder that receives the next checkpoint, the logs, and the state to resume from.
     rewards
-        Summed with their weights; every component is logged.
+        Summed with their weights, none of them twice; every component is logged.
     seed
         Draws the examples and the completions.
     max_steps
@@ -244,13 +254,24 @@ class GroupRelativeStage:
         default_factory=lambda: LoggingSettings(every=1, save_every=25, samples_every=25)
     )
     guards: GuardSettings = field(default_factory=GuardSettings)
-    seed: int = 0
+    seed: Seed = 0
     max_steps: Count | None = None
     trl: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.data.refuse_test()
         if not self.rewards:
             raise ValueError("rewards must name at least one")
+        names = [reward.name for reward in self.rewards]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"rewards name {twice[0]} twice: give it once, with its whole weight")
+        penalized = self.objective.overlong.penalty_tokens
+        if penalized > self.rollouts.max_tokens:
+            raise ValueError(
+                f"objective.overlong.penalty_tokens ({penalized}) must not be more than "
+                f"rollouts.max_tokens ({self.rollouts.max_tokens})"
+            )
         if self.optimizer.name != "adamw":
             raise ValueError(
                 f"optimizer.name {self.optimizer.name} is for the supervised stages: choose adamw"

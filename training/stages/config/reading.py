@@ -52,7 +52,11 @@ def read_config(kind: type[Stage], file: str | Path, overrides: Sequence[str] = 
     """
     path = _find(file)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 (byte {error.start + 1}). Save it in that encoding."
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
@@ -83,6 +87,26 @@ def build(kind: type[Stage], content: Mapping[str, Any], place: str) -> Stage:
 def describe(stage: Any) -> dict[str, Any]:
     """The config as plain JSON values, for ``stage.json``."""
     return TypeAdapter(type(stage)).dump_python(stage, mode="json")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """As YAML 1.1 (section 3.2.1.1) wants it: no key stands in a mapping twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is given twice", key.start_mark
+                )
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, _UniqueKeys)
 
 
 def _find(file: str | Path) -> Path:
@@ -117,7 +141,7 @@ def _put(content: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{override!r}: {section} is not a section of the config.")
         place = inner
     try:
-        place[last] = yaml.safe_load(value)
+        place[last] = _load(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"{override!r}: the value is not valid YAML ({error}).") from error
 

@@ -12,6 +12,9 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What numpy's, Python's and torch's generators all take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +27,18 @@ class DataSettings:
         A store of examples that ``deepmedix data prepare`` wrote (it holds ``dataset.json``), or a
         folder of films simulated from the CT.
     split
-        Of the data: train, validate or test.
+        Of the data: train or validate; test is refused.
     samples
-        Examples of each pass, drawn without replacement while they last; all where not given.
+        Examples of each pass, drawn without replacement while they last; all where not given. With
+        a mixture, there must be as many in its shares.
     films
         Of simulated films, how many to write examples for; all where not given.
     mixture
         Shares by task (``findings``, ``impression``, ``vqa``), question type (``location``), role
         of a further film (``lateral``, ``prior``), view (``view:LATERAL``), or source
         (``source:open-i``); an example counts under the first name that fits it, in the order
-        given. What no name fits is left out. Empty: the examples as they come.
+        given. What no name fits is left out. Without ``samples``, the draw ends as soon as one of
+        the kinds runs out. Empty: the examples as they come.
     passes
         How often to go through the examples. Simulated films are worded anew each time.
     group_lengths
@@ -44,12 +49,27 @@ class DataSettings:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     folder: Path
-    split: str = "train"
+    split: Literal["train", "validate", "test"] = "train"
     samples: Count | None = None
     films: Count | None = None
     mixture: dict[str, NotNegative] = field(default_factory=dict)
     passes: Count = 1
     group_lengths: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mixture and not any(self.mixture.values()):
+            raise ValueError("mixture has no share above 0: give one, or leave mixture out")
+
+    def refuse_test(self) -> None:
+        """For a stage that learns from the data.
+
+        Raises
+        ------
+        ValueError
+            When it is the split that checkpoints are tested on.
+        """
+        if self.split == "test":
+            raise ValueError("data.split test: what is tested on must not be taught")
 
 
 @dataclass(frozen=True, kw_only=True)

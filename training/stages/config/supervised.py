@@ -15,6 +15,7 @@ from training.stages.config.sections import (
     ModelSettings,
     OptimizerSettings,
     Positive,
+    Seed,
 )
 
 
@@ -51,10 +52,11 @@ class SupervisedStage:
     batch_size: Count = 16
     accumulation: Count = 1
     soft_coordinates: Positive | None = None
-    seed: int = 0
+    seed: Seed = 0
     max_steps: Count | None = None
     trl: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.data.refuse_test()
         if self.soft_coordinates and self.model.lora:
             raise ValueError("soft_coordinates and model.lora do not go together: drop one")
