@@ -89,7 +89,8 @@ def embedded_identity() -> Identity:
             "Measured by `deepmedix train evaluate` through the service's own path (decode, "
             "prompt,\nvLLM, parse, original pixels), greedy constrained decoding, 95% bootstrap "
             "intervals by\nfilm. The films are CT-derived: **these figures say nothing of "
-            "clinical accuracy.**",
+            "clinical accuracy.** Matched\nIoU is of the boxes of findings rightly named, those "
+            "missing and too many as 0; of every finding,\nof those missed and made up, too.",
         ),
         limits=(
             "One patient's anatomy, warped: real variety is far larger than what it has seen.",
