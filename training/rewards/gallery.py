@@ -78,6 +78,13 @@ PRESENCE = replace(
     answer="Yes",
     steps=(_STEPS[1],),
 )
+ABSENCE = replace(
+    PRESENCE,
+    id="gallery-absence",
+    question="Is there a pneumothorax?",
+    answer="No",
+    steps=(ReasoningTarget("The lungs are clear"),),
+)
 SIDE = replace(
     PRESENCE,
     id="gallery-side",
@@ -320,6 +327,12 @@ EXHIBITS = (
         NORMAL,
     ),
     Exhibit("a right answer", _text([_MASS], "Yes."), PRESENCE, honest=True),
+    Exhibit(
+        "a right denial",
+        _text(["The lungs are clear"], "No pneumothorax is seen."),
+        ABSENCE,
+        honest=True,
+    ),
     Exhibit("a right side", _text([_FLUID], "left side"), SIDE, honest=True),
     Exhibit(
         "a right list in another order",
@@ -331,6 +344,13 @@ EXHIBITS = (
     *(
         Exhibit(said.lower(), _text([_MASS], said), PRESENCE)
         for said in ("Yes. No.", "Yes and no", "Yes or no", "Yes, absent", "Yes but actually no")
+    ),
+    Exhibit("yes, unlikely", _text([_MASS], "Yes, unlikely"), PRESENCE),
+    *(
+        Exhibit(
+            f"{said.lower()}, where *no* is right", _text(["The lungs are clear"], said), ABSENCE
+        )
+        for said in ("I cannot tell", "Not sure", "No idea", "Not applicable", "It is not absent")
     ),
     Exhibit("both of two answers", _text([_FLUID], "Left | Right"), SIDE),
     Exhibit(

@@ -123,7 +123,9 @@ class _Read:
         """None where the reference of a report has nothing to hold the findings against."""
         truth, said = self.truth, self.answered.affirmed
         if not truth.report:
-            return answer_worth(self.parsed.answer, truth.example.answer, truth.asked)
+            return answer_worth(
+                self.parsed.answer, truth.example.answer, truth.asked, truth.question
+            )
         if truth.told_nothing:
             return None if kinds(said) <= kinds(truth.labels) else 0.0
         if truth.labels or said:

@@ -42,8 +42,8 @@ class Truth:
         The reference's words, and how many they are.
     clashes, repeated
         How many contradictions and sentences said twice the reference has itself.
-    asked
-        Findings that the question names.
+    question, asked
+        The question, empty of a report, and the findings that it names.
     boxes
         Boxes by place, each with its side, in original pixels.
     due
@@ -75,7 +75,8 @@ class Truth:
         self.length = self.words.length
         self.clashes = len(clashes(told.affirmed, told.denied))
         self.repeated = repeated(example.answer)
-        self.asked = finding_labels(example.question or "")
+        self.question = example.question or ""
+        self.asked = finding_labels(self.question)
         self._read_boxes(example)
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
         self.expected = self.unboxed | {kind for _, kind in self.due}

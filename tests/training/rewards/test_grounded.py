@@ -203,7 +203,15 @@ TAKEN_BACK = (
     ),
     *("yes unless it is not", "No, wait, yes", "Yes - no", "Yes\u2014no", "Yes (no)", "Yes & no"),
     *("Yes perhaps no", "Yes yes no", "yes, it isn't", "No, it is present", "not no", "Yes\nNo"),
-    *("Yes though none", "Yes, never", "Both yes and no", "maybe yes"),
+    *("Yes though none", "Yes, never", "Both yes and no", "maybe yes", "y/n"),
+    *("Yes, unlikely", "Yes, excluded", "Yes, resolved", "Yes, ruled out"),
+)
+EVASIONS = (
+    *("I cannot tell", "I can't tell", "I can\u2019t say", "Cannot be determined", "Not sure"),
+    *("The question cannot be answered", "No idea", "No comment", "Never mind", "Not applicable"),
+    *("Without more views I cannot say", "N/A", "n.a.", "I don't know", "Unable to tell", "No way"),
+    *("It is not possible to say", "A mass is not assessable", "I cannot tell if there is no mass"),
+    *("It is not absent", "Cannot say no", "No absence of mass", "Not without a mass", "No doubt"),
 )
 
 
@@ -211,6 +219,43 @@ TAKEN_BACK = (
 @pytest.mark.parametrize("asked", [frozenset(), frozenset({"mass"})])
 def test_an_answer_that_takes_back_what_it_says_is_none(said, asked):
     assert [answer_worth(said, reference, asked) for reference in ("Yes", "No")] == [0, 0]
+
+
+@pytest.mark.parametrize("said", EVASIONS)
+@pytest.mark.parametrize("asked", [frozenset(), frozenset({"mass"})])
+@pytest.mark.parametrize("question", ["", "Is there a mass?"])
+def test_an_evasive_answer_is_none(said, asked, question):
+    assert [answer_worth(said, known, asked, question) for known in ("Yes", "No")] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "asked"),
+    [
+        ("No pneumothorax.", "", ()),
+        ("No pneumothorax.", "Is there a pneumothorax?", ("pneumothorax",)),
+        ("There is no pleural effusion", "", ()),
+        ("There is no pleural effusion", "Is there fluid?", ("pleural effusion",)),
+        ("No obvious mass is identified", "Is there a mass?", ("mass",)),
+        ("No acute abnormality", "Is there a mass?", ("mass",)),
+        ("I do not see a mass", "Is there a mass?", ("mass",)),
+        ("Not present", "", ()),
+        ("Not visible on this film", "", ()),
+        ("No it is not", "", ()),
+        ("None seen.", "", ()),
+        ("Unlikely", "", ()),
+        ("No pacemaker.", "Is there a pacemaker?", ()),
+        ("The tube is not correctly placed", "Is the tube placed correctly?", ()),
+        ("Not resolved", "Has it resolved?", ()),
+        ("No change", "Has it changed?", ()),
+    ],
+)
+def test_a_denial_of_what_is_asked_for_is_a_no(said, question, asked):
+    assert answer_worth(said, "No", frozenset(asked), question) == 1
+    assert answer_worth(said, "Yes", frozenset(asked), question) == 0
+
+
+def test_what_would_deny_elsewhere_may_be_what_is_asked_about():
+    assert answer_worth("Yes, it has resolved", "Yes", question="Has it resolved?") == 1
 
 
 @pytest.mark.parametrize(
