@@ -275,6 +275,10 @@ EXHIBITS = (
     ),
     Exhibit("repeated sentence", _text([_FLUID], "There is a left pleural effusion. " * 12)),
     Exhibit(
+        "a report given twice with other signs",
+        _text([_HEART, _MASS, _FLUID], f"{_REPORT} {_REPORT.replace('.', '!')}"),
+    ),
+    Exhibit(
         "length padding",
         _text(
             [_HEART, _MASS, _FLUID],
@@ -288,6 +292,37 @@ EXHIBITS = (
             + [f"Next the region number {n} of the lung is considered in turn" for n in range(40)],
             _REPORT,
         ),
+    ),
+    Exhibit(
+        "think-block stuffing within the steps allowed",
+        _text(
+            [_HEART, _MASS, _FLUID]
+            + [f"Next one turns with care to area number {n} of the picture" for n in range(5)],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "think-block stuffing where the reference has no steps",
+        _text(
+            ["The wires are intact"]
+            + [f"Next one turns with care to area number {n} of the lung" for n in range(15)],
+            "Median sternotomy wires are intact.",
+        ),
+        DEVICE,
+    ),
+    Exhibit("an empty think-block", _text([], _REPORT)),
+    Exhibit("a think-block that says nothing", _text(["Let us look"], _REPORT)),
+    Exhibit(
+        "a look-alike of one letter in one word",
+        _text([_HEART, _MASS, _FLUID], _REPORT.replace("The", "Th\u0435", 1)),
+    ),
+    Exhibit(
+        "words with soft hyphens",
+        _text([_HEART, _MASS, _FLUID], _REPORT.replace("effusion", "effu\u00adsion")),
+    ),
+    Exhibit(
+        "words with accents",
+        _text([_HEART, _MASS, _FLUID], _REPORT.replace("a", "a\u0301")),
     ),
     Exhibit(
         "unicode look-alikes",

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from service.reading import Mode, Task
 from training.data.example import ReasoningTarget
 from training.rewards.cli import rewards
+from training.rewards.disguise import disguised
 from training.rewards.equivalence import answer_worth, is_closed, says_yes
 from training.rewards.gallery import (
     CONVENTIONS,
+    DEVICE,
     FILM,
     GRID,
     NORMAL,
@@ -26,6 +28,7 @@ from training.rewards.gallery import (
 from training.rewards.geometry import iou
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout, load_reward
+from training.rewards.wording import repeated
 from training.stages.text_targets import completion_text
 
 FLOOR = 0.15
@@ -409,6 +412,106 @@ def test_a_normal_film_wants_to_be_called_normal():
 def test_what_is_said_again_costs(said, steps):
     again = "; ".join(["There is a mass in the right upper zone."] * steps or ["A step"])
     assert worth(f"<think> {again} </think>. \\boxed{{{said}}}")["honesty"] <= 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("A mass! A mass! A mass!", 2),
+        ("A mass? A mass", 1),
+        ("A mass.A mass.A mass.", 2),
+        ("A mass.  a  MASS.", 1),
+        ("A mass\u2026 A mass\n\nA mass;", 2),
+        ("A mass of 1.5 cm. A node of 2.5 cm.", 0),
+        ("1.5 cm. 1.5 cm.", 1),
+    ],
+)
+def test_a_sentence_is_the_same_whatever_signs_end_it(text, times):
+    assert repeated(text) == times
+
+
+def filler(number):
+    return [f"Next one turns to area number {n} of the picture" for n in range(number)]
+
+
+def thought(steps, example=FILM):
+    return worth(f"<think> {'; '.join(steps)} </think>. \\boxed{{{example.answer}}}", example)
+
+
+SHOWN = [f"The heart is enlarged {list(HEART)}", f"A right mass {list(MASS)}"]
+SHOWN.append(f"A left pleural effusion {list(FLUID)}")
+
+
+def test_steps_that_name_nothing_are_tricks_beyond_two():
+    honesty = [thought(SHOWN + filler(n))["honesty"] for n in range(6)]
+    assert honesty == [1, 1, 1, 1 / 2, 1 / 4, 1 / 8]
+    stepless = replace(FILM, steps=(), regions=(), labels=())
+    assert thought(SHOWN + filler(15), stepless)["honesty"] < 0.001
+
+
+def test_steps_that_name_nothing_new_are_half_a_trick_beyond_four():
+    stepless = replace(FILM, steps=(), regions=(), labels=())
+    again = [f"Part {n} of the lung is looked at" for n in range(8)]
+    honesty = [thought(SHOWN + again[:n], stepless)["honesty"] for n in (1, 5, 7)]
+    assert honesty == [1, 1, 1 / 2]
+
+
+def test_as_many_steps_may_name_nothing_as_those_of_the_reference_or_its_sentences():
+    steps = tuple(ReasoningTarget(text) for text in filler(4))
+    assert thought(filler(6), replace(DEVICE, steps=steps))["honesty"] == 1
+    said = replace(DEVICE, answer="Scoliosis. Clips. A stent. A valve.")
+    assert thought(["Scoliosis", "Clips", "A stent", "A valve"], said)["honesty"] == 1
+
+
+@pytest.mark.parametrize("steps", [[], ["Let us look"]])
+def test_a_think_block_must_say_something_where_the_reference_does(steps):
+    for example in (FILM, NORMAL, QUESTION):
+        assert thought(steps, example)["format"] == 0
+    assert thought(steps, replace(FILM, steps=()))["format"] == 1
+
+
+def test_without_steps_in_the_reference_an_empty_think_block_costs_a_report_its_coherence():
+    stepless = replace(FILM, steps=(), regions=(), labels=())
+    assert thought([], stepless)["coherence"] == 0
+    asked = replace(QUESTION, steps=(), regions=(), labels=())
+    assert thought([], asked)["coherence"] == 1
+
+
+DISGUISED = (
+    *("Th\u0435", "m\u0430ss", "\u0455mall", "\u03bfn", "m\u0251ss", "\uff4dass", "m\U0001d41ass"),
+    *("eff\u00adusion", "pneu\u200bmothorax", "mass\u2060", "\ufeffmass", "m\u0336ass", "q\u0301"),
+    *("mas\u3164s", "m\u05b0ass"),
+)
+
+
+@pytest.mark.parametrize("word", DISGUISED)
+def test_a_word_in_disguise_leaves_nothing_of_the_format(word):
+    assert worth(report(answer=f"{FILM.answer} {word}"))["format"] == 0
+    assert worth(report().replace("; ", f" {word}; ", 1))["format"] == 0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("Sj\u00f6gren", "Sjo\u0308gren", "\u03b2-blocker", "5\u00b5m", "\u03bcm", "T\u2082"),
+        *("CT\u68c0\u67e5", "\u0441\u0435\u0440\u0434\u0446\u0435", "\u201cmass\u201d", "\ufb01ne"),
+        *("Vi\u1ec7t", "\u2013", "\u2192", "10\u00a0cm"),
+    ],
+)
+def test_letters_that_belong_there_are_no_disguise(word):
+    assert not disguised(word, ())
+    assert worth(report(answer=f"{FILM.answer} {word}"))["format"] == 1
+
+
+def test_words_of_the_reference_with_accents_are_disguised_from_the_third_on():
+    known = {"moderate", "left", "effusion"}
+    assert not disguised("mod\u00e9rate l\u00e9ft effusion", known)
+    assert disguised("mod\u00e9rate l\u00e9ft effus\u00edon", known)
+
+
+def test_a_reference_in_disguise_may_be_repeated():
+    odd = replace(FILM, answer=FILM.answer.replace("effusion", "effu\u00adsion"))
+    assert worth(report(answer=odd.answer), odd)["format"] == 1
 
 
 def test_every_reference_is_worth_all_to_itself():
