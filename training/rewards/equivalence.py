@@ -16,7 +16,7 @@ _CLAUSE = re.compile(
 )
 _FILLING_WORDS = (
     "a an the is are it there in of at on to any seen noted present located evidence side sided"
-    " view film image size"
+    " sides sized view film image size patient"
 )
 _FILLING = frozenset(_FILLING_WORDS.split())
 _SAME = {
@@ -56,13 +56,16 @@ _SAME = {
     "lt": "left",
     "man": "male",
     "woman": "female",
+    "pacer": "pacemaker",
+    "increasing": "larger",
+    "decreasing": "smaller",
     "anteroposterior": "ap",
     "posteroanterior": "pa",
     "one": "1",
     "two": "2",
     "three": "3",
 }
-_ALONE = {"f": "female", "m": "male"}
+_ALONE = {"f": "female", "m": "male", "y": "yes", "n": "no"}
 """Letters that stand for a word where they are all that an item says."""
 _WRITTEN_OUT = {
     f"{side[0]}{zone[0]}{part[0]}": f"{side} {zone} {part}"
@@ -72,11 +75,24 @@ _WRITTEN_OUT = {
 }
 _SHORT = re.compile(rf"\b(?:{'|'.join(_WRITTEN_OUT)})\b")
 _VIEW = re.compile(r"\b(?:(?P<ap>anter(?:o|ior))|poster(?:o|ior))[ -]+(?:anterior|posterior)\b")
+_UNCHANGED = re.compile(
+    r"\b(?:no|without)(?: (?:any|significant|interval|appreciable|definite|substantial|relevant))*"
+    r" change\b|\bnot(?: significantly)? changed\b"
+)
+_NOT_ENLARGED = re.compile(
+    r"\b(?:(?:the )?(?:heart|cardiac silhouette)(?: size)? is )?not enlarged\b"
+)
+_SIDED = re.compile(r"\b(\w+)-(?:sided|sized)\b")
+_TUBES = re.compile(r"\b(?:(?:ett|et tube)|(ngt|ng tube))\b")
 _LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
 _NO_FINDING = re.compile(
     r"no (?:\w+ ){0,3}(?:findings?|abnormalit(?:y|ies)|disease|process)"
     r"(?: (?:is|are|was|were))?(?: (?:seen|noted|present|identified|found))?"
 )
+_SIDES = frozenset(("left", "right", "both"))
+_OF_A_SIDE = frozenset(("lung", "hemithorax", "chest"))
+_HEIGHTS = frozenset(("upper", "mid", "lower"))
+_OF_A_HEIGHT = frozenset(("lobe", "zone", "lung", "field"))
 _OF_LUNG = frozenset(("lung", "pulmonary"))
 _CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
 """An answer of a multiple choice with its letter: ``A. Left lung``."""
@@ -156,12 +172,28 @@ def answer_worth(
     found, _ = _items(said)
     if (found == _NONE and _finds_nothing(reference)) or (wanted == _NONE and _finds_nothing(said)):
         return 1.0
+    if all(len(item) == 1 and item[0] in _SIDES for item in wanted):
+        found = frozenset(_side_alone(item, asked) for item in found)
     if found == wanted:  # of signs alone, only the same ones
         return float(bool(wanted) or (bool(said.strip()) and said.strip() == reference.strip()))
     if single:
         return 0.0
     right = len(wanted & found)
     return max(0, 2 * right - len(found)) / len(wanted)
+
+
+def _side_alone(item: tuple[str, ...], asked: frozenset[str]) -> tuple[str, ...]:
+    """The side of an item that names beside it one finding, the one asked for if any is."""
+    sides = _SIDES.intersection(item)
+    kinds = {kind_of(label) for label in asked} or KINDS
+    rest = [word for word in item if word not in sides]
+    if len(sides) == 1 and len(rest) + 1 == len(item) and rest in map(_sorted_words, kinds):
+        return tuple(sides)
+    return item
+
+
+def _sorted_words(kind: str) -> list[str]:
+    return sorted(kind.split())
 
 
 def is_closed(reference: str) -> bool:
@@ -240,7 +272,10 @@ def _denies(words: list[str], denials: frozenset[str]) -> bool:
 @lru_cache(maxsize=65_536)
 def _items(answer: str) -> tuple[Items, bool]:
     """The items of an answer, and whether it is one answer, as it was written."""
-    lower = _LEFT_AND_RIGHT.sub("both", _as_written(answer).lower())
+    lower = _SIDED.sub(r"\1", _as_written(answer).lower())
+    lower = _UNCHANGED.sub("unchanged", _NOT_ENLARGED.sub("normal", lower))
+    lower = _TUBES.sub(lambda tube: f"{'nasogastric' if tube[1] else 'endotracheal'} tube", lower)
+    lower = _LEFT_AND_RIGHT.sub("both", lower)
     lower = _SHORT.sub(lambda match: _WRITTEN_OUT[match[0]], lower)
     lower = _VIEW.sub(lambda match: "ap" if match["ap"] else "pa", lower)
     written = [item for part in _BETWEEN.split(name_findings(lower)) if (item := _item(part))]
@@ -258,6 +293,9 @@ def _item(text: str) -> tuple[str, ...]:
     if _finds_nothing(text):
         return ("normal",)
     words = _words(text)
+    for places, parts in ((_SIDES, _OF_A_SIDE), (_HEIGHTS, _OF_A_HEIGHT)):
+        if places.issuperset(bare := [word for word in words if word not in parts]) and bare:
+            words = bare
     if len(words) == 1:
         words = [_ALONE.get(words[0], words[0])]
     elif not KINDS.isdisjoint(words):

@@ -172,6 +172,41 @@ def test_a_finding_that_no_step_supports_is_incoherent():
         ("e\u0301", "É", 1),
         ("左", "左", 1),
         ("-", "-", 1),
+        ("no change", "Unchanged", 1),
+        ("No interval change.", "Unchanged", 1),
+        ("unchanged", "No significant change", 1),
+        ("no change or larger", "Unchanged", 0),
+        ("left-sided", "Left", 1),
+        ("left-sided, right-sided", "Left", 0),
+        ("Left pleural effusion", "Left", 1),
+        ("Left pleural effusion, right pleural effusion", "Left", 0),
+        ("No left pleural effusion", "Left", 0),
+        ("bilateral effusions", "Both", 1),
+        ("left lung", "Left", 1),
+        ("left or right lung", "Left", 0),
+        ("both lungs", "Both", 1),
+        ("both sides", "Both", 1),
+        ("Upper lobe", "upper", 1),
+        ("upper zone", "Upper", 1),
+        ("upper and lower lobe", "Upper", 0),
+        ("left upper lobe", "Upper", 0),
+        ("not enlarged", "Normal", 1),
+        ("The heart is not enlarged", "Normal", 1),
+        ("The heart is not enlarged", "Cardiomegaly", 0),
+        ("ETT", "Endotracheal tube", 1),
+        ("ET tube", "ETT", 1),
+        ("NG tube", "ETT", 0),
+        ("pacer", "Pacemaker", 1),
+        ("Female patient", "Female", 1),
+        ("moderate-sized", "Moderate", 1),
+        ("Definitely yes", "Yes", 1),
+        ("y", "Yes", 1),
+        ("n", "No", 1),
+        ("y", "No", 0),
+        ("y/n", "No", 0),
+        ("There is", "Yes", 1),
+        ("It is.", "Yes", 1),
+        ("There is", "No", 0),
         ("", "-", 0),
     ],
 )
@@ -222,6 +257,12 @@ EVASIONS = (
 @pytest.mark.parametrize("asked", [frozenset(), frozenset({"mass"})])
 def test_an_answer_that_takes_back_what_it_says_is_none(said, asked):
     assert [answer_worth(said, reference, asked) for reference in ("Yes", "No")] == [0, 0]
+
+
+def test_a_side_beside_another_finding_than_the_one_asked_for_is_not_it():
+    asked = frozenset({"pleural effusion"})
+    assert answer_worth("Left effusion", "Left", asked) == 1
+    assert answer_worth("Left mass", "Left", asked) == 0
 
 
 @pytest.mark.parametrize("said", EVASIONS)
@@ -585,8 +626,7 @@ def test_each_box_around_a_structure_of_unknown_place_costs_and_many_cost_all():
     ]
     honesty = [scored["honesty"] for scored in paid]
     assert honesty == sorted(set(honesty), reverse=True)
-    assert honesty[1] > 0.8
-    assert honesty[4] <= 1 / 16
+    assert honesty == pytest.approx([1, 0.84, 0.71, 0.125, 0.0625], abs=0.005)
 
 
 def test_a_structure_is_not_boxed_where_it_is_for_ever():
