@@ -95,6 +95,18 @@ _LEFT_AND_RIGHT = re.compile(
     r"\b(?:left(?:[ -]sided)? and (?:the )?right|right(?:[ -]sided)? and (?:the )?left)\b", re.I
 )
 _BETWEEN = re.compile(r"\b(?:and|or|with|without|but|plus)\b|[,;]", re.I)
+_ASKED_AND_DENIED = re.compile(r"\?\s*(?=(?:no|none|absent|negative)\b\s*(?:[.,;!\n]|\Z))", re.I)
+"""Between a question and its *no*: *Pneumothorax? No.* is *Pneumothorax: no.*"""
+_SIZE = (
+    r"small|tiny|trace|minimal|mild|moderate|large|severe|present|seen|noted|visible|one|a|an|is|are|it"
+    r"|there"
+)
+_ELLIPSIS = re.compile(
+    rf"(?:[;,.]|\b(?:but|however|though|yet|while|whereas)\b)\s+(?=(?:(?:{_SIZE})\s+){{1,5}}"
+    r"(?:on|at|in) the (?:left|right)\b(?: side)?\s*(?:[.;,!]|\Z))",
+    re.I,
+)
+"""Where a side is said to have what was named, and denied, before."""
 _SIDES = ({"left"}, {"right"}, {"left", "right"})
 
 Pair = tuple[str, str | None]
@@ -175,6 +187,10 @@ def name_findings(text: str) -> str:
 @lru_cache(maxsize=65_536)  # steps and answers are made of few sentences; a reward reads thousands
 def read_findings(text: str) -> Findings:
     """Read a text sentence by sentence."""
+    if "?" in text:
+        text = _ASKED_AND_DENIED.sub(": ", text)
+    if " the left" in text or " the right" in text:
+        text = _with_ellipses_filled(text)
     read = [_read_sentence(sentence) for sentence in _SENTENCE.split(text)]
     if len(read) == 1:
         return read[0]
@@ -183,6 +199,26 @@ def read_findings(text: str) -> Findings:
         frozenset().union(*(found.denied for found in read)),
         any(found.normal for found in read),
     )
+
+
+def _with_ellipses_filled(text: str) -> str:
+    """*No effusion on the left; small on the right* with the effusion named where it is left out.
+
+    Nothing is filled in where the sentence before denies nothing, or names more than one finding.
+    """
+    parts, position = [], 0
+    for gap in _ELLIPSIS.finditer(text):
+        before = _SENTENCE.split(text[: gap.start()])[-1]
+        mentions = _mentions(before, before.lower())
+        parts.append(text[position : gap.end()])
+        if len(mentions) == 1 and _denies(before, mentions[0]):
+            parts.append(f"{mentions[0].kind} ")
+        position = gap.end()
+    return "".join([*parts, text[position:]])
+
+
+def _denies(sentence: str, mention: _Mention) -> bool:
+    return polarity(sentence, mention.start, mention.end, negations(sentence), []) is False
 
 
 class _Mention(NamedTuple):

@@ -12,7 +12,9 @@ DENYING = frozenset(
 )
 """Words, lower case, without one of which no finding of a sentence is denied."""
 _LOOKED_FOR = re.compile(
-    r"\b(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?) for(?: [\w-]+){0,3} $", re.I
+    r"\b(?:(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?) for"
+    r"|(?<!not )(?<!unable to )(?<!difficult to )(?:rule[ -]out|r/o))(?: [\w-]+){0,3} $",
+    re.I,
 )
 """Before a mention that an indication only asks about."""
 _REACH = 160

@@ -68,6 +68,53 @@ def test_no_change_is_no_denial(text):
     assert finding_labels(text) == {"mass"}
 
 
+@pytest.mark.parametrize(
+    ("text", "affirmed", "denied"),
+    [
+        (
+            "Pleural effusion is not present on the right but is present on the left.",
+            {"left pleural effusion"},
+            {"right pleural effusion"},
+        ),
+        (
+            "no effusion on the left; small on the right",
+            {"right pleural effusion"},
+            {"left pleural effusion"},
+        ),
+        (
+            "No effusion on the left. There is a small one on the right.",
+            {"right pleural effusion"},
+            {"left pleural effusion"},
+        ),
+        (
+            "No effusion or mass on the left; small on the right.",
+            set(),
+            {"left pleural effusion", "left mass"},
+        ),
+        ("No effusion on the left; clear on the right.", set(), {"left pleural effusion"}),
+    ],
+)
+def test_a_finding_left_out_after_a_denial_is_affirmed_where_it_is(text, affirmed, denied):
+    assert finding_labels(text) == affirmed
+    assert negated_labels(text) == denied
+
+
+@pytest.mark.parametrize("text", ["Pneumothorax? No.", "Is there a pneumothorax? None", "PTX? no"])
+def test_a_question_answered_with_no_denies(text):
+    assert (finding_labels(text), negated_labels(text)) == (set(), {"pneumothorax"})
+
+
+def test_a_question_answered_otherwise_does_not():
+    assert finding_labels("Pneumothorax? Yes.") == {"pneumothorax"}
+    assert finding_labels("Pneumothorax? No change.") == {"pneumothorax"}
+
+
+@pytest.mark.parametrize("text", ["Rule out pneumonia.", "r/o pneumonia", "R/O acute pneumonia"])
+def test_what_is_to_be_ruled_out_is_neither_affirmed_nor_denied(text):
+    assert finding_labels(text) == negated_labels(text) == set()
+    assert finding_labels("Cannot rule out pneumonia.") == {"pneumonia"}
+
+
 @pytest.mark.parametrize("text", ["No other nodule.", "No large nodule.", "No further nodules."])
 def test_others_denied_say_nothing_of_the_finding(text):
     assert finding_labels(text) == negated_labels(text) == set()

@@ -94,12 +94,14 @@ def points(prediction: Prediction) -> bool:
 def _answer_columns(example: Example, prediction: Prediction) -> Columns:
     said, truth = _divided(prediction.answer, example.answer)
     right = float(said == truth)
-    asked = finding_labels(example.question or "")
+    question = example.question or ""
     columns: Columns = {
         "questions": 1,
         "exact": float(prediction.answer.strip() == example.answer.strip()),
         "normalised": right,
-        "equivalent": answer_worth(prediction.answer, example.answer, asked),
+        "equivalent": answer_worth(
+            prediction.answer, example.answer, finding_labels(question), question
+        ),
         "set f1": 2 * len(said & truth) / (len(said) + len(truth)) if said or truth else 1.0,
     }
     if prediction.confidence is not None:

@@ -74,7 +74,7 @@ def _of_answer(
         return 1.0
     asked = kinds(truth.asked)
     if is_closed(example.answer) and asked:
-        if says_yes(parsed.answer, truth.asked):
+        if says_yes(parsed.answer, truth.asked, truth.question):
             return float(bool(asked & kinds(supported)))
         return float(not asked & kinds(affirmed))
     sides = {word.lower() for word in _SIDE.findall(parsed.answer)}

@@ -16,7 +16,7 @@ _CLAUSE = re.compile(
 )
 _FILLING_WORDS = (
     "a an the is are it there in of at on to any seen noted present located evidence side sided"
-    " view film image size"
+    " sides sized view film image size patient"
 )
 _FILLING = frozenset(_FILLING_WORDS.split())
 _SAME = {
@@ -56,13 +56,16 @@ _SAME = {
     "lt": "left",
     "man": "male",
     "woman": "female",
+    "pacer": "pacemaker",
+    "increasing": "larger",
+    "decreasing": "smaller",
     "anteroposterior": "ap",
     "posteroanterior": "pa",
     "one": "1",
     "two": "2",
     "three": "3",
 }
-_ALONE = {"f": "female", "m": "male"}
+_ALONE = {"f": "female", "m": "male", "y": "yes", "n": "no"}
 """Letters that stand for a word where they are all that an item says."""
 _WRITTEN_OUT = {
     f"{side[0]}{zone[0]}{part[0]}": f"{side} {zone} {part}"
@@ -72,39 +75,77 @@ _WRITTEN_OUT = {
 }
 _SHORT = re.compile(rf"\b(?:{'|'.join(_WRITTEN_OUT)})\b")
 _VIEW = re.compile(r"\b(?:(?P<ap>anter(?:o|ior))|poster(?:o|ior))[ -]+(?:anterior|posterior)\b")
+_UNCHANGED = re.compile(
+    r"\b(?:no|without)(?: (?:any|significant|interval|appreciable|definite|substantial|relevant))*"
+    r" change\b|\bnot(?: significantly)? changed\b"
+)
+_NOT_ENLARGED = re.compile(
+    r"\b(?:(?:the )?(?:heart|cardiac silhouette)(?: size)? is )?not enlarged\b"
+)
+_SIDED = re.compile(r"\b(\w+)-(?:sided|sized)\b")
+_TUBES = re.compile(r"\b(?:(?:ett|et tube)|(ngt|ng tube))\b")
 _LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
 _NO_FINDING = re.compile(
     r"no (?:\w+ ){0,3}(?:findings?|abnormalit(?:y|ies)|disease|process)"
     r"(?: (?:is|are|was|were))?(?: (?:seen|noted|present|identified|found))?"
 )
+_SIDES = frozenset(("left", "right", "both"))
+_OF_A_SIDE = frozenset(("lung", "hemithorax", "chest"))
+_HEIGHTS = frozenset(("upper", "mid", "lower"))
+_OF_A_HEIGHT = frozenset(("lobe", "zone", "lung", "field"))
 _OF_LUNG = frozenset(("lung", "pulmonary"))
 _CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
 """An answer of a multiple choice with its letter: ``A. Left lung``."""
 _ASKS = re.compile(r"\?|^\s*(?:is|are|was|were|do|does|did|can|which|what|where|how)\b")
 _NEGATED_VERDICT = re.compile(r"\b(?:not|never|neither)\W+(?:yes|no)\b")
 _IS_YES = frozenset(("yes", "present", "positive"))
-_IS_NO = frozenset(("no", "absent", "negative", "none"))
-_SAYS_NO = _IS_NO | {"not", "never", "without", "neither", "nor", "isn", "aren", "cannot"}
+_NEITHER = {"neither", "nor"}
+_GONE = frozenset(("absent", "absence", "negative", "unlikely", "excluded", "resolved"))
+"""Words that deny, unless the question is about just that: *Has it resolved?*"""
+_SAYS_NO = _GONE | _NEITHER | {"no", "none", "not", "never", "without", "isn", "aren"}
+_BESIDE_WORDS = (
+    "i we do does did see have has had been be was were this that these one 1 all longer visible"
+    " visualized visualised identified detected found apparent evident appreciated observed"
+    " demonstrated shown sign signs definite definitely certainly clearly absolutely actually"
+    " really indeed patient chest radiograph study exam images"
+)
+_BESIDE = _FILLING | frozenset(_BESIDE_WORDS.split())
+"""What a plain *yes* or *no* may stand with and be one still: *none seen*, *not visible*."""
+_EVADES = re.compile(
+    r"\b(?:can ?not|unable|unsure|uncertain|unknown|undetermined|n[/.]?a)\b"
+    r"|\b(?:no|not|never|without|neither|nothing|hard|difficult|impossible)\b[^|,.;:/&\n]{0,80}?"
+    r"\b(?:sure|certain|tell|say|said|know(?:ing|able)?|answer\w*|determin\w+|assess(?:ed|able)?"
+    r"|evaluat(?:ed?|able)|evaluable|judged?|decided?|idea|clue|comment|opinion|applicable|mind)\b"
+)
+"""What is no answer, though it may hold a *no*."""
+_AND_ON = re.compile(r"^\W*(yes|no)\s+(?=(?:it|there|this|that|they|i|we|not|the|none)\b)")
+"""A *yes* or *no* that a sentence follows without a comma."""
+_AFFIRMS = re.compile(r"(?:there|it|they) (?:is|are|was|were|does|do|has|have)(?: indeed)?")
+_LETTERS = {"y": "yes", "n": "no"}
+_ENDING = re.compile(r"(?<=\w{3})(?:ed|es|ing|s|e)$")
 _QUALIFYING_WORDS = (
     "left right both upper lower mid lobe zone lung base bases apex apices side small moderate"
     " large larger smaller acute new other"
 )
 _QUALIFYING = frozenset(_QUALIFYING_WORDS.split())
 """What a *not* may limit without taking back the *yes* before it."""
+_EITHER = {True, False}
 _YES, _NO, _NONE = (frozenset({(word,)}) for word in ("yes", "no", "none"))
 
 Items = frozenset[tuple[str, ...]]
 
 
-def answer_worth(said: str, reference: str, asked: frozenset[str] = frozenset()) -> float:
+def answer_worth(
+    said: str, reference: str, asked: frozenset[str] = frozenset(), question: str = ""
+) -> float:
     """What an answer to a question is worth, 0 to 1; 1 where it says what the reference says.
 
     Items are divided by ``|``, commas, semicolons, slashes, ``&``, new lines, *and* or *or*; case,
     stops, articles and the order of words and items do not count, common synonyms and
     abbreviations are one, and *both* is left and right. One answer wanted, nothing but that one
     counts; of a list, every item named in vain takes away one that is right. After a *yes* or *no*
-    a reason may follow that does not deny it; the reason alone will do. Of a multiple choice the
-    letter, its text, or both.
+    a reason may follow that does not deny it; the reason alone will do. *I cannot tell* is neither.
+    Of a multiple choice the letter, its text, or both.
 
     Parameters
     ----------
@@ -112,6 +153,8 @@ def answer_worth(said: str, reference: str, asked: frozenset[str] = frozenset())
         The two answers.
     asked
         Labels of the findings that the question names.
+    question
+        Its words; where they are not known, a denial of any finding is a *no* if none is asked for.
     """
     choice = _CHOICE.match(reference)
     if choice:
@@ -125,16 +168,32 @@ def answer_worth(said: str, reference: str, asked: frozenset[str] = frozenset())
             said = chosen[2]
     wanted, single = _items(reference)
     if wanted in (_YES, _NO):
-        return float(says_yes(said, asked) is (wanted == _YES))
+        return float(says_yes(said, asked, question) is (wanted == _YES))
     found, _ = _items(said)
     if (found == _NONE and _finds_nothing(reference)) or (wanted == _NONE and _finds_nothing(said)):
         return 1.0
+    if all(len(item) == 1 and item[0] in _SIDES for item in wanted):
+        found = frozenset(_side_alone(item, asked) for item in found)
     if found == wanted:  # of signs alone, only the same ones
         return float(bool(wanted) or (bool(said.strip()) and said.strip() == reference.strip()))
     if single:
         return 0.0
     right = len(wanted & found)
     return max(0, 2 * right - len(found)) / len(wanted)
+
+
+def _side_alone(item: tuple[str, ...], asked: frozenset[str]) -> tuple[str, ...]:
+    """The side of an item that names beside it one finding, the one asked for if any is."""
+    sides = _SIDES.intersection(item)
+    kinds = {kind_of(label) for label in asked} or KINDS
+    rest = [word for word in item if word not in sides]
+    if len(sides) == 1 and len(rest) + 1 == len(item) and rest in map(_sorted_words, kinds):
+        return tuple(sides)
+    return item
+
+
+def _sorted_words(kind: str) -> list[str]:
+    return sorted(kind.split())
 
 
 def is_closed(reference: str) -> bool:
@@ -144,59 +203,79 @@ def is_closed(reference: str) -> bool:
 
 
 @lru_cache(maxsize=65_536)
-def says_yes(said: str, asked: frozenset[str] = frozenset()) -> bool | None:
+def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "") -> bool | None:
     """Whether an answer says *yes* or *no* of the findings asked for.
 
-    None where it says neither or both, takes back what it said, or asks.
+    None where it says neither or both, takes back what it said, evades, or asks. It says *no* with
+    a plain word for it, or by denying what is asked for: a finding or words of the question.
     """
-    lower = said.lower().replace("n't", " not")
+    lower = said.lower().replace("\u2019", "'").replace("can't", "cannot").replace("n't", " not")
+    lower = _AND_ON.sub(r"\1, ", lower).replace("ruled out", "excluded")
     spoken = [words for clause in _CLAUSE.split(lower) if (words := _tokens(clause))]
-    if not spoken or _ASKS.search(lower) or _NEGATED_VERDICT.search(lower):
+    if not spoken or any(no.search(lower) for no in (_ASKS, _NEGATED_VERDICT, _EVADES)):
         return None
     kinds = {kind_of(label) for label in asked}
+    told, spared = _words_of_question(question)
     verdicts: set[bool] = set()
-    for number, words in enumerate(spoken):
-        if words[0] in ("yes", "no") and (number == 0 or len(words) == 1 or words[0] == "yes"):
-            verdicts.add(words[0] == "yes")
+    taken_back = False
+    for words in spoken:
+        words = [_LETTERS.get(word, word) for word in words]
+        if words[0] == "yes":
+            verdicts.add(True)
             words = words[1:]
-        if not words or _is_of_others(" ".join(words), kinds):
+        clause = " ".join(words)
+        found = read_findings(clause)
+        named = {kind_of(label) for label in found.affirmed | found.denied}
+        denials = _SAYS_NO.intersection(words) - spared
+        if named and named.isdisjoint(kinds):
+            if not asked and not question and not found.affirmed and len(denials) == 1:
+                verdicts.add(False)
             continue
-        if "yes" in words:
-            verdicts |= {True} if verdicts else {True, False}  # *maybe yes* is none
-        if _denies(words):
-            verdicts.add(False)
-        elif not _IS_YES.isdisjoint(words) and _FILLING.issuperset(_telling(words) - _IS_YES):
+        if "yes" in words:  # *maybe yes* is none
+            verdicts |= {True} if verdicts or _BESIDE.issuperset({*words} - {"yes"}) else _EITHER
+        if len(denials) > 1 and not denials <= _NEITHER:
+            return None
+        if denials:
+            rest = {_ENDING.sub("", word) for word in words if word not in denials | _BESIDE}
+            if not rest or (rest <= told and True not in verdicts) or _finds_nothing(clause):
+                verdicts.add(False)
+            taken_back |= _denies(words, denials)
+        elif _affirms(words) or (len(spoken) == 1 and _AFFIRMS.fullmatch(clause)):
             verdicts.add(True)
     if asked:
         found = read_findings(said)
         verdicts |= {True for label in found.affirmed if kind_of(label) in kinds}
         verdicts |= {False for label in found.denied if kind_of(label) in kinds}
-    return verdicts.pop() if len(verdicts) == 1 else None
+    if len(verdicts) != 1 or (True in verdicts and taken_back):
+        return None
+    return True in verdicts
 
 
-def _is_of_others(clause: str, kinds: set[str]) -> bool:
-    """Whether a clause speaks of findings, and of none that is asked for."""
-    found = read_findings(clause)
-    named = {kind_of(label) for label in found.affirmed | found.denied}
-    return bool(named) and named.isdisjoint(kinds)
+@lru_cache(maxsize=4_096)
+def _words_of_question(question: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Its words without their endings, and those that would deny elsewhere."""
+    words = _tokens(question.lower())
+    return frozenset(_ENDING.sub("", word) for word in words), _GONE.intersection(words)
 
 
-def _denies(words: list[str]) -> bool:
-    """Whether a clause says no to the question, and not to a size or a side alone."""
-    if _SAYS_NO.isdisjoint(words):
-        return False
-    rest = _telling(words) - _SAYS_NO
-    return not rest or not rest <= _QUALIFYING or words[0] not in _SAYS_NO
+def _affirms(words: list[str]) -> bool:
+    """Whether a clause is a plain *present* or the like."""
+    return not _IS_YES.isdisjoint(words) and _FILLING.issuperset({*words} - _IS_YES)
 
 
-def _telling(words: list[str]) -> set[str]:
-    return set(words) - _FILLING
+def _denies(words: list[str], denials: frozenset[str]) -> bool:
+    """Whether a clause denies more than a size or a side, and so takes back a *yes*."""
+    rest = {*words} - _FILLING - denials
+    return not rest or not rest <= _QUALIFYING or words[0] not in denials
 
 
 @lru_cache(maxsize=65_536)
 def _items(answer: str) -> tuple[Items, bool]:
     """The items of an answer, and whether it is one answer, as it was written."""
-    lower = _LEFT_AND_RIGHT.sub("both", _as_written(answer).lower())
+    lower = _SIDED.sub(r"\1", _as_written(answer).lower())
+    lower = _UNCHANGED.sub("unchanged", _NOT_ENLARGED.sub("normal", lower))
+    lower = _TUBES.sub(lambda tube: f"{'nasogastric' if tube[1] else 'endotracheal'} tube", lower)
+    lower = _LEFT_AND_RIGHT.sub("both", lower)
     lower = _SHORT.sub(lambda match: _WRITTEN_OUT[match[0]], lower)
     lower = _VIEW.sub(lambda match: "ap" if match["ap"] else "pa", lower)
     written = [item for part in _BETWEEN.split(name_findings(lower)) if (item := _item(part))]
@@ -214,6 +293,9 @@ def _item(text: str) -> tuple[str, ...]:
     if _finds_nothing(text):
         return ("normal",)
     words = _words(text)
+    for places, parts in ((_SIDES, _OF_A_SIDE), (_HEIGHTS, _OF_A_HEIGHT)):
+        if places.issuperset(bare := [word for word in words if word not in parts]) and bare:
+            words = bare
     if len(words) == 1:
         words = [_ALONE.get(words[0], words[0])]
     elif not KINDS.isdisjoint(words):

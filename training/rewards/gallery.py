@@ -78,6 +78,13 @@ PRESENCE = replace(
     answer="Yes",
     steps=(_STEPS[1],),
 )
+ABSENCE = replace(
+    PRESENCE,
+    id="gallery-absence",
+    question="Is there a pneumothorax?",
+    answer="No",
+    steps=(ReasoningTarget("The lungs are clear"),),
+)
 SIDE = replace(
     PRESENCE,
     id="gallery-side",
@@ -268,6 +275,10 @@ EXHIBITS = (
     ),
     Exhibit("repeated sentence", _text([_FLUID], "There is a left pleural effusion. " * 12)),
     Exhibit(
+        "a report given twice with other signs",
+        _text([_HEART, _MASS, _FLUID], f"{_REPORT} {_REPORT.replace('.', '!')}"),
+    ),
+    Exhibit(
         "length padding",
         _text(
             [_HEART, _MASS, _FLUID],
@@ -281,6 +292,37 @@ EXHIBITS = (
             + [f"Next the region number {n} of the lung is considered in turn" for n in range(40)],
             _REPORT,
         ),
+    ),
+    Exhibit(
+        "think-block stuffing within the steps allowed",
+        _text(
+            [_HEART, _MASS, _FLUID]
+            + [f"Next one turns with care to area number {n} of the picture" for n in range(5)],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "think-block stuffing where the reference has no steps",
+        _text(
+            ["The wires are intact"]
+            + [f"Next one turns with care to area number {n} of the lung" for n in range(15)],
+            "Median sternotomy wires are intact.",
+        ),
+        DEVICE,
+    ),
+    Exhibit("an empty think-block", _text([], _REPORT)),
+    Exhibit("a think-block that says nothing", _text(["Let us look"], _REPORT)),
+    Exhibit(
+        "a look-alike of one letter in one word",
+        _text([_HEART, _MASS, _FLUID], _REPORT.replace("The", "Th\u0435", 1)),
+    ),
+    Exhibit(
+        "words with soft hyphens",
+        _text([_HEART, _MASS, _FLUID], _REPORT.replace("effusion", "effu\u00adsion")),
+    ),
+    Exhibit(
+        "words with accents",
+        _text([_HEART, _MASS, _FLUID], _REPORT.replace("a", "a\u0301")),
     ),
     Exhibit(
         "unicode look-alikes",
@@ -320,6 +362,12 @@ EXHIBITS = (
         NORMAL,
     ),
     Exhibit("a right answer", _text([_MASS], "Yes."), PRESENCE, honest=True),
+    Exhibit(
+        "a right denial",
+        _text(["The lungs are clear"], "No pneumothorax is seen."),
+        ABSENCE,
+        honest=True,
+    ),
     Exhibit("a right side", _text([_FLUID], "left side"), SIDE, honest=True),
     Exhibit(
         "a right list in another order",
@@ -331,6 +379,13 @@ EXHIBITS = (
     *(
         Exhibit(said.lower(), _text([_MASS], said), PRESENCE)
         for said in ("Yes. No.", "Yes and no", "Yes or no", "Yes, absent", "Yes but actually no")
+    ),
+    Exhibit("yes, unlikely", _text([_MASS], "Yes, unlikely"), PRESENCE),
+    *(
+        Exhibit(
+            f"{said.lower()}, where *no* is right", _text(["The lungs are clear"], said), ABSENCE
+        )
+        for said in ("I cannot tell", "Not sure", "No idea", "Not applicable", "It is not absent")
     ),
     Exhibit("both of two answers", _text([_FLUID], "Left | Right"), SIDE),
     Exhibit(

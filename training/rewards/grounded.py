@@ -2,7 +2,9 @@
 
 ``overall = format x honesty x (weighted mean of the parts)``, where every part lies in 0 to 1:
 
-* ``format``: 1 for a text that parses without a flag, as its mode demands; else 0.
+* ``format``: 1 for a text that parses without a flag, as its mode demands, and in think mode says
+  something in its steps where the reference does, all in letters of one script
+  (:mod:`training.rewards.disguise`); else 0.
 * ``honesty``: halved for every trick (:mod:`training.rewards.honesty`).
 * ``findings``: of a report, F1 of the findings affirmed with their sides
   (:mod:`training.rewards.agreement`), and where the reference calls the film normal, that this is
@@ -28,11 +30,13 @@ from service.reading import Mode, parse_text
 from training.labels import Findings, read_findings
 from training.rewards.agreement import kinds, label_f1, settled
 from training.rewards.coherence import coherence as coherence_of
+from training.rewards.disguise import disguised
 from training.rewards.equivalence import answer_worth
 from training.rewards.honesty import affirmed_in_steps
 from training.rewards.honesty import honesty as honesty_of
 from training.rewards.places import closeness_of_places, read_places
 from training.rewards.protocol import Rollout
+from training.rewards.step_words import words_of
 from training.rewards.truth import Truth
 from training.rewards.wording import compare_words
 
@@ -113,6 +117,7 @@ class _Read:
     def __init__(self, completion: str, truth: Truth) -> None:
         example = truth.example
         self.truth = truth
+        self.disguised = not truth.disguised and disguised(completion, truth.words.words)
         self.parsed = parse_text(
             completion, mode=example.mode, images=len(example.images), extents=truth.extents
         )
@@ -123,17 +128,27 @@ class _Read:
         """None where the reference of a report has nothing to hold the findings against."""
         truth, said = self.truth, self.answered.affirmed
         if not truth.report:
-            return answer_worth(self.parsed.answer, truth.example.answer, truth.asked)
+            return answer_worth(
+                self.parsed.answer, truth.example.answer, truth.asked, truth.question
+            )
         if truth.told_nothing:
             return None if kinds(said) <= kinds(truth.labels) else 0.0
         if truth.labels or said:
             return label_f1(settled(said), truth.labels)
         return float(self.answered.normal)
 
+    def _reasons_as_due(self) -> bool:
+        """Whether a step names something, where the reference's do."""
+        if self.truth.example.mode is not Mode.THINK or not self.truth.reasons:
+            return True
+        return any(words_of(step.text).named for step in self.parsed.steps)
+
     def score(self, weights: Mapping[str, float]) -> dict[str, float]:
         parsed, truth = self.parsed, self.truth
         flags = {notice.code for notice in parsed.notices} - TOLERATED if parsed.notices else ()
-        format_ = float(parsed.complete and not flags)
+        format_ = float(
+            parsed.complete and not flags and self._reasons_as_due() and not self.disguised
+        )
         found = read_places(parsed, truth)
         stepped = affirmed_in_steps(parsed)
         honesty = honesty_of(parsed, self.answered, stepped, found, truth)

@@ -15,6 +15,10 @@ _STEPS_WITHOUT_REFERENCE = 8
 _WORDS_OF_A_STEP = 24
 _WORDS_OF_AN_ANSWER = 16
 """Words that an answer to a question may have beyond twice the reference's."""
+_IDLE_STEPS = 2
+"""Steps that may name nothing beyond those of the reference."""
+_NOTHING_NEW = 0.5
+"""Of such a step, what one counts that only names again what one before it named."""
 
 
 def honesty(
@@ -27,9 +31,9 @@ def honesty(
     """1 halved for every trick; for what is a matter of degree, by that degree.
 
     Stray boxes, sentences said twice, an answer that contradicts itself, many more steps than the
-    reference takes, steps of many words, findings that a report's steps affirm and neither its
-    answer nor the truth knows, and a short answer padded out. What the reference does itself costs
-    nothing.
+    reference takes, steps of many words, steps that name nothing, findings that a report's steps
+    affirm and neither its answer nor the truth knows, and a short answer padded out. What the
+    reference does itself costs nothing.
 
     Parameters
     ----------
@@ -47,6 +51,7 @@ def honesty(
         tricks += _CONTRADICTION * max(0, contradictory - truth.clashes)
     if len(parsed.steps) > most_steps:
         tricks += (len(parsed.steps) - most_steps) / 2
+    tricks += max(0.0, _idle(parsed) - _IDLE_STEPS - truth.idle)
     tricks += _excess(steps.count(" "), _WORDS_OF_A_STEP * most_steps)
     if truth.report:
         known = kinds(answered.affirmed | truth.labels)
@@ -59,6 +64,18 @@ def honesty(
 def affirmed_in_steps(parsed: ParsedText) -> frozenset[str]:
     """Labels that the steps affirm."""
     return frozenset[str]().union(*(words_of(step.text).affirmed for step in parsed.steps))
+
+
+def _idle(parsed: ParsedText) -> float:
+    """Steps without a box that name no finding and no structure, or none that is new."""
+    idle = 0.0
+    seen: set[str] = set()
+    for step in parsed.steps:
+        named = words_of(step.text).named
+        if not step.boxes and named <= seen:
+            idle += _NOTHING_NEW if named else 1
+        seen |= named
+    return idle
 
 
 def _excess(value: int, limit: int) -> float:

@@ -37,6 +37,8 @@ class StepWords:
         Names of structures, where no finding is affirmed.
     shown
         What boxes show where no finding is affirmed: structures, or where a finding is not.
+    named
+        All of these.
     """
 
     affirmed: frozenset[str]
@@ -44,6 +46,7 @@ class StepWords:
     findings: tuple[tuple[str, str | None], ...]
     structures: tuple[str, ...]
     shown: tuple[str, ...]
+    named: frozenset[str]
 
 
 @lru_cache(maxsize=65_536)
@@ -53,7 +56,9 @@ def words_of(text: str) -> StepWords:
     findings = tuple((kind_of(label), side_of(label)) for label in sorted(found.affirmed))
     structures = () if findings else structures_named(text)
     denied = () if findings else sorted({kind_of(label) for label in found.denied})
-    return StepWords(found.affirmed, found.denied, findings, structures, (*structures, *denied))
+    shown = (*structures, *denied)
+    named = found.affirmed.union(found.denied, structures)
+    return StepWords(found.affirmed, found.denied, findings, structures, shown, named)
 
 
 def structures_named(text: str) -> tuple[str, ...]:

@@ -15,10 +15,11 @@ from training.labels import (
     side_of,
 )
 from training.rewards.agreement import settled
+from training.rewards.disguise import disguised
 from training.rewards.geometry import Box
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import structures_named, words_of
-from training.rewards.wording import count_words, repeated
+from training.rewards.wording import count_words, repeated, sentences
 
 Place = tuple[int, str]
 """Index of an image, and a finding's kind or a structure's name."""
@@ -40,10 +41,13 @@ class Truth:
         Of a report, whether its reference says nothing of any finding, nor that all is normal.
     words, length
         The reference's words, and how many they are.
-    clashes, repeated
-        How many contradictions and sentences said twice the reference has itself.
-    asked
-        Findings that the question names.
+    clashes, repeated, idle, disguised
+        How many contradictions, sentences said twice and sentences or steps that name nothing the
+        reference has itself, and whether words of it are written in letters of other scripts.
+    reasons
+        Whether the reference's steps name anything.
+    question, asked
+        The question, empty of a report, and the findings that it names.
     boxes
         Boxes by place, each with its side, in original pixels.
     due
@@ -75,7 +79,13 @@ class Truth:
         self.length = self.words.length
         self.clashes = len(clashes(told.affirmed, told.denied))
         self.repeated = repeated(example.answer)
-        self.asked = finding_labels(example.question or "")
+        named = [words_of(step.text).named for step in example.steps]
+        self.reasons = any(named)
+        idle = _idle_sentences(example.answer) if self.report else 0
+        self.idle = max(named.count(frozenset()), idle)
+        self.disguised = disguised(example.answer, ())
+        self.question = example.question or ""
+        self.asked = finding_labels(self.question)
         self._read_boxes(example)
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
         self.expected = self.unboxed | {kind for _, kind in self.due}
@@ -117,6 +127,10 @@ class Truth:
         for label, (x0, y0, x1, y1) in example.structures:
             for name in structures_named(label):
                 self.structures.setdefault((0, name), []).append((x0, y0, x1, y1))
+
+
+def _idle_sentences(text: str) -> int:
+    return sum(not words_of(sentence).named for sentence in sentences(text))
 
 
 def _step_boxes(example: Example) -> Iterator[tuple[int, str, Box]]:

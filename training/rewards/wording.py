@@ -13,6 +13,7 @@ _STOPS = frozenset(".;!?\n")
 _APART = {
     code: _STOP if chr(code) in _STOPS else " " for code in range(128) if not chr(code).isalnum()
 }
+_SENTENCE_END = re.compile(r"(?:[;!?\n\u2026\u3002]|\.(?!\d)|(?<!\d)\.)+")
 _FULL_FROM, _FULL_TO, _NONE_BELOW, _NONE_ABOVE = 0.5, 1.75, 0.2, 3.0
 """Length as a share of the reference's: full marks between, none below and above."""
 _OFTEN_SHARED = 0.5
@@ -103,12 +104,14 @@ def length_share(ratio: float) -> float:
 
 
 def repeated(text: str) -> int:
-    """How many of the sentences of a text have stood before."""
-    spoken = text.casefold().replace(";", ".").replace("\n", ". ").split(". ")
-    if len(spoken) == len(set(spoken)):
-        return 0
-    said = [bare for sentence in spoken if (bare := sentence.strip(" ."))]
+    """How many of the sentences of a text have stood before, whatever their case and signs."""
+    said = sentences(text.casefold())
     return len(said) - len(set(said))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without their signs; *1.5 cm* ends none."""
+    return [bare for said in _SENTENCE_END.split(text) if (bare := " ".join(said.split()))]
 
 
 def _pairs(pieces: list[str]) -> set[Pair]:

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from service.reading import Mode, Task
 from training.data.example import ReasoningTarget
 from training.rewards.cli import rewards
+from training.rewards.disguise import disguised
 from training.rewards.equivalence import answer_worth, is_closed, says_yes
 from training.rewards.gallery import (
     CONVENTIONS,
+    DEVICE,
     FILM,
     GRID,
     NORMAL,
@@ -26,6 +28,7 @@ from training.rewards.gallery import (
 from training.rewards.geometry import iou
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout, load_reward
+from training.rewards.wording import repeated
 from training.stages.text_targets import completion_text
 
 FLOOR = 0.15
@@ -169,6 +172,41 @@ def test_a_finding_that_no_step_supports_is_incoherent():
         ("e\u0301", "É", 1),
         ("左", "左", 1),
         ("-", "-", 1),
+        ("no change", "Unchanged", 1),
+        ("No interval change.", "Unchanged", 1),
+        ("unchanged", "No significant change", 1),
+        ("no change or larger", "Unchanged", 0),
+        ("left-sided", "Left", 1),
+        ("left-sided, right-sided", "Left", 0),
+        ("Left pleural effusion", "Left", 1),
+        ("Left pleural effusion, right pleural effusion", "Left", 0),
+        ("No left pleural effusion", "Left", 0),
+        ("bilateral effusions", "Both", 1),
+        ("left lung", "Left", 1),
+        ("left or right lung", "Left", 0),
+        ("both lungs", "Both", 1),
+        ("both sides", "Both", 1),
+        ("Upper lobe", "upper", 1),
+        ("upper zone", "Upper", 1),
+        ("upper and lower lobe", "Upper", 0),
+        ("left upper lobe", "Upper", 0),
+        ("not enlarged", "Normal", 1),
+        ("The heart is not enlarged", "Normal", 1),
+        ("The heart is not enlarged", "Cardiomegaly", 0),
+        ("ETT", "Endotracheal tube", 1),
+        ("ET tube", "ETT", 1),
+        ("NG tube", "ETT", 0),
+        ("pacer", "Pacemaker", 1),
+        ("Female patient", "Female", 1),
+        ("moderate-sized", "Moderate", 1),
+        ("Definitely yes", "Yes", 1),
+        ("y", "Yes", 1),
+        ("n", "No", 1),
+        ("y", "No", 0),
+        ("y/n", "No", 0),
+        ("There is", "Yes", 1),
+        ("It is.", "Yes", 1),
+        ("There is", "No", 0),
         ("", "-", 0),
     ],
 )
@@ -203,7 +241,15 @@ TAKEN_BACK = (
     ),
     *("yes unless it is not", "No, wait, yes", "Yes - no", "Yes\u2014no", "Yes (no)", "Yes & no"),
     *("Yes perhaps no", "Yes yes no", "yes, it isn't", "No, it is present", "not no", "Yes\nNo"),
-    *("Yes though none", "Yes, never", "Both yes and no", "maybe yes"),
+    *("Yes though none", "Yes, never", "Both yes and no", "maybe yes", "y/n"),
+    *("Yes, unlikely", "Yes, excluded", "Yes, resolved", "Yes, ruled out"),
+)
+EVASIONS = (
+    *("I cannot tell", "I can't tell", "I can\u2019t say", "Cannot be determined", "Not sure"),
+    *("The question cannot be answered", "No idea", "No comment", "Never mind", "Not applicable"),
+    *("Without more views I cannot say", "N/A", "n.a.", "I don't know", "Unable to tell", "No way"),
+    *("It is not possible to say", "A mass is not assessable", "I cannot tell if there is no mass"),
+    *("It is not absent", "Cannot say no", "No absence of mass", "Not without a mass", "No doubt"),
 )
 
 
@@ -211,6 +257,49 @@ TAKEN_BACK = (
 @pytest.mark.parametrize("asked", [frozenset(), frozenset({"mass"})])
 def test_an_answer_that_takes_back_what_it_says_is_none(said, asked):
     assert [answer_worth(said, reference, asked) for reference in ("Yes", "No")] == [0, 0]
+
+
+def test_a_side_beside_another_finding_than_the_one_asked_for_is_not_it():
+    asked = frozenset({"pleural effusion"})
+    assert answer_worth("Left effusion", "Left", asked) == 1
+    assert answer_worth("Left mass", "Left", asked) == 0
+
+
+@pytest.mark.parametrize("said", EVASIONS)
+@pytest.mark.parametrize("asked", [frozenset(), frozenset({"mass"})])
+@pytest.mark.parametrize("question", ["", "Is there a mass?"])
+def test_an_evasive_answer_is_none(said, asked, question):
+    assert [answer_worth(said, known, asked, question) for known in ("Yes", "No")] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "asked"),
+    [
+        ("No pneumothorax.", "", ()),
+        ("No pneumothorax.", "Is there a pneumothorax?", ("pneumothorax",)),
+        ("There is no pleural effusion", "", ()),
+        ("There is no pleural effusion", "Is there fluid?", ("pleural effusion",)),
+        ("No obvious mass is identified", "Is there a mass?", ("mass",)),
+        ("No acute abnormality", "Is there a mass?", ("mass",)),
+        ("I do not see a mass", "Is there a mass?", ("mass",)),
+        ("Not present", "", ()),
+        ("Not visible on this film", "", ()),
+        ("No it is not", "", ()),
+        ("None seen.", "", ()),
+        ("Unlikely", "", ()),
+        ("No pacemaker.", "Is there a pacemaker?", ()),
+        ("The tube is not correctly placed", "Is the tube placed correctly?", ()),
+        ("Not resolved", "Has it resolved?", ()),
+        ("No change", "Has it changed?", ()),
+    ],
+)
+def test_a_denial_of_what_is_asked_for_is_a_no(said, question, asked):
+    assert answer_worth(said, "No", frozenset(asked), question) == 1
+    assert answer_worth(said, "Yes", frozenset(asked), question) == 0
+
+
+def test_what_would_deny_elsewhere_may_be_what_is_asked_about():
+    assert answer_worth("Yes, it has resolved", "Yes", question="Has it resolved?") == 1
 
 
 @pytest.mark.parametrize(
@@ -366,6 +455,106 @@ def test_what_is_said_again_costs(said, steps):
     assert worth(f"<think> {again} </think>. \\boxed{{{said}}}")["honesty"] <= 0.25
 
 
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("A mass! A mass! A mass!", 2),
+        ("A mass? A mass", 1),
+        ("A mass.A mass.A mass.", 2),
+        ("A mass.  a  MASS.", 1),
+        ("A mass\u2026 A mass\n\nA mass;", 2),
+        ("A mass of 1.5 cm. A node of 2.5 cm.", 0),
+        ("1.5 cm. 1.5 cm.", 1),
+    ],
+)
+def test_a_sentence_is_the_same_whatever_signs_end_it(text, times):
+    assert repeated(text) == times
+
+
+def filler(number):
+    return [f"Next one turns to area number {n} of the picture" for n in range(number)]
+
+
+def thought(steps, example=FILM):
+    return worth(f"<think> {'; '.join(steps)} </think>. \\boxed{{{example.answer}}}", example)
+
+
+SHOWN = [f"The heart is enlarged {list(HEART)}", f"A right mass {list(MASS)}"]
+SHOWN.append(f"A left pleural effusion {list(FLUID)}")
+
+
+def test_steps_that_name_nothing_are_tricks_beyond_two():
+    honesty = [thought(SHOWN + filler(n))["honesty"] for n in range(6)]
+    assert honesty == [1, 1, 1, 1 / 2, 1 / 4, 1 / 8]
+    stepless = replace(FILM, steps=(), regions=(), labels=())
+    assert thought(SHOWN + filler(15), stepless)["honesty"] < 0.001
+
+
+def test_steps_that_name_nothing_new_are_half_a_trick_beyond_four():
+    stepless = replace(FILM, steps=(), regions=(), labels=())
+    again = [f"Part {n} of the lung is looked at" for n in range(8)]
+    honesty = [thought(SHOWN + again[:n], stepless)["honesty"] for n in (1, 5, 7)]
+    assert honesty == [1, 1, 1 / 2]
+
+
+def test_as_many_steps_may_name_nothing_as_those_of_the_reference_or_its_sentences():
+    steps = tuple(ReasoningTarget(text) for text in filler(4))
+    assert thought(filler(6), replace(DEVICE, steps=steps))["honesty"] == 1
+    said = replace(DEVICE, answer="Scoliosis. Clips. A stent. A valve.")
+    assert thought(["Scoliosis", "Clips", "A stent", "A valve"], said)["honesty"] == 1
+
+
+@pytest.mark.parametrize("steps", [[], ["Let us look"]])
+def test_a_think_block_must_say_something_where_the_reference_does(steps):
+    for example in (FILM, NORMAL, QUESTION):
+        assert thought(steps, example)["format"] == 0
+    assert thought(steps, replace(FILM, steps=()))["format"] == 1
+
+
+def test_without_steps_in_the_reference_an_empty_think_block_costs_a_report_its_coherence():
+    stepless = replace(FILM, steps=(), regions=(), labels=())
+    assert thought([], stepless)["coherence"] == 0
+    asked = replace(QUESTION, steps=(), regions=(), labels=())
+    assert thought([], asked)["coherence"] == 1
+
+
+DISGUISED = (
+    *("Th\u0435", "m\u0430ss", "\u0455mall", "\u03bfn", "m\u0251ss", "\uff4dass", "m\U0001d41ass"),
+    *("eff\u00adusion", "pneu\u200bmothorax", "mass\u2060", "\ufeffmass", "m\u0336ass", "q\u0301"),
+    *("mas\u3164s", "m\u05b0ass"),
+)
+
+
+@pytest.mark.parametrize("word", DISGUISED)
+def test_a_word_in_disguise_leaves_nothing_of_the_format(word):
+    assert worth(report(answer=f"{FILM.answer} {word}"))["format"] == 0
+    assert worth(report().replace("; ", f" {word}; ", 1))["format"] == 0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("Sj\u00f6gren", "Sjo\u0308gren", "\u03b2-blocker", "5\u00b5m", "\u03bcm", "T\u2082"),
+        *("CT\u68c0\u67e5", "\u0441\u0435\u0440\u0434\u0446\u0435", "\u201cmass\u201d", "\ufb01ne"),
+        *("Vi\u1ec7t", "\u2013", "\u2192", "10\u00a0cm"),
+    ],
+)
+def test_letters_that_belong_there_are_no_disguise(word):
+    assert not disguised(word, ())
+    assert worth(report(answer=f"{FILM.answer} {word}"))["format"] == 1
+
+
+def test_words_of_the_reference_with_accents_are_disguised_from_the_third_on():
+    known = {"moderate", "left", "effusion"}
+    assert not disguised("mod\u00e9rate l\u00e9ft effusion", known)
+    assert disguised("mod\u00e9rate l\u00e9ft effus\u00edon", known)
+
+
+def test_a_reference_in_disguise_may_be_repeated():
+    odd = replace(FILM, answer=FILM.answer.replace("effusion", "effu\u00adsion"))
+    assert worth(report(answer=odd.answer), odd)["format"] == 1
+
+
 def test_every_reference_is_worth_all_to_itself():
     for example in (FILM, NORMAL, QUESTION, PAIR):
         text = completion_text(example, CONVENTIONS, GRID)
@@ -437,8 +626,7 @@ def test_each_box_around_a_structure_of_unknown_place_costs_and_many_cost_all():
     ]
     honesty = [scored["honesty"] for scored in paid]
     assert honesty == sorted(set(honesty), reverse=True)
-    assert honesty[1] > 0.8
-    assert honesty[4] <= 1 / 16
+    assert honesty == pytest.approx([1, 0.84, 0.71, 0.125, 0.0625], abs=0.005)
 
 
 def test_a_structure_is_not_boxed_where_it_is_for_ever():
