@@ -45,6 +45,9 @@ class Authenticator:
         self._tokens = tokens
         self._clock = clock
         self._keys = KeySet() if key_file is None else key_file.load()
+        # Of an earlier one in the same process, nothing is in force any more.
+        metrics.KEYS_STALE.set(0)
+        metrics.PROVIDER_KEYS_STALE.set(0)
 
     @property
     def enabled(self) -> bool:
