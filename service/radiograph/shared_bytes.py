@@ -83,6 +83,7 @@ class SharedBytes:
         if used > _KEPT_BYTES:
             self._clear()
         else:
+            os.ftruncate(self.descriptor, used)
             self._clearing = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._clear)
 
     def _clear(self) -> None:

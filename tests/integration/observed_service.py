@@ -18,6 +18,7 @@ from tests.service.telemetry.otlp_receiver import Receiver, receiving
 ROOT = Path(__file__).parents[2]
 _SHARED_MEMORY = Path("/dev/shm")
 _LARGEST = 64 * 1024 * 1024
+_TIMES = 100  # that one looks for what is to be cleared, over ten seconds
 
 
 class ObservedService:
@@ -42,6 +43,7 @@ class ObservedService:
         self.receiver = receiver
         self.log: list[str] = []
         self.files: dict[str, bytes] = {}
+        self._seen: dict[str, bytes] = {}
         self.url = ""
         self.audit_file = folder / "audit.jsonl"
         self._temporary = folder / "tmp"
@@ -100,24 +102,39 @@ class ObservedService:
         """Keep what temporary files, shared memory and unlinked files hold now.
 
         While the service is at work, anonymous memory holds the film that a worker opens, as the
-        process' own memory does; when it is at rest, nothing may be left in it.
+        process' own memory does; when it is at rest, nothing may be left in it. It is cleared soon
+        after the last film: that is waited for.
         """
+        if not at_work:
+            self._wait_until_cleared()
         places = [*_listing(self._temporary), *(set(_listing(_SHARED_MEMORY)) - self._known)]
         for pid in self.processes():
             for descriptor in _listing(Path(f"/proc/{pid}/fd"), deep=False):
-                with suppress(OSError):
-                    target = os.readlink(descriptor)
-                    if at_work and target.startswith("/memfd:film"):
-                        continue
-                    if target.startswith("/") and "(deleted)" in target:
-                        places.append(descriptor)
+                target = _target(descriptor)
+                if at_work and target.startswith("/memfd:film"):
+                    continue
+                if target.startswith("/") and "(deleted)" in target:
+                    places.append(descriptor)
         for place in places:
             with suppress(OSError):
                 if place.is_file():
                     with place.open("rb") as file:
-                        self.files[str(place)] = self.files.get(str(place), b"") + file.read(
-                            _LARGEST
-                        )
+                        found = file.read(_LARGEST)
+                    if found != self._seen.get(str(place)):  # most stay as they are
+                        self._seen[str(place)] = found
+                        self.files[str(place)] = self.files.get(str(place), b"") + found
+
+    def _wait_until_cleared(self) -> None:
+        films = [
+            descriptor
+            for pid in self.processes()
+            for descriptor in _listing(Path(f"/proc/{pid}/fd"), deep=False)
+            if _target(descriptor).startswith("/memfd:film")
+        ]
+        for _ in range(_TIMES):
+            if not any(_size(descriptor) for descriptor in films):
+                return
+            self._stopped.wait(0.1)
 
 
 @contextmanager
@@ -164,3 +181,15 @@ def _listing(folder: Path, *, deep: bool = True) -> list[Path]:
     with suppress(OSError):
         return list(folder.rglob("*") if deep else folder.iterdir())
     return []
+
+
+def _target(descriptor: Path) -> str:
+    with suppress(OSError):
+        return os.readlink(descriptor)
+    return ""
+
+
+def _size(descriptor: Path) -> int:
+    with suppress(OSError):
+        return descriptor.stat().st_size
+    return 0
