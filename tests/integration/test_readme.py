@@ -26,7 +26,9 @@ def address() -> Iterator[str]:
     served = subprocess.Popen(
         ["make", "serve"],
         cwd=ROOT,
-        env=os.environ | {"DEEPMEDIX_PORT": str(port)},
+        # Without what the make that runs the tests was given (ARGS=...).
+        env={name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS")}
+        | {"DEEPMEDIX_PORT": str(port)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -197,4 +197,7 @@ def _write_tokenizer(trained: Path, identity: Identity, folder: Path) -> None:
     tokenizer = load_tokenizer(trained)
     if identity.chat_template is not None:
         tokenizer.chat_template = identity.chat_template
+    # Where and how it was loaded here is nobody else's matter, and would change the file's hash.
+    for name in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(name, None)
     tokenizer.save_pretrained(folder)
