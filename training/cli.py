@@ -159,7 +159,11 @@ def evaluate(
     from training.embedded import EmbeddedConfig
     from training.proof import measure, write_results
 
-    config = EmbeddedConfig(work=work, output=model or _embedded())
+    config = EmbeddedConfig(
+        work=work,
+        output=model or _embedded(),
+        test_films=max(films, EmbeddedConfig.test_films),
+    )
     generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
     results = measure(config.output, config.films, work / "held_out.jsonl", films)
     if write:
@@ -241,7 +245,9 @@ def evaluation(
     from training.proof import evaluate_stages, not_trained
     from training.systems.protocol import NoSystemError
 
-    config = EmbeddedConfig(work=work, output=_embedded())
+    config = EmbeddedConfig(
+        work=work, output=_embedded(), test_films=max(films, EmbeddedConfig.test_films)
+    )
     generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
     try:
         evaluate_stages(config, out, films=films, controls=controls)

@@ -27,6 +27,7 @@ from training.checkpoint import (
     record_stage,
 )
 from training.checkpoint.average import average_with_start
+from training.checkpoint.loading import load_complete
 from training.checkpoint.merge import load_whole
 from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.ct_radiographs.examples import question_examples, report_example
@@ -224,7 +225,7 @@ def widen_tower(config: EmbeddedConfig) -> None:
     generate(config.films, "train", config.all_films, seed=config.seed, workers=config.workers)
     _warm_up(widen, config.all_films)
     before = config.work / "cold_start_again"
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(before, dtype=torch.float32)
+    model = load_complete(Qwen2_5_VLForConditionalGeneration, before, dtype=torch.float32)
     load_tower(model, widen.output)
     AutoTokenizer.from_pretrained(before).save_pretrained(folder)
     build_image_processor().save_pretrained(folder)

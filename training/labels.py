@@ -107,6 +107,8 @@ _ELLIPSIS = re.compile(
     re.I,
 )
 """Where a side is said to have what was named, and denied, before."""
+_AT = frozenset(("on", "at", "in"))
+_SIZES = frozenset(_SIZE.split("|"))
 _SIDES = ({"left"}, {"right"}, {"left", "right"})
 
 Pair = tuple[str, str | None]
@@ -189,7 +191,7 @@ def read_findings(text: str) -> Findings:
     """Read a text sentence by sentence."""
     if "?" in text:
         text = _ASKED_AND_DENIED.sub(": ", text)
-    if " the left" in text or " the right" in text:
+    if _has_ellipsis(text):
         text = _with_ellipses_filled(text)
     read = [_read_sentence(sentence) for sentence in _SENTENCE.split(text)]
     if len(read) == 1:
@@ -199,6 +201,18 @@ def read_findings(text: str) -> Findings:
         frozenset().union(*(found.denied for found in read)),
         any(found.normal for found in read),
     )
+
+
+def _has_ellipsis(text: str) -> bool:
+    """Whether :data:`_ELLIPSIS` may match: where a size stands before a side. Much faster."""
+    for side in (" the left", " the right"):
+        end = text.find(side)
+        while end >= 0:
+            before = text[:end].rsplit(None, 2)
+            if len(before) > 1 and before[-1].lower() in _AT and before[-2].lower() in _SIZES:
+                return True
+            end = text.find(side, end + 1)
+    return False
 
 
 def _with_ellipses_filled(text: str) -> str:

@@ -9,11 +9,18 @@ from typing import Any
 from training.checkpoint.errors import CheckpointError
 
 
-def load_complete(kind: Any, named: str | Path, **options: Any) -> Any:
+def load_complete(
+    kind: Any, named: str | Path, *, surplus: bool = False, **options: Any
+) -> Any:
     """``kind.from_pretrained``, which by itself makes up the weights that a file lacks.
 
     Names are the model's, after transformers' own mapping of older layouts; of weights that are
     tied, one is enough.
+
+    Parameters
+    ----------
+    surplus
+        Whether weights that the model has no place for are let be.
 
     Raises
     ------
@@ -40,7 +47,10 @@ def load_complete(kind: Any, named: str | Path, **options: Any) -> Any:
         for what, names in (
             ("missing weights", found["missing_keys"]),
             ("weights of another shape", wrong_shape),
-            ("weights that the model has no place for", found["unexpected_keys"]),
+            (
+                "weights that the model has no place for",
+                () if surplus else found["unexpected_keys"],
+            ),
         )
         if names
     ]

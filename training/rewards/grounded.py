@@ -38,7 +38,7 @@ from training.rewards.places import closeness_of_places, read_places
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import words_of
 from training.rewards.truth import Truth
-from training.rewards.wording import compare_words
+from training.rewards.wording import compare_words, count_words
 
 Agreement = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 """For pairs of a report and its reference, how far their findings agree, 0 to 1."""
@@ -155,7 +155,7 @@ class _Read:
         parts = {} if self.right is None else {"findings": self.right}
         right = self.right or 0.0
         if truth.report:
-            wording = compare_words(parsed.answer, truth.words)
+            wording = compare_words(count_words(parsed.answer), truth.words)
             parts["words"] = wording.worth
             right = wording.worth if self.right is None else right
         if truth.example.mode is Mode.THINK:

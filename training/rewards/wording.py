@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,12 +15,16 @@ _APART = {
     code: _STOP if chr(code) in _STOPS else " " for code in range(128) if not chr(code).isalnum()
 }
 _SENTENCE_END = re.compile(r"(?:[;!?\n\u2026\u3002]|\.(?!\d)|(?<!\d)\.)+")
+_DECIMAL = re.compile(r"[0-9]\.[0-9]")
+_TO_STOPS = dict.fromkeys(map(ord, _STOPS), _STOP)
 _FULL_FROM, _FULL_TO, _NONE_BELOW, _NONE_ABOVE = 0.5, 1.75, 0.2, 3.0
 """Length as a share of the reference's: full marks between, none below and above."""
 _OFTEN_SHARED = 0.5
 """F1 of words from which some of their pairs must be shared, too."""
 _STEEP = 3
 """Power of the share of pairs that a text falls short by."""
+_REMEMBERED = 4096
+"""Texts; the completions of a group often share their answer."""
 _ENOUGH_WORDS = 8
 """Words from which a text cannot be the reference's in another order by chance."""
 
@@ -27,8 +32,8 @@ Pair = tuple[str, str]
 """Two words that follow each other; a sentence begins and ends with a stop."""
 
 
-class Wanted(NamedTuple):
-    """The words of a reference.
+class Wording(NamedTuple):
+    """The words of a text.
 
     Attributes
     ----------
@@ -45,7 +50,7 @@ class Wanted(NamedTuple):
     length: int
 
 
-class Wording(NamedTuple):
+class WordAgreement(NamedTuple):
     """How the words of a text fit a reference's; all 0 to 1.
 
     Attributes
@@ -64,34 +69,28 @@ class Wording(NamedTuple):
     in_order: float
 
 
-def count_words(text: str) -> Wanted:
-    """The words and pairs of a reference."""
+@lru_cache(maxsize=_REMEMBERED)
+def count_words(text: str) -> Wording:
+    """The words and pairs of a text."""
     pieces = _pieces(text)
     words = Counter(pieces)
     del words[_STOP]
-    return Wanted(dict(words), frozenset(_pairs(pieces)), words.total())
+    return Wording(dict(words), frozenset(_pairs(pieces)), words.total())
 
 
-def compare_words(said: str, wanted: Wanted) -> Wording:
+def compare_words(said: Wording, wanted: Wording) -> WordAgreement:
     """Hold a text's words against a reference's."""
-    pieces = _pieces(said)
-    length = len(pieces) - pieces.count(_STOP)
-    if not length or not wanted.length:
-        same = float(length == wanted.length)
-        return Wording(same, same, 1.0)
-    left = wanted.words.copy()
-    common = 0
-    for piece in pieces:
-        if left.get(piece):
-            left[piece] -= 1
-            common += 1
-    pairs = _pairs(pieces)
-    shared = 2 * common / (length + wanted.length)
-    ordered = 2 * len(pairs & wanted.pairs) / (len(pairs) + len(wanted.pairs))
-    fit = length_share(length / wanted.length)
-    needed = shared - _OFTEN_SHARED if length >= _ENOUGH_WORDS else 0.0
+    if not said.length or not wanted.length:
+        same = float(said.length == wanted.length)
+        return WordAgreement(same, same, 1.0)
+    own, other = said.words, wanted.words
+    common = sum([min(own[word], other[word]) for word in own.keys() & other.keys()])
+    shared = 2 * common / (said.length + wanted.length)
+    ordered = 2 * len(said.pairs & wanted.pairs) / (len(said.pairs) + len(wanted.pairs))
+    fit = length_share(said.length / wanted.length)
+    needed = shared - _OFTEN_SHARED if said.length >= _ENOUGH_WORDS else 0.0
     in_order = (ordered / needed) ** _STEEP if ordered < needed else 1.0
-    return Wording(shared * fit, (shared + ordered) / 2 * fit, in_order)
+    return WordAgreement(shared * fit, (shared + ordered) / 2 * fit, in_order)
 
 
 def length_share(ratio: float) -> float:
@@ -103,6 +102,7 @@ def length_share(ratio: float) -> float:
     return 1.0
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def repeated(text: str) -> int:
     """How many of the sentences of a text have stood before, whatever their case and signs."""
     said = sentences(text.casefold())
@@ -111,6 +111,9 @@ def repeated(text: str) -> int:
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, without their signs; *1.5 cm* ends none."""
+    if text.isascii() and not _DECIMAL.search(text):  # the same, and faster
+        parts = " ".join(text.translate(_TO_STOPS).split()).split(_STOP)
+        return list(filter(None, map(str.strip, parts)))
     return [bare for said in _SENTENCE_END.split(text) if (bare := " ".join(said.split()))]
 
 

@@ -23,7 +23,9 @@ from transformers import (
 )
 
 from service.engine.manifest import MANIFEST_FILE
+from training.checkpoint.errors import CheckpointError
 from training.checkpoint.lineage import STAGE_RECORD, is_finished
+from training.checkpoint.loading import load_complete
 from training.stages.config import describe
 from training.stages.errors import ConfigError, SilentFailureError
 from training.whole_file import write_whole
@@ -86,7 +88,14 @@ class ResumesWeights:
         if sharded or not isinstance(target, PreTrainedModel):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+        try:
+            saved = load_complete(type(target), resume_from_checkpoint, dtype=target.dtype)
+        except CheckpointError as error:
+            raise SilentFailureError(
+                f"{resume_from_checkpoint} cannot be resumed from ({error}): the run would go on "
+                "with weights of its start, or with random ones. Delete that folder to resume from "
+                "the one before it, or start the stage anew."
+            ) from error
         target.load_state_dict(saved.state_dict())
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Self
 from PIL import Image
 
 from training.chat.stopwatch import queueing
+from training.checkpoint.errors import CheckpointError
+from training.checkpoint.loading import load_complete
 from training.data.example import Example
 from training.systems.baselines import Baseline
 from training.systems.picture import Unshowable, shown_film
@@ -61,10 +63,14 @@ class CheckpointSystem:
                 AutoProcessor.from_pretrained, self._path
             )
             self._model: Any = await asyncio.to_thread(
-                AutoModelForImageTextToText.from_pretrained, self._path, dtype="auto"
+                load_complete,
+                AutoModelForImageTextToText,
+                self._path,
+                surplus=True,
+                dtype="auto",
             )
             self._content = await asyncio.to_thread(_content_of, self._path, self._model)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, CheckpointError) as error:
             raise NoSystemError(f"{self._path} cannot be loaded: {error}") from error
         self._model.eval()
         return self

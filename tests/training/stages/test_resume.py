@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from training.checkpoint import record_stage
@@ -23,7 +23,7 @@ from training.stages.config import (
     SupervisedStage,
     read_config,
 )
-from training.stages.errors import ConfigError
+from training.stages.errors import ConfigError, SilentFailureError
 from training.stages.grpo import run_grpo
 from training.stages.record import write_stage_record
 from training.stages.resume import (
@@ -39,7 +39,7 @@ from training.stages.supervised import run_supervised
 ROOT = Path(__file__).parents[3]
 KILLED_AT = 3
 SAVED_EVERY = 2
-RUNS = ("sft", "grpo", "grpo-lora")
+RUNS = ("sft", "sft-saving", "grpo", "grpo-lora")
 
 
 def config(name: str, tiny: Path, output: Path) -> dict[str, object]:
@@ -50,7 +50,7 @@ def config(name: str, tiny: Path, output: Path) -> dict[str, object]:
         "logging": {"every": 1, "save_every": SAVED_EVERY, "report_to": []},
         "seed": 5,
     }
-    if name == "sft":
+    if name.startswith("sft"):
         return {
             **shared,
             "batch_size": 3,
@@ -73,7 +73,7 @@ def config(name: str, tiny: Path, output: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def killed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of runs that were killed, one step after their first checkpoint."""
+    """Folder of runs that were killed: one step after their first checkpoint, amid the second."""
     folder = tmp_path_factory.mktemp("killed")
     for name in RUNS:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(config(name, tiny, folder / name)))
@@ -91,7 +91,7 @@ def killed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(name: str, file: Path | str, *overrides: str, resume: bool = False) -> Path:
-    if name == "sft":
+    if name.startswith("sft"):
         return run_supervised("sft", read_config(SupervisedStage, file, overrides), resume=resume)
     return run_grpo(read_config(GroupRelativeStage, file, overrides), resume=resume)
 
@@ -109,7 +109,9 @@ def test_a_killed_run_resumes_to_the_same_last_digit(
 ) -> None:
     file = killed / f"{name}.yaml"
     whole = run(name, file, f"output={killed / 'whole' / name}")
-    assert [line["step"] for line in figures(killed / name)][-1] <= KILLED_AT
+    assert [line["step"] for line in figures(killed / name)][-1] <= KILLED_AT + 1
+    halves = {path.name for path in (killed / name / "run").glob("checkpoint-*")}
+    assert halves == ({"checkpoint-2", "checkpoint-4"} if "saving" in name else {"checkpoint-2"})
     resumed = run(name, file, resume=True)
     assert figures(resumed) == figures(whole)
     assert len({line["loss"] for line in figures(whole)}) > 1
@@ -186,6 +188,24 @@ def test_a_run_does_not_go_on_with_other_data(
     shard.write_text(shard.read_text().replace("patient-0", "patient-9"))
     with pytest.raises(ConfigError, match="the data in data"):
         run(name, killed / f"{name}.yaml", *overrides, resume=True)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "lacking"])
+def test_a_run_does_not_go_on_with_weights_that_its_state_lacks(
+    killed: Path, tmp_path: Path, spoil: str
+) -> None:
+    file = killed / "sft.yaml"
+    overrides = (f"output={tmp_path}", "logging.keep=9")
+    (run("sft", file, *overrides) / "stage.json").unlink()
+    weights = max((tmp_path / "run").glob("checkpoint-*")) / "model.safetensors"
+    if spoil == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    else:
+        kept = load_file(weights)
+        kept.pop("model.norm.weight")
+        save_file(kept, weights, {"format": "pt"})
+    with pytest.raises(SilentFailureError, match=r"cannot be resumed from.*weights"):
+        run("sft", file, *overrides, resume=True)
 
 
 def mark(run: Path, step: int, keep: int, *, first: bool = True) -> None:

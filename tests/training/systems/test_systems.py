@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from service.reading import Mode, Task
 from service.settings import EMBEDDED_CHECKPOINT
@@ -293,6 +294,16 @@ async def test_a_transformers_checkpoint_answers_as_its_chat_template_asks(film:
 async def test_what_is_no_checkpoint_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(NoSystemError, match="cannot be loaded"):
         async with CheckpointSystem(str(tmp_path), BASELINES["plain"], "plain"):
+            pass
+
+
+async def test_a_checkpoint_that_lacks_weights_cannot_be_asked(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "lacking"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(NoSystemError, match="missing weights"):
+        async with CheckpointSystem(str(folder), BASELINES["plain"], "plain"):
             pass
 
 
