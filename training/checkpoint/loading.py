@@ -9,9 +9,7 @@ from typing import Any
 from training.checkpoint.errors import CheckpointError
 
 
-def load_complete(
-    kind: Any, named: str | Path, *, surplus: bool = False, **options: Any
-) -> Any:
+def load_complete(kind: Any, named: str | Path, *, surplus: bool = False, **options: Any) -> Any:
     """``kind.from_pretrained``, which by itself makes up the weights that a file lacks.
 
     Names are the model's, after transformers' own mapping of older layouts; of weights that are

@@ -15,10 +15,9 @@ from service.engine import EngineSettings, VllmEngine, load_manifest
 from service.reading import Mode
 from training.checkpoint import data_hash
 from training.evaluation.controls import Films
-from training.evaluation.figures import HEADLINES, Figure, figures_of
+from training.evaluation.figures import HEADLINES, difference, figures_of
 from training.evaluation.film_score import FilmScore, read_scores, write_scores
 from training.evaluation.held_out import evaluate
-from training.evaluation.intervals import bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def write_ablation(
     rows = []
     for item in measured:
         for name, figure in figures_of(item.scores).items():
-            value, interval = figure(item.scores), bootstrap_interval(item.scores, figure)
+            value, interval = figure(item.scores), figure.interval(item.scores)
             if isnan(value):  # boxes of findings rightly named, where none was
                 continue
             rows.append(
@@ -183,19 +182,12 @@ def differences(measured: Sequence[Measured], beside: str) -> list[dict[str, Any
     base = shown.pop(beside)
     rows = []
     for contestant, scores in shown.items():
-        pairs = list(zip(scores, base, strict=True))
-        for name, figure in figures_of(base).items():
+        for name, figure in figures_of(scores, base).items():
             if name not in HEADLINES and "with its lateral" not in name:
                 continue
-
-            def more(some: Sequence[tuple[FilmScore, FilmScore]], of: Figure = figure) -> float:
-                own, other = zip(*some, strict=True)
-                return of(own) - of(other)
-
-            value = more(pairs)
+            value, (low, high) = difference(figure, scores, base)
             if isnan(value):
                 continue
-            low, high = bootstrap_interval(pairs, more)
             rows.append(
                 {
                     "contestant": contestant,
@@ -203,7 +195,7 @@ def differences(measured: Sequence[Measured], beside: str) -> list[dict[str, Any
                     "figure": name,
                     "value": round(value, 4),
                     "interval": [round(low, 4), round(high, 4)],
-                    "films": len(pairs),
+                    "films": len(scores),
                 }
             )
     return rows

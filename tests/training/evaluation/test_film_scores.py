@@ -18,7 +18,7 @@ from training.data.ct_radiographs.generate import FilmRecord
 from training.evaluation import ablation
 from training.evaluation.ablation import Contestant, Measured, run_ablation, write_ablation
 from training.evaluation.controls import Films, FilmViewer, exchanged, films_by_patient
-from training.evaluation.figures import figures_of
+from training.evaluation.figures import difference, figures_of
 from training.evaluation.film_score import (
     FilmScore,
     read_scores,
@@ -175,6 +175,27 @@ def film() -> FilmRecord:
         findings=(mass,),
         devices=(),
     )
+
+
+def test_sums_give_the_intervals_that_drawing_the_films_themselves_gives() -> None:
+    scores = [*scored(3, 2), *scored(5, 0), *scored(1, 1)]
+    scores[1] = replace(scores[1], with_lateral=scores[5], heart=0.5, view="PA")
+    for figure in figures_of(scores).values():
+        expected = bootstrap_interval(scores, figure)
+        assert figure.interval(scores) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_difference_is_resampled_in_pairs() -> None:
+    scores, others = scored(6, 6), scored(6, 3)
+    for figure in figures_of(scores, others).values():
+        value, interval = difference(figure, scores, others)
+        pairs = list(zip(scores, others, strict=True))
+        apart = bootstrap_interval(
+            pairs, lambda some, of=figure: of([a for a, _ in some]) - of([b for _, b in some])
+        )
+        assert value == pytest.approx(figure(scores) - figure(others), nan_ok=True)
+        assert interval == pytest.approx(apart, nan_ok=True)
+        assert difference(figure, scores, scores)[1] == pytest.approx((0, 0), nan_ok=True)
 
 
 def test_films_read_with_their_lateral_count_once_more() -> None:
