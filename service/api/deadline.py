@@ -12,7 +12,8 @@ from service.api.problems import invalid_header
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 
-_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_SECONDS = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+"""A number as JSON writes it; its schema is that of one."""
 _DELTA_SECONDS = re.compile(r"\d+", re.ASCII)
 _MOST_DIGITS = 9
 """Of seconds; more are more than anything (and ``int`` refuses thousands)."""

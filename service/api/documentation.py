@@ -151,7 +151,7 @@ _HEADERS: tuple[dict[str, Any], ...] = (
         "name": TIMEOUT_HEADER,
         "in": "header",
         "required": False,
-        "description": "The same as a plain number of seconds; the shorter of the two counts.",
+        "description": "The same as a number of seconds; the shorter of the two counts.",
         "schema": {"type": "number", "exclusiveMinimum": 0},
         "example": 60,
     },

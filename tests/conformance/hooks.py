@@ -11,6 +11,7 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.data import get_testdata_file
+from schemathesis.core.failures import AcceptedNegativeData, ServerError
 from schemathesis.openapi.checks import RejectedPositiveData
 
 _STEP = 24
@@ -63,6 +64,11 @@ BEYOND_SCHEMA = ("frame-out-of-range", "prompt-too-long", "idempotency-key-reuse
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
     """Keep every failure but a documented refusal that no schema could foresee."""
+    if isinstance(failure, ServerError) and response.status_code == 504:
+        limits = {"x-request-timeout", "prefer"} & {name.lower() for name in case.headers or ()}
+        return not (limits and response.json().get("code") == "deadline-exceeded")
+    if isinstance(failure, AcceptedNegativeData) and response.status_code == 431:
+        return False  # refused before any field was looked at
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 422:
         return True
     problem = response.json()
