@@ -37,7 +37,7 @@ ANSWER = st.text("ab Yes,.|%-19:;/'()", min_size=1, max_size=24)
 
 
 @given(st.lists(STEP, min_size=1, max_size=4), ANSWER, st.sampled_from([".", "", " "]))
-@settings(max_examples=6000)
+@settings(max_examples=2000)
 def test_a_text_in_the_ordinary_form_is_read_as_ever(steps, answer, end):
     text = f"<think> {'; '.join(steps)} </think>. The answer is: \\boxed{{{answer}}}{end}"
     read = read_canonical(text, extents=EXTENTS)
