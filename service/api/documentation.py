@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from service.api import problems
 from service.api.deadline import TIMEOUT_HEADER
 from service.api.idempotency import HEADER as IDEMPOTENCY_KEY
-from service.api.idempotency import REPLAYED
+from service.api.idempotency import KEY_PATTERN, REPLAYED
 from service.api.json_body import IMAGE
 from service.api.negotiation import EVENTS, MARKDOWN, PNG
 from service.api.problems import MEDIA_TYPE, ProblemDocument, document
@@ -162,7 +162,7 @@ _HEADERS: tuple[dict[str, Any], ...] = (
         "description": "Repeating a request with the same key gets the first one's reply. One to "
         "255 printable ASCII characters, in double quotes or bare; draw a new one (a UUID, for "
         "one) for every new request, and put nothing about a patient into it.",
-        "schema": {"type": "string", "minLength": 1},
+        "schema": {"type": "string", "pattern": KEY_PATTERN},
         "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
     },
 )

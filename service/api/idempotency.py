@@ -32,9 +32,10 @@ from service.settings import Settings
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
-_STRING = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')  # RFC 8941, section 3.3.3
-_TOKEN = re.compile(r"[\x21\x23-\x7e][\x21-\x7e]*")
 _MAX_KEY = 255
+KEY_PATTERN = rf'^("([ !#-\[\]-~]|\\["\\]){{1,{_MAX_KEY}}}"|[!#-~][!-~]{{0,{_MAX_KEY - 1}}})$'
+"""A structured-field string (RFC 8941, section 3.3.3), or the same without its quotes."""
+_KEY = re.compile(KEY_PATTERN)
 _KEPT_STATUSES = frozenset({200, 400, 406, 413, 415, 422})
 _FLEETING = frozenset({"decode-timeout", "decode-out-of-memory"})
 """Codes among those statuses that the same request need not meet again."""
@@ -105,14 +106,9 @@ def parse_key(given: list[str]) -> str:
         ``invalid-header`` (400).
     """
     text = given[0].strip() if len(given) == 1 else ""
-    key: str | None = None
-    if quoted := _STRING.fullmatch(text):
-        key = re.sub(r"\\(.)", r"\1", quoted[1])
-    elif _TOKEN.fullmatch(text):
-        key = text
-    if not key or len(key) > _MAX_KEY:
+    if not _KEY.fullmatch(text):
         raise invalid_header(HEADER, f"one key of 1 to {_MAX_KEY} printable ASCII characters")
-    return key
+    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
 
 
 class RequestDigest:
