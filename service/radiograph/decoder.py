@@ -115,12 +115,18 @@ class RadiographDecoder:
         request = DecodeRequest(frame, allow_other_anatomy, self._limits)
         if self._memory is None:
             return await self._decode(request, data)
-        key = await self._memory.key(data, frame, allow_other_anatomy)
-        film = self._memory.recall(key)
-        if film is None:
-            film = await self._decode(request, data)
-            if not self._closed:
-                self._memory.remember(key, film)
+        finding = asyncio.ensure_future(self._memory.key(data, frame, allow_other_anatomy))
+        try:
+            film = None
+            if self._memory.may_hold(data):
+                film = self._memory.recall(await finding)
+            if film is None:  # as a rule it is new, and opened while its digest is still taken
+                film = await self._decode(request, data)
+                key = await finding
+                if not self._closed:
+                    self._memory.remember(key, film)
+        finally:
+            finding.cancel()
         return film
 
     async def _decode(self, request: DecodeRequest, data: bytes) -> Radiograph:

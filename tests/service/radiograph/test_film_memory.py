@@ -39,6 +39,23 @@ async def test_a_film_is_opened_once(build_dicom, monkeypatch):
         await decoder.close()
 
 
+async def test_a_film_that_looks_like_one_held_is_told_from_it(build_dicom):
+    data = build_dicom()
+    other = data[:-1] + bytes([data[-1] ^ 1])
+    decoder = RadiographDecoder(memory=FilmMemory(max_bytes=1 << 20, seconds=60))
+    await decoder.start()
+    try:
+        film = await decoder.load(data)
+        assert decoder._memory.may_hold(data)
+        assert decoder._memory.may_hold(other)  # but for its last byte it is the same
+        assert not decoder._memory.may_hold(data + b"\0")
+        another = await decoder.load(other)
+        assert (another.pixels != film.pixels).any()
+        assert await decoder.load(data) is film
+    finally:
+        await decoder.close()
+
+
 async def test_a_refused_film_is_not_remembered(build_dicom):
     memory = FilmMemory(max_bytes=1 << 20, seconds=60)
     decoder = RadiographDecoder(memory=memory)
