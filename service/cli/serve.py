@@ -235,7 +235,8 @@ def _exit_now(status: int) -> NoReturn:
 async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:
     await service.started.wait()
     if service.failure is None:
-        LOG.info("ready on %s", url)
+        if not service.admission.draining:  # a start may end after it was told to stop
+            LOG.info("ready on %s", url)
         await service.failed.wait()
         LOG.error("the service gives up, so that it is replaced: %s", service.why_failed)
     else:
