@@ -110,7 +110,15 @@ def embedded(
     all_films: Annotated[int, typer.Option(help="Films of the last rounds.", min=40)] = 12000,
     widen_epochs: Annotated[int, typer.Option(min=1)] = 1,
     stage: Annotated[
-        Literal["settle", "grpo", "average", "grpo_again", "average_again"],
+        Literal[
+            "settle",
+            "grpo",
+            "average",
+            "grpo_again",
+            "average_again",
+            "grpo_third",
+            "average_third",
+        ],
         typer.Option(
             help="Stage to export: the last of 2, a round of 3, or between its start and its end."
         ),

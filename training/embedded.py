@@ -47,10 +47,14 @@ _SUPERVISED = (
 )
 """In order: the tower, the text on it, both once more on more films."""
 
-_ROUNDS = ("grpo", "average", "grpo_again", "average_again")
+_ROUNDS = ("grpo", "average", "grpo_again", "average_again", "grpo_third", "average_third")
 """Of stage 3: rewards, from the mean of the last round's start and its end."""
 
-_PAPER_ROUNDS = ("grpo_paper", "average_paper", "grpo_paper_again")
+_PAPER_ROUNDS = (
+    *("grpo_paper", "average_paper"),
+    *("grpo_paper_again", "average_paper_again"),
+    "grpo_paper_third",
+)
 """The same under the published reward."""
 
 _STARTS = {
@@ -60,20 +64,29 @@ _STARTS = {
     "settle": "widened",
     "grpo": "settle",
     "grpo_again": "average",
+    "grpo_third": "average_again",
     "grpo_paper": "settle",
     "grpo_paper_again": "average_paper",
+    "grpo_paper_third": "average_paper_again",
 }
 
 
 _SHARE = 0.5
 """Of a round's end: what that teaches of two films costs some of what was known of one."""
 
-_SECOND_ROUND = (
-    "data.mixture={lateral: 0.15, comparison: 0.05, vqa: 0.2, impression: 0.05, view:LATERAL: 0.15,"
-    " findings: 0.4}",
-    "seed=21",
-)
-"""Of stage 3: after the first, laterals that are read alone had fallen behind."""
+_LATER_ROUNDS = {
+    "again": (
+        "data.mixture={lateral: 0.15, comparison: 0.05, vqa: 0.2, impression: 0.05,"
+        " view:LATERAL: 0.15, findings: 0.4}",
+        "seed=21",
+    ),
+    "third": (
+        "data.mixture={lateral: 0.15, comparison: 0.05, vqa: 0.2, impression: 0.05,"
+        " view:LATERAL: 0.3, findings: 0.25}",
+        "seed=22",
+    ),
+}
+"""Of stage 3, what differs from the first: laterals that are read alone had fallen behind."""
 
 
 @dataclass(frozen=True)
@@ -305,7 +318,9 @@ def stage_config(config: EmbeddedConfig, recipe: str, folder: str, *more: str) -
     )
 
 
-Last = Literal["settle", "grpo", "average", "grpo_again", "average_again"]
+Last = Literal[
+    "settle", "grpo", "average", "grpo_again", "average_again", "grpo_third", "average_third"
+]
 """Stages after which a run may end."""
 
 
@@ -342,7 +357,7 @@ def _reinforce(config: EmbeddedConfig, rounds: Sequence[str], *more: str) -> Non
         overrides.append(f"max_steps={config.grpo_steps}")
     for before, name in pairwise(("", *rounds)):
         if name.startswith("grpo"):
-            own = _SECOND_ROUND if name.endswith("_again") else ()
+            own = _LATER_ROUNDS.get(name.rpartition("_")[2], ())
             run_grpo(stage_config(config, "grpo", name, *overrides, *own), resume=True)
         elif not is_finished(config.work / name):
             trained = config.work / before

@@ -8,8 +8,8 @@ from functools import lru_cache
 from training.labels import kind_of, side_of
 
 Labels = frozenset[str]
-_WITHOUT_ITS_SIDE = 0.5
-"""What naming a finding without its side is worth where the side is known."""
+_SIDE_OF_ONE = 0.5
+"""What a finding named is worth where only one of reading and truth knows its side."""
 
 
 @lru_cache(maxsize=65_536)
@@ -23,7 +23,7 @@ def label_f1(said: Labels, true: Labels) -> float:
     """F1 of findings with their sides, 0 to 1; 1 where neither names any.
 
     A known side that is not named makes half a finding, a wrong one none. Where the truth knows no
-    side, as on a lateral film, none is asked for.
+    side, as on a lateral film, one that is named is made up, and makes half a finding, too.
     """
     if said == true:
         return 1.0
@@ -41,10 +41,10 @@ def shared(said: Labels, true: Labels) -> tuple[float, int]:
         return right, named
     for kind in {kind_of(label) for label in spare}:
         if kind in missed:  # without a side in truth: left and right are one
-            right += 1
+            right += _SIDE_OF_ONE
             named -= sum(kind_of(label) == kind for label in spare) - 1
         elif kind in spare and any(kind_of(label) == kind for label in missed):
-            right += _WITHOUT_ITS_SIDE
+            right += _SIDE_OF_ONE
     return right, named
 
 

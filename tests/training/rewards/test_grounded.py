@@ -375,10 +375,16 @@ def test_a_finding_without_its_side_is_half_a_finding():
     assert scored == pytest.approx(2 * (1 + 0.5 + 0.5) / 6)
 
 
-def test_no_side_is_asked_for_where_none_is_known():
+def test_a_side_that_the_reference_does_not_know_makes_half_a_finding():
     lateral = replace(FILM, labels=(), regions=(), steps=(), answer="There is a pleural effusion.")
-    for said in ("A left pleural effusion.", "Bilateral effusions.", "Pleural effusion."):
-        assert worth(report(answer=said), lateral)["findings"] == 1
+    assert worth(report(answer="Pleural effusion."), lateral)["findings"] == 1
+    for said in ("A left pleural effusion.", "Bilateral effusions."):
+        assert worth(report(answer=said), lateral)["findings"] == 0.5
+
+
+def test_a_side_is_not_held_against_a_reading_where_only_marks_lack_it():
+    marked = replace(FILM, labels=("Pleural Effusion",), answer="Small left pleural effusion.")
+    assert worth(report(answer="Small left pleural effusion."), marked)["findings"] == 1
 
 
 def test_labels_and_regions_in_the_words_of_a_source_are_understood():
