@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from service.notice import Notice
 from service.radiograph import problems
 from service.radiograph.film import RASTER_RENDERING, Radiograph
+from service.radiograph.grey import look_up
 from service.radiograph.image_headers import (
     ImageHeader,
     has_countless_scans,
@@ -163,4 +164,4 @@ def _from_16_bit(values: npt.NDArray[np.generic], notices: list[Notice]) -> npt.
         notices.append(LOW_RANGE)
     lut = np.floor(np.clip((codes - low) / (high - low), 0.0, 1.0) * 255.0 + 0.5)
     table: npt.NDArray[np.uint8] = lut.astype(np.uint8)
-    return np.take(table, words)
+    return look_up(table, words)

@@ -2,7 +2,7 @@
 
 Reads requests from standard input and writes replies to standard output until the input ends.
 Films and pixels pass through the memory that the descriptor names.
-Imports NumPy, Pillow, pydicom and its codecs, and nothing of the engine.
+Imports NumPy, OpenCV, Pillow, pydicom and its codecs, and nothing of the engine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import cv2
 
 from service.core_dumps import forbid_core_dumps
 from service.problem import Problem
@@ -44,6 +46,7 @@ def confine(memory_limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     forbid_core_dumps()
+    cv2.setNumThreads(1)  # one a processor, they would share out the address space as stacks
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
