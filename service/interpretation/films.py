@@ -14,6 +14,9 @@ from service.interpretation.request import StudyRequest
 from service.notice import Notice
 from service.radiograph import ModelImage, PixelGrid, Radiograph, fit_to_grid
 
+_SMALL = 1 << 18
+"""Samples of a film that is resized in a millisecond: handing it to a thread would cost more."""
+
 
 class FilmDecoder(Protocol):
     """What is needed of :class:`service.radiograph.RadiographDecoder`."""
@@ -63,6 +66,8 @@ async def load_films(request: StudyRequest, decoder: FilmDecoder, manifest: Mani
         radiograph = await decoder.load(
             data, frame=request.frame, allow_other_anatomy=request.allow_other_anatomy
         )
+        if radiograph.pixels.size <= _SMALL or grid in radiograph.resized:
+            return radiograph, fit_to_grid(radiograph, grid)
         # A large film takes a tenth of a second to resize; other requests go on meanwhile.
         return radiograph, await asyncio.to_thread(fit_to_grid, radiograph, grid)
 

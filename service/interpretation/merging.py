@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-async def merge(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncGenerator[Item, None]:
-    """Run every stream in a task of its own and yield what they yield.
+@asynccontextmanager
+async def merged(
+    streams: Sequence[AsyncGenerator[Item, None]],
+) -> AsyncIterator[AsyncGenerator[Item, None]]:
+    """Run every stream in a task of its own, from now on, and give what they yield as one.
 
-    A stream that raises ends the whole with its error. However the whole ends, by error, by
-    cancellation or by ``aclose``, every stream is closed before it does.
+    A stream that raises ends the whole with its error. However the block ends, by error, by
+    cancellation or because the consumer wants no more, every stream is closed before it does.
     """
     # A TaskGroup would cancel whichever task happens to be consuming this generator, in the
     # middle of the consumer's own code; so the tasks are looked after here.
@@ -30,9 +33,8 @@ async def merge(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncGenerator
             error = raised
         arrivals.put_nowait(_Ended(error))
 
-    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
-    try:
-        running = len(tasks)
+    async def arrived() -> AsyncGenerator[Item, None]:
+        running = len(streams)
         while running:
             item = await arrivals.get()
             if not isinstance(item, _Ended):
@@ -41,6 +43,11 @@ async def merge(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncGenerator
                 raise item.error
             else:
                 running -= 1
+
+    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
+    try:
+        async with aclosing(arrived()) as items:
+            yield items
     finally:
         for task in tasks:
             task.cancel()

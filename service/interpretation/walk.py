@@ -10,7 +10,7 @@ from service.engine import Engine
 from service.interpretation.events import FilmsRead, SectionRead, StudyEvent, StudyRead
 from service.interpretation.films import FilmDecoder, load_films
 from service.interpretation.interpretation import Interpretation, SectionReading, StudyTiming
-from service.interpretation.merging import merge
+from service.interpretation.merging import merged
 from service.interpretation.plan import plan_section, section_prompt
 from service.interpretation.request import StudyRequest, check_films, sampling_for
 from service.interpretation.section import read_section
@@ -77,14 +77,15 @@ async def stream(
     with stage("decode", films_count), observed("decode", observe):
         films = await load_films(request, decoder, manifest)
     decoded = perf_counter()
-    yield FilmsRead(films.radiographs, films.model_images)
 
     plans = [
         plan_section(task, prompt, request, manifest, sampling, films)
         for task, prompt in prompts.items()
     ]
     finished: dict[Task, SectionReading] = {}
-    async with aclosing(merge([read_section(plan, engine, observe) for plan in plans])) as events:
+    async with merged([read_section(plan, engine, observe) for plan in plans]) as events:
+        # The model begins while the caller is told of the films.
+        yield FilmsRead(films.radiographs, films.model_images)
         async for event in events:
             if isinstance(event, SectionRead):
                 finished[event.section.task] = event.section

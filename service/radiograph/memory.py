@@ -18,6 +18,9 @@ Key = tuple[bytes, bytes, int | None, bool]
 _HEAD, _STRIDE = 4096, 4093
 """A glimpse takes in a file's first bytes, and one of so many of the others."""
 
+_SMALL = 1 << 18
+"""Bytes of which a digest is taken in less time than it takes to hand them to a thread."""
+
 
 class FilmMemory:
     """The films decoded last.
@@ -41,8 +44,10 @@ class FilmMemory:
     @staticmethod
     async def key(data: bytes, frame: int | None, allow_other_anatomy: bool) -> Key:
         """Return what a film, opened in a certain way, is found by."""
-        # Megabytes; the digest is taken without the interpreter's lock.
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
+        if len(data) <= _SMALL:
+            digest = _digest(data)
+        else:  # megabytes; the digest is taken without the interpreter's lock
+            digest = await asyncio.to_thread(_digest, data)
         return _glimpse(data), digest, frame, allow_other_anatomy
 
     def may_hold(self, data: bytes) -> bool:
@@ -80,6 +85,10 @@ class FilmMemory:
             film, timer = found
             timer.cancel()
             self.held -= film.pixels.nbytes
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _glimpse(data: bytes) -> bytes:

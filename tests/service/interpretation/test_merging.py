@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from service.interpretation.merging import merge
+from service.interpretation import merging
 
 
 class Source:
@@ -31,12 +31,13 @@ class Source:
             self.closed = True
 
 
-def merged(*sources: Source) -> AsyncGenerator[str, None]:
-    return merge([source.__aiter__() for source in sources])
+def merged(*sources: Source) -> AbstractAsyncContextManager[AsyncGenerator[str, None]]:
+    return merging.merged([source.__aiter__() for source in sources])
 
 
 async def test_every_item_of_every_stream_comes_once_and_in_its_streams_order() -> None:
-    items = [item async for item in merged(Source("a1", "a2", "a3"), Source("b1", "b2"))]
+    async with merged(Source("a1", "a2", "a3"), Source("b1", "b2")) as arrived:
+        items = [item async for item in arrived]
     assert [item for item in items if item[0] == "a"] == ["a1", "a2", "a3"]
     assert [item for item in items if item[0] == "b"] == ["b1", "b2"]
     assert len(items) == 5
@@ -44,25 +45,39 @@ async def test_every_item_of_every_stream_comes_once_and_in_its_streams_order() 
 
 async def test_streams_run_side_by_side() -> None:
     waiting = Source(stays=True)
-    async with aclosing(merged(waiting, Source("b1"))) as items:
+    async with merged(waiting, Source("b1")) as items:
         assert await anext(items) == "b1"
 
 
 async def test_no_stream_at_all_ends_at_once() -> None:
-    assert [item async for item in merge(list[AsyncGenerator[str, None]]())] == []
+    async with merged() as arrived:
+        assert [item async for item in arrived] == []
 
 
 async def test_one_streams_error_is_raised_and_closes_the_others() -> None:
     other = Source("b1", stays=True)
+
+    async def consume() -> None:
+        async with merged(Source("a1", error=LookupError()), other) as arrived:
+            async for _ in arrived:
+                pass
+
     with pytest.raises(LookupError):
-        async for _ in merged(Source("a1", error=LookupError()), other):
-            pass
+        await consume()
     assert other.closed
+
+
+async def test_streams_run_before_anything_is_asked_of_them() -> None:
+    source = Source("a1")
+    async with merged(source) as items:
+        while not source.closed:
+            await asyncio.sleep(0)
+        assert [item async for item in items] == ["a1"]
 
 
 async def test_closing_the_whole_closes_every_stream() -> None:
     sources = Source("a1", stays=True), Source("b1", stays=True)
-    async with aclosing(merged(*sources)) as items:
+    async with merged(*sources) as items:
         await anext(items)
         await anext(items)
     assert all(source.closed for source in sources)
@@ -74,7 +89,7 @@ async def test_cancelling_the_consumer_closes_every_stream() -> None:
 
     async def consume() -> None:
         count = 0
-        async with aclosing(merged(*sources)) as items:
+        async with merged(*sources) as items:
             async for _ in items:
                 count += 1
                 if count == 2:
@@ -90,7 +105,7 @@ async def test_cancelling_the_consumer_closes_every_stream() -> None:
 
 async def test_a_stream_that_fails_while_the_consumer_works_does_not_interrupt_it() -> None:
     failing = Source("a1", error=LookupError())
-    async with aclosing(merged(failing)) as items:
+    async with merged(failing) as items:
         assert await anext(items) == "a1"
         while not failing.closed:
             await asyncio.sleep(0)
