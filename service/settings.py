@@ -134,7 +134,9 @@ class Settings(BaseSettings):
         2048 * _MIB, ge=256 * _MIB, description="Bytes of memory that opening one film may take."
     )
     film_memory_bytes: int = Field(
-        128 * _MIB, ge=0, description="Bytes of decoded films kept for further questions; 0: none."
+        128 * _MIB,
+        ge=0,
+        description="Bytes of decoded films kept for further questions, 256 films at most; 0: none.",
     )
     film_memory_seconds: float = Field(
         300.0, gt=0, description="Seconds after which a decoded film is forgotten."

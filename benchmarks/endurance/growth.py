@@ -27,7 +27,7 @@ class Held:
     Attributes
     ----------
     descriptors, threads
-        Of all its processes together, from /proc.
+        Of all its processes together, from /proc and its metrics.
     tasks
         Asyncio tasks of the service's event loop, as ``deepmedix_asyncio_tasks`` has it.
     temporary_files
@@ -62,10 +62,12 @@ async def held_at_rest(served: Served, client: httpx.AsyncClient, limit: float =
 
 
 def _held(served: Served, page: dict[str, float]) -> Held:
-    processes = served.processes().values()
+    processes = served.processes()
+    # The kernel shows the service's own to root alone (service.private_memory).
+    others = [process for name, process in processes.items() if name != "service"]
     return Held(
-        descriptors=sum(process.num_fds() for process in processes),
-        threads=sum(process.num_threads() for process in processes),
+        descriptors=int(page["process_open_fds"]) + sum(process.num_fds() for process in others),
+        threads=sum(process.num_threads() for process in processes.values()),
         tasks=int(page["deepmedix_asyncio_tasks"]),
         temporary_files=sum(path.is_file() for path in served.temporary.rglob("*")),
     )

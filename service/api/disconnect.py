@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from starlette.types import Receive
 
@@ -13,7 +13,7 @@ from service.api.problems import ClientDisconnectedError
 Result = TypeVar("Result")
 
 
-async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
+async def until_disconnect(receive: Receive, work: Awaitable[Result]) -> Result:
     """Await ``work``, and cancel it when the caller disconnects first.
 
     The request's body must have been read: what ``receive`` then brings is the disconnect.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -77,8 +77,21 @@ class EventStream(Response):
         self._state = scope.setdefault("state", {})
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         async with self._held:
-            await send(start)
+            await self._send_start(receive, send(start))
             await until_disconnect(receive, self._send_all(send))
+
+    async def _send_start(self, receive: Receive, sending: Awaitable[None]) -> None:
+        """Send the head, which is recorded first; a caller that leaves meanwhile ends the walk."""
+        started = asyncio.ensure_future(sending)
+        try:
+            await until_disconnect(receive, asyncio.shield(started))
+        except ClientDisconnectedError:
+            await self._held.aclose()
+            await started  # the record is made all the same
+            raise
+        except asyncio.CancelledError:
+            started.cancel()
+            raise
 
     async def _send_all(self, send: Send) -> None:
         async def send_event(event: Event) -> None:
@@ -97,7 +110,8 @@ class EventStream(Response):
             except Exception as error:
                 log_failure(error, self._request_id or "")
                 last = self._error(internal_error())
-        # A caller that stopped reading without leaving must not hold its place for ever.
+        # The model and the place are for others now, however slowly the caller reads.
+        await self._held.aclose()
         try:
             async with asyncio.timeout(_LAST_EVENT_SECONDS):
                 await send_event(last)

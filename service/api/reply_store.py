@@ -93,9 +93,8 @@ class ReplyStore:
     def gather(self, key: bytes, size: int) -> bool:
         """Make room for so many bytes more of a reply in flight; ``False`` where there is none."""
         self.expire()
-        while self.bytes + size > self._max_bytes:
-            if not self._forget_oldest():
-                return False
+        if not self._make_room(size):
+            return False
         self._in_flight[key] += size
         self.bytes += size
         return True
@@ -105,12 +104,20 @@ class ReplyStore:
         self.bytes -= self._in_flight.pop(key)
         if reply is None:
             return
-        while self.bytes + reply.size > self._max_bytes:
-            if not self._forget_oldest():
-                return
+        if not self._make_room(reply.size):
+            return
         self._replies[key] = (self._clock() + self._expiry, reply)
         self.bytes += reply.size
         self._time_the_oldest()
+
+    def _make_room(self, size: int) -> bool:
+        """Forget the oldest replies for a new one; none where that would not be enough."""
+        if sum(self._in_flight.values()) + size > self._max_bytes:
+            return False
+        while self.bytes + size > self._max_bytes:
+            if not self._forget_oldest():
+                return False
+        return True
 
     def expire(self) -> None:
         """Forget what has expired."""

@@ -19,8 +19,8 @@ from service.cli.exposure import check_bound, check_exposure, known_hosts
 from service.cli.hangup import reload_on_hangup
 from service.cli.start_up import StartUp, StoppedWhileStarting
 from service.cli.transport import check_tls, harden, transport
-from service.core_dumps import forbid_core_dumps
 from service.freed_memory import return_freed_memory
+from service.private_memory import forbid_core_dumps, forbid_inspection
 from service.settings import Settings, load_settings, unknown_environment
 from service.telemetry import LogFormat, TracingNotInstalledError, configure_logging
 
@@ -56,6 +56,7 @@ def serve(
         insecure=insecure or None,
     )
     forbid_core_dumps()
+    forbid_inspection()
     return_freed_memory()
     configure_logging(settings.log_level, settings.log_format)
     for name in unknown_environment():

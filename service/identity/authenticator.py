@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -44,6 +45,7 @@ class Authenticator:
         self._key_file = key_file
         self._tokens = tokens
         self._clock = clock
+        self._reloading = threading.Lock()
         self._keys = KeySet() if key_file is None else key_file.load()
         # Of an earlier one in the same process, nothing is in force any more.
         metrics.KEYS_STALE.set(0)
@@ -73,12 +75,14 @@ class Authenticator:
             When it cannot be used; the keys in force stay as they were.
         """
         if self._key_file is not None:
-            try:
-                self._keys = self._key_file.load()
-            except KeyFileError:
-                metrics.KEYS_STALE.set(1)
-                raise
-            metrics.KEYS_STALE.set(0)
+            # Of two at once, the one that reads first must not have the last word.
+            with self._reloading:
+                try:
+                    self._keys = self._key_file.load()
+                except KeyFileError:
+                    metrics.KEYS_STALE.set(1)
+                    raise
+                metrics.KEYS_STALE.set(0)
         return self.usable_keys
 
     async def identify(self, credential: str, *, bearer: bool = True) -> Principal:

@@ -164,11 +164,12 @@ class SigningKeys:
             self._keys = _usable(document)
             self._fetched = self._clock()
             self._tell(failed=False)
-        except FetchError as error:
+        except Exception as error:  # what a provider sends may break whatever reads it
             self._discovered = None  # the provider may have moved its keys
             self._tell(failed=True)
             kept = "those known stay in force" if self._fetched is not None else "none are known"
-            LOG.warning("the identity provider's keys cannot be fetched (%s): %s", error, kept)
+            reason = str(error) if isinstance(error, FetchError) else type(error).__name__
+            LOG.warning("the identity provider's keys cannot be fetched (%s): %s", reason, kept)
 
     def _tell(self, *, failed: bool) -> None:
         self._failed = failed
@@ -201,7 +202,10 @@ def _usable(document: dict[str, Any]) -> list[jwt.PyJWK]:
         raise FetchError("no key set")
     keys = []
     for entry in entries[:_MAX_KEYS]:
-        if not isinstance(entry, dict) or entry.get("kty") not in _KEY_TYPES:
+        if not isinstance(entry, dict):
+            continue
+        kind = entry.get("kty")
+        if not isinstance(kind, str) or kind not in _KEY_TYPES:
             continue
         if entry.get("use", "sig") != "sig":
             continue

@@ -33,6 +33,7 @@ _START_LIMIT = 60.0  # seconds; importing takes well under one on an idle machin
 
 _ENDING_LIMIT = 5.0  # seconds from a closed pipe to the end of the process
 
+_LONGEST_HEADER = 1 << 20  # bytes; real ones take a few thousand
 _CHANNELS = 3  # bytes a pixel of what comes back, at most
 
 # Signals that a film provokes in a codec, as opposed to an operator's or the kernel's SIGKILL.
@@ -183,6 +184,7 @@ class _Worker:
                 "service.radiograph.worker",
                 str(self._memory_limit),
                 str(shared.descriptor),
+                str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -251,7 +253,7 @@ class _Worker:
             return
         with suppress(ProcessLookupError):
             process.kill()
-        await asyncio.shield(process.wait())
+        await asyncio.shield(_buried(process))
 
     def _forget_shared(self) -> None:
         shared, self._shared = self._shared, None
@@ -273,10 +275,25 @@ async def _exchange(
         raise _NotAcknowledgedError from None
     lengths = await process.stdout.readexactly(LENGTHS.size)
     header_length, body_length = LENGTHS.unpack(lengths)
+    if header_length > _LONGEST_HEADER:
+        raise ValueError("The worker's header is none.")
     header = json.loads(await process.stdout.readexactly(header_length))
     body = await shared.take(body_length)
     shared.release(max(len(data), body_length))
     return read_reply(header, body)
+
+
+async def _buried(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a process that was killed.
+
+    asyncio tells of it only when all that it wrote has been read, and reads no more while too much
+    of it lies there.
+    """
+    assert process.stdout is not None  # a pipe
+    with suppress(RuntimeError):  # somebody else reads it still
+        while await process.stdout.read(_LONGEST_HEADER):
+            pass
+    await process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -18,6 +18,9 @@ Key = tuple[bytes, bytes, int | None, bool]
 _HEAD, _STRIDE = 4096, 4093
 """A glimpse takes in a file's first bytes, and one of so many of the others."""
 
+_MOST_FILMS = 256
+"""Small films are few bytes each, but their model images and keys are not."""
+
 _SMALL = 1 << 18
 """Bytes of which a digest is taken in less time than it takes to hand them to a thread."""
 
@@ -38,8 +41,11 @@ class FilmMemory:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._films: OrderedDict[Key, tuple[Radiograph, asyncio.TimerHandle]] = OrderedDict()
-        self.held = 0
-        """Bytes of pixels held now."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of pixels held now, model images included."""
+        return sum(map(_size, (film for film, _ in self._films.values())))
 
     @staticmethod
     async def key(data: bytes, frame: int | None, allow_other_anatomy: bool) -> Key:
@@ -64,15 +70,17 @@ class FilmMemory:
 
     def remember(self, key: Key, film: Radiograph) -> None:
         """Hold a film; one that is larger than all there is room for is not held."""
-        size = film.pixels.nbytes
+        size = _size(film)
         if size > self._max_bytes:
             return
         self._forget(key)
-        while self.held + size > self._max_bytes:
-            self._forget(next(iter(self._films)))
+        held = self.held
+        while held + size > self._max_bytes or len(self._films) >= _MOST_FILMS:
+            oldest = next(iter(self._films))
+            held -= _size(self._films[oldest][0])
+            self._forget(oldest)
         timer = asyncio.get_running_loop().call_later(self._seconds, self._forget, key)
         self._films[key] = (film, timer)
-        self.held += size
 
     def clear(self) -> None:
         """Forget everything."""
@@ -82,9 +90,12 @@ class FilmMemory:
     def _forget(self, key: Key) -> None:
         found = self._films.pop(key, None)
         if found is not None:
-            film, timer = found
+            _, timer = found
             timer.cancel()
-            self.held -= film.pixels.nbytes
+
+
+def _size(film: Radiograph) -> int:
+    return film.pixels.nbytes + sum(image.nbytes for image in film.resized.values())
 
 
 def _digest(data: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""The decode worker: ``python -m service.radiograph.worker MEMORY_LIMIT_BYTES DESCRIPTOR``.
+"""The decode worker: ``python -m service.radiograph.worker MEMORY_LIMIT DESCRIPTOR PARENT``.
 
 Reads requests from standard input and writes replies to standard output until the input ends.
-Films and pixels pass through the memory that the descriptor names.
+Films and pixels pass through the memory that the descriptor names; it ends with its parent.
 Imports NumPy, OpenCV, Pillow, pydicom and its codecs, and nothing of the engine.
 """
 
@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO
 
-import cv2
-
-from service.core_dumps import forbid_core_dumps
 from service.problem import Problem
 from service.radiograph import problems
+from service.radiograph.confinement import confine
 from service.radiograph.load import load_radiograph
 from service.radiograph.shared_bytes import read_shared, write_shared
 from service.radiograph.wire import (
@@ -33,22 +28,6 @@ from service.radiograph.wire import (
     radiograph_header,
     read_request,
 )
-
-
-def confine(memory_limit: int) -> None:
-    """Bound this process: its memory, no files written, no core dumps, first to go when short.
-
-    Parameters
-    ----------
-    memory_limit
-        Address space in bytes; allocation beyond it fails instead of taking the machine's.
-    """
-    resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    forbid_core_dumps()
-    cv2.setNumThreads(1)  # one a processor, they would share out the address space as stacks
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def serve(source: BinaryIO, sink: BinaryIO, shared: int) -> None:
@@ -92,7 +71,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means the service, see service.cli.hangup
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    confine(int(sys.argv[1]))
+    confine(int(sys.argv[1]), parent=int(sys.argv[3]))
     sink.write(READY)
     sink.flush()
     serve(sys.stdin.buffer, sink, int(sys.argv[2]))

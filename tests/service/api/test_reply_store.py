@@ -120,6 +120,19 @@ def test_a_reply_larger_than_all_room_is_not_kept():
     assert (len(store), store.bytes, store.find(b"a")) == (0, 0, None)
 
 
+def test_a_reply_for_which_there_cannot_be_room_forgets_no_other():
+    store = store_of(entries=3, max_bytes=2_000, expiry=5)
+    store.begin(b"a")
+    store.end(b"a", reply(b""))
+    for key in (b"b", b"c"):
+        assert store.begin(key)
+    assert not store.gather(b"b", 2_001)
+    store.end(b"b", None)
+    store.end(c := b"c", reply(bytes(2_001)))
+    assert store.find(c) is None
+    assert store.find(b"a") is not None
+
+
 class Bounds(RuleBasedStateMachine):
     """Whatever happens: never over the bounds, never another key's reply, no byte lost."""
 

@@ -180,6 +180,15 @@ async def test_a_shared_secret_in_the_set_is_passed_over(provider):
     assert await refusal(verifier(provider), token) == "token-algorithm"
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [{"kty": []}, {"kty": {}}, {"kty": "RSA", "n": 1, "e": []}, {"kty": "EC", "crv": []}, [], None],
+)
+async def test_an_entry_of_the_set_that_is_no_key_is_passed_over(provider, entry):
+    provider.published.insert(0, entry)
+    assert (await verifier(provider).identify(provider.token())).name
+
+
 async def test_a_key_is_for_the_algorithm_and_the_use_that_it_names(provider):
     provider.published.clear()
     provider.add_key("one", alg="RS512")

@@ -67,6 +67,70 @@ async def test_soon_nothing_of_a_film_is_left_in_the_memory_shared_with_a_worker
                 await asyncio.sleep(0)
 
 
+_FLOODING = """
+import os, sys
+from service.radiograph.wire import ACKNOWLEDGED, LENGTHS, READY
+
+os.write(1, READY)
+sys.stdin.buffer.read1(1)
+os.write(1, ACKNOWLEDGED + LENGTHS.pack({announced}, 0))
+while True:
+    os.write(1, bytes(1 << 16))
+"""
+
+
+@pytest.mark.parametrize("announced", [0xFFFFFFFF, 1 << 20])
+async def test_a_worker_that_floods_the_service_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, announced: int
+) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def flooding(*_: object, **more: object) -> asyncio.subprocess.Process:
+        return await start(sys.executable, "-c", _FLOODING.format(announced=announced), **more)
+
+    decoder = RadiographDecoder(time_limit=20)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", flooding)
+    await decoder.start()
+    with pytest.raises(Problem) as refusal:
+        await decoder.load(path_of("RG1_UNCR.dcm").read_bytes())
+    assert refusal.value.code == "decode-failed"
+    assert decoder.worker_pids == ()
+    monkeypatch.undo()
+    assert (await decoder.load(path_of("RG1_UNCR.dcm").read_bytes())).width == 1841
+    await decoder.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl(2)")
+def test_a_worker_ends_with_its_parent() -> None:
+    program = """
+import asyncio, os, signal
+from service.radiograph import RadiographDecoder
+
+async def main():
+    decoder = RadiographDecoder()
+    await decoder.start()
+    pid, = decoder.worker_pids
+    os.kill(pid, signal.SIGSTOP)  # as one that is within a codec, it does not read on
+    print(pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=PROGRAM_ROOT
+    )
+    pid = int(done.stdout)
+    for _ in range(1000):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            return
+        if state in "ZX":
+            return
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("it outlives its parent")
+
+
 async def test_options_reach_the_worker(decoder: RadiographDecoder) -> None:
     data = path_of("emri_small.dcm").read_bytes()
     with pytest.raises(Problem) as refusal:
@@ -159,14 +223,9 @@ async def test_time_beyond_the_limit_gives_a_clear_problem_and_a_new_worker(buil
     await decoder.close()
 
 
-async def test_memory_beyond_the_limit_gives_a_clear_problem(
-    decoder: RadiographDecoder, build_dicom
-) -> None:
-    (pid,) = decoder.worker_pids
-    await decoder.load(build_dicom(**WINDOW))
-    status = Path(f"/proc/{pid}/status").read_text()
-    held = next(int(line.split()[1]) for line in status.splitlines() if "VmSize" in line) * 1024
-    small = RadiographDecoder(memory_limit=held + 8_000_000)
+async def test_memory_beyond_the_limit_gives_a_clear_problem(build_dicom) -> None:
+    small = RadiographDecoder(memory_limit=8_000_000)
+    await small.load(build_dicom(**WINDOW))
     with pytest.raises(Problem) as refusal:
         await small.load(path_of("RG1_UNCR.dcm").read_bytes())
     assert refusal.value.code in {"decode-out-of-memory", "decode-worker-died"}
@@ -220,6 +279,71 @@ async def test_a_worker_may_write_no_file_and_dump_no_core(decoder: RadiographDe
     for name in ("Max file size", "Max core file size"):
         line = next(line for line in limits.splitlines() if line.startswith(name))
         assert line[len(name) :].split()[0] == "0"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+async def test_every_thread_of_a_worker_is_confined(decoder: RadiographDecoder) -> None:
+    (pid,) = decoder.worker_pids
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    assert threads
+    for thread in threads:
+        status = dict(line.split(":", 1) for line in (thread / "status").read_text().splitlines())
+        assert status["Seccomp"].strip() == "2"
+        assert status["NoNewPrivs"].strip() == "1"
+
+
+_ATTEMPTS = """
+import ctypes, os, platform, resource, socket, subprocess, sys, threading
+from service.radiograph.confinement import confine
+
+confine(8 << 30, parent=os.getppid())
+libc = ctypes.CDLL(None, use_errno=True)
+TGKILL = {"x86_64": 234, "aarch64": 131}[platform.machine()]
+
+def call(*arguments):
+    if libc.syscall(*arguments) == -1:
+        raise OSError(ctypes.get_errno(), "")
+
+attempts = {
+    "connection": lambda: socket.create_connection(("127.0.0.1", 9)),
+    "local socket": lambda: socket.socket(socket.AF_UNIX),
+    "program": lambda: subprocess.run(["/bin/true"]),
+    "signal": lambda: os.kill(os.getppid(), 0),
+    "signal to a thread": lambda: call(TGKILL, os.getppid(), os.getppid(), 0),
+    "another's limits": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (9, 9)),
+    "ring": lambda: call(425, 1, None),
+    "other table": lambda: call(0x40000000 + 39),
+}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+        print(name, "done")
+    except PermissionError:
+        print(name, "refused")
+thread = threading.Thread(target=print, args=("thread", "done"))
+thread.start()
+thread.join()
+print("limits", "done" if resource.getrlimit(resource.RLIMIT_NOFILE) else "")
+sys.stdout.flush()
+os.abort()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="seccomp")
+def test_a_worker_can_open_no_connection_start_no_program_and_signal_nobody() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ATTEMPTS],
+        capture_output=True,
+        text=True,
+        cwd=PROGRAM_ROOT,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGABRT, done.stderr
+    outcomes = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert outcomes.pop("thread") == "done"
+    assert outcomes.pop("limits") == "done"
+    assert len(outcomes) == 8
+    assert set(outcomes.values()) == {"refused"}
 
 
 def test_a_worker_imports_nothing_of_the_engine() -> None:

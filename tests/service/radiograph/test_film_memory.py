@@ -86,6 +86,29 @@ async def test_bytes_are_bounded_and_the_oldest_goes_first(build_dicom):
     assert memory.held == 0
 
 
+async def test_the_models_images_count_as_soon_as_they_are_there(build_dicom):
+    films = [load_radiograph(build_dicom()) for _ in range(3)]
+    size = films[0].pixels.nbytes
+    keys = [await key_of(bytes([number])) for number in range(3)]
+    memory = FilmMemory(max_bytes=3 * size, seconds=60)
+    for key, film in zip(keys[:2], films[:2], strict=True):
+        memory.remember(key, film)
+    image = fit_to_grid(films[1], PixelGrid(112 * 112, 224 * 224)).pixels
+    assert memory.held == 2 * size + image.nbytes
+    memory.remember(keys[2], films[2])
+    assert memory.held <= 3 * size
+    assert memory.recall(keys[2]) is films[2]
+
+
+async def test_films_are_bounded_in_number_too(build_dicom):
+    film = load_radiograph(build_dicom())
+    memory = FilmMemory(max_bytes=1 << 40, seconds=60)
+    for number in range(300):
+        memory.remember(await key_of(number.to_bytes(2)), film)
+    assert memory.held == 256 * film.pixels.nbytes
+    assert memory.recall(await key_of((0).to_bytes(2))) is None
+
+
 async def test_a_film_larger_than_all_the_room_is_not_held(build_dicom):
     film = load_radiograph(build_dicom())
     memory = FilmMemory(max_bytes=film.pixels.nbytes - 1, seconds=60)
