@@ -136,7 +136,9 @@ class Settings(BaseSettings):
     film_memory_bytes: int = Field(
         128 * _MIB,
         ge=0,
-        description="Bytes of decoded films kept for further questions, 256 films at most; 0: none.",
+        description=(
+            "Bytes of decoded films kept for further questions, 256 films at most; 0: none."
+        ),
     )
     film_memory_seconds: float = Field(
         300.0, gt=0, description="Seconds after which a decoded film is forgotten."

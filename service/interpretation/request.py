@@ -10,9 +10,9 @@ from uuid import uuid4
 from service.engine import Manifest, Sampling
 from service.interpretation import problems
 from service.notice import Notice
-from service.reading import ClinicalContext, Decoding, Mode, Task
+from service.reading import MOST_IMAGES, ClinicalContext, Decoding, Mode, Task
 
-MAX_FILMS = 4
+MAX_FILMS = MOST_IMAGES
 REPORT = (Task.FINDINGS, Task.IMPRESSION)
 
 

@@ -9,7 +9,8 @@ from service.reading.conventions import ClinicalContext, Conventions, Mode, Task
 from service.reading.special_tokens import strip_special_tokens
 
 _CONTEXT = ("indication", "technique", "comparison", "prior_report")
-_MOST_IMAGES = 4
+MOST_IMAGES = 4
+"""Of one request, as DeepMedix-R1 was trained."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -49,8 +50,8 @@ def build_prompt(
     ValueError
         When there are no images, or more than four.
     """
-    if not 1 <= images <= _MOST_IMAGES:
-        raise ValueError(f"images must number 1 to {_MOST_IMAGES}")
+    if not 1 <= images <= MOST_IMAGES:
+        raise ValueError(f"images must number 1 to {MOST_IMAGES}")
     prompts = conventions.prompts
     if task is Task.VQA:
         asked = _clean(question)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ from typing import Any, Self
 import httpx
 
 from training.chat.address import Endpoint
-from training.chat.errors import AwayError, ChatError, RefusedError
+from training.chat.errors import AwayError, ChatError, RefusedError, UnansweredError
 from training.chat.pace import Pace, retry_after
 from training.chat.stopwatch import queueing
 
@@ -19,6 +20,8 @@ _FATAL = {
     403: "does not accept the key, or not for this model.",
     404: "knows no such path or model. Check {option} (GET /v1/models lists models).",
 }
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Which JSON can hold, and UTF-8 cannot."""
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 
 
@@ -83,8 +86,8 @@ class ChatServer:
         From :meth:`ask`: when no request can succeed (wrong key, unknown model); ``AwayError``
         when the server is gone.
     RefusedError
-        From :meth:`ask`: when the server refuses this request, or never answers it while it
-        answers others.
+        From :meth:`ask`: when the server refuses this request; ``UnansweredError`` when it never
+        answers it while it answers others.
     """
 
     endpoint: Endpoint
@@ -158,7 +161,7 @@ class ChatServer:
                 )
             self.pace.hold(wait if asked is None else asked)
         if self.answered > before:  # the server is well: it is this request
-            raise RefusedError(f"no answer in {self.patience.tries} tries ({last})")
+            raise UnansweredError(f"no answer in {self.patience.tries} tries ({last})")
         raise AwayError(
             f"{self._who} did not answer in {self.patience.tries} tries "
             f"({last}). Answers so far are kept: run the same command when it is well again."
@@ -191,7 +194,7 @@ def _read(reply: httpx.Response) -> Answer:
         choice = content["choices"][0]
         usage = content.get("usage") or {}
         return Answer(
-            str(choice["message"].get("content") or ""),
+            _LONE_SURROGATE.sub("\ufffd", str(choice["message"].get("content") or "")),
             choice.get("finish_reason"),
             (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)),
         )

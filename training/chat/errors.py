@@ -11,3 +11,7 @@ class AwayError(ChatError):
 
 class RefusedError(Exception):
     """The server refuses this one request; asking it again would change nothing."""
+
+
+class UnansweredError(RefusedError):
+    """The server answers others, but not this request; another time it may."""

@@ -142,6 +142,9 @@ def _tables(root: Path) -> dict[str, object]:
     for folder, below, names in os.walk(root):
         inside = Path(folder).relative_to(root)
         deep = len(inside.parts)
+        if PREPARATION in names:  # a store, which grows while this is told
+            below.clear()
+            continue
         below[:] = sorted(n for n in below if deep < _DEPTH and n not in _FILMS)
         for name in sorted(names):
             if Path(name).suffix in _TABLES:
@@ -221,7 +224,12 @@ def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, pa
     partial = part.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         for study in studies:
-            for example in adapter.read(study, remark):
+            try:
+                examples = list(adapter.read(study, remark))
+            except (TypeError, ValueError):  # of one study; what no record has is the whole set's
+                remark("record not of the published form: left out")
+                continue
+            for example in examples:
                 paths = [adapter.images / path for path in example.images]
                 if wanted.open_images and not all(map(opened, paths)):
                     remark(BROKEN)
@@ -252,7 +260,12 @@ def _reads_back(example: Example) -> bool:
     """Whether the grounded text of a sentence such as ``left; right`` would be read as written."""
     steps = [(step.text, [box for _, box in step.boxes]) for step in example.steps]
     try:
-        write_grounded_text(steps, example.answer)
+        write_grounded_text(
+            steps,
+            example.answer,
+            images=len(example.images),
+            placed=[[image for image, _ in step.boxes] for step in example.steps],
+        )
     except ValueError:
         return False
     return True

@@ -15,7 +15,7 @@ _CLAUSE = re.compile(
     r"|unless|except|wait)\b"
 )
 _FILLING_WORDS = (
-    "a an the is are it there in of at on to any seen noted present located evidence side sided"
+    "a an the is are it s there in of at on to any seen noted present located evidence side sided"
     " sides sized view film image size patient"
 )
 _FILLING = frozenset(_FILLING_WORDS.split())
@@ -86,6 +86,7 @@ _SIDED = re.compile(r"\b(\w+)-(?:sided|sized)\b")
 _TUBES = re.compile(r"\b(?:(?:ett|et tube)|(ngt|ng tube))\b")
 _LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
 _NO_FINDING = re.compile(
+    r"(?:there (?:is|are|was|were) )?"
     r"no (?:\w+ ){0,3}(?:findings?|abnormalit(?:y|ies)|disease|process)"
     r"(?: (?:is|are|was|were))?(?: (?:seen|noted|present|identified|found))?"
 )
@@ -96,7 +97,12 @@ _OF_A_HEIGHT = frozenset(("lobe", "zone", "lung", "field"))
 _OF_LUNG = frozenset(("lung", "pulmonary"))
 _CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
 """An answer of a multiple choice with its letter: ``A. Left lung``."""
+_LETTER = re.compile(
+    r"\W*(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?\s+)?\W*([a-h])\W*", re.I
+)
+"""The letter alone, or as *Option B*."""
 _ASKS = re.compile(r"\?|^\s*(?:is|are|was|were|do|does|did|can|which|what|where|how)\b")
+_VERDICT_FIRST = re.compile(r"\W*(?:yes|no)\s*[,.;:]", re.I)
 _NEGATED_VERDICT = re.compile(r"\b(?:not|never|neither)\W+(?:yes|no)\b")
 _IS_YES = frozenset(("yes", "present", "positive"))
 _NEITHER = {"neither", "nor"}
@@ -158,8 +164,9 @@ def answer_worth(
     """
     choice = _CHOICE.match(reference)
     if choice:
-        if said.strip(" .():") == choice[1]:
-            return 1.0
+        letter = _LETTER.fullmatch(said)
+        if letter:
+            return float(letter[1].upper() == choice[1])
         reference = choice[2]
         chosen = _CHOICE.match(said)
         if chosen:
@@ -169,6 +176,10 @@ def answer_worth(
     wanted, single = _items(reference)
     if wanted in (_YES, _NO):
         return float(says_yes(said, asked, question) is (wanted == _YES))
+    if _VERDICT_FIRST.match(reference):  # *Yes, there is cardiomegaly*
+        verdict = says_yes(reference, asked, question)
+        if verdict is not None:
+            return float(says_yes(said, asked, question) is verdict)
     found, _ = _items(said)
     if (found == _NONE and _finds_nothing(reference)) or (wanted == _NONE and _finds_nothing(said)):
         return 1.0

@@ -64,7 +64,7 @@ def load_reward(name: str, **weights: float) -> RewardFunction:
     Raises
     ------
     ValueError
-        When there is no such reward, or it does not take such a weight.
+        When there is no such reward, its module cannot be imported, or it takes no such weight.
     """
     target = REWARDS.get(name, name)
     module_name, _, function_name = target.partition(":")
@@ -74,16 +74,19 @@ def load_reward(name: str, **weights: float) -> RewardFunction:
     if name not in REWARDS and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # a console script's path lacks it
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"The reward {name!r} needs a module that is missing: {error.name}. Install it, or put "
             "it into the folder that you run from."
         ) from error
-    except AttributeError as error:
+    except Exception as error:  # whatever a module of somebody's own does when it is imported
         raise ValueError(
-            f"The module {module_name!r} has no function {function_name!r}."
+            f"The module {module_name!r} cannot be imported ({type(error).__name__}: {error})."
         ) from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        raise ValueError(f"The module {module_name!r} has no function {function_name!r}.")
     if not callable(function):
         raise ValueError(f"{name!r} is not a function.")
     if not weights:

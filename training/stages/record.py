@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def write_stage_record(
     metrics = {
         name: float(value)
         for name, value in last.items()
-        if isinstance(value, int | float) and value == value and name not in _TIMES
+        if isinstance(value, int | float) and isfinite(value) and name not in _TIMES
     }
     record = LineageRecord(
         stage=_LINEAGE_NAMES.get(stage, stage),

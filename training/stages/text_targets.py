@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +93,26 @@ def completion_text(example: Example, conventions: Conventions, grid: PixelGrid)
                 box[3] * rows / height,
             )
             written = to_model_space(scaled, columns, rows, conventions.box_space)
-            boxes.append(tuple(round(value) for value in written))
+            boxes.append(_whole(written))
         steps.append((_plain(step.text, example), boxes))
     try:
-        return write_grounded_text(steps, answer)
+        placed = [[image for image, _ in step.boxes] for step in example.steps]
+        return write_grounded_text(steps, answer, images=len(example.images), placed=placed)
     except ValueError as error:
         raise ConfigError(
             f"data: the example {example.id} cannot be learnt from: {error}. Correct it, or leave "
             "it out, and prepare the data again."
         ) from error
+
+
+def _whole(box: Sequence[float]) -> tuple[int, int, int, int]:
+    """A box in whole numbers, the nearest ones but where that would leave it no area."""
+    x0, y0, x1, y1 = map(round, box)
+    if x0 == x1:
+        x0, x1 = floor(box[0]), max(ceil(box[2]), floor(box[0]) + 1)
+    if y0 == y1:
+        y0, y1 = floor(box[1]), max(ceil(box[3]), floor(box[1]) + 1)
+    return x0, y0, x1, y1
 
 
 def _plain(text: str, example: Example) -> str:

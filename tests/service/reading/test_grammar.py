@@ -24,8 +24,8 @@ def accepts():  # type: ignore[no-untyped-def]  # the type is xgrammar's
 
 @settings(deadline=None)
 @given(
-    x=st.tuples(st.integers(0, 224), st.integers(0, 224)),
-    y=st.tuples(st.integers(0, 196), st.integers(0, 196)),
+    x=st.lists(st.integers(0, 224), min_size=2, max_size=2, unique=True),
+    y=st.lists(st.integers(0, 196), min_size=2, max_size=2, unique=True),
 )
 def test_every_box_in_the_image_can_be_written(accepts, x, y) -> None:  # type: ignore[no-untyped-def]  # see above
     text = write_grounded_text([("A mass", [(x[0], y[0], x[1], y[1])]), ("Clear", [])], "Mass.")

@@ -311,6 +311,7 @@ def _balanced(text: str) -> bool:
         ([("", [])], "x"),
         ([("a </think> b", [])], "x"),
         ([("a", [(1, 2, 3)])], "x"),
+        ([("a", [(1, 2, 1, 4)])], "x"),
         ([("a", [(1.5, 2, 3, 4)])], "x"),
         ([("a", [])], "x } y"),
         ([("a", [])], "x { y"),
@@ -320,8 +321,15 @@ def _balanced(text: str) -> bool:
 def test_training_cannot_write_what_would_read_otherwise(
     steps: list[tuple[str, list[tuple[int, ...]]]], answer: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"read back|four numbers|whole numbers"):
+    with pytest.raises(ValueError, match=r"read back|four numbers|whole numbers|without area"):
         write_grounded_text(steps, answer)
+
+
+def test_training_cannot_put_a_box_on_an_image_that_its_step_does_not_name() -> None:
+    steps = [("There is a mass", [(1, 2, 3, 4)])]
+    assert write_grounded_text(steps, "x", images=2, placed=[[0]])
+    with pytest.raises(ValueError, match="which image"):
+        write_grounded_text(steps, "x", images=2, placed=[[1]])
 
 
 def test_reasoning_without_steps_can_be_written() -> None:

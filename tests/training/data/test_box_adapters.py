@@ -80,6 +80,21 @@ def test_a_film_whose_boxes_cannot_be_kept_is_never_called_normal(tmp_path: Path
     assert remarks["film whose readers agree on no box: left out"] == 1
 
 
+def test_a_film_with_findings_named_without_boxes_is_never_called_normal(tmp_path: Path) -> None:
+    rows = [vindr_row("aa", reader, "Cardiomegaly") for reader in ("R1", "R2")]
+    write_table(tmp_path / "annotations_train.csv", rows)
+    write_film(tmp_path / "train" / "aa.dicom", *SIZE)
+    assert read_all("vindr-cxr", tmp_path)[0] == []
+
+
+def test_a_row_that_was_cut_off_is_told_by_its_line(tmp_path: Path) -> None:
+    write_table(tmp_path / "annotations_train.csv", [vindr_row("aa", "R1", "Mass", 1, 1, 9, 9)])
+    with (tmp_path / "annotations_train.csv").open("a") as table:
+        table.write("bb,R1,Mass")
+    with pytest.raises(DataError, match=r"annotations_train.csv, line 3: fewer cells"):
+        read_all("vindr-cxr", tmp_path)
+
+
 def test_vindr_readers_can_be_any(tmp_path: Path) -> None:
     write_vindr(tmp_path)
     examples, _ = read_all("vindr-cxr", tmp_path, readers="any")

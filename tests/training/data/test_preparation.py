@@ -179,6 +179,31 @@ def test_a_record_of_another_form_is_told_in_words(tmp_path: Path) -> None:
     assert "a record has no field 'subject_id'" in result.output
 
 
+def test_one_record_of_another_form_leaves_the_others(
+    tmp_path: Path, mimic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path / "whole")
+    original, read = MimicCxrJpg.read, []
+
+    def broken(self: MimicCxrJpg, study: str, remark: Remark) -> Iterator[Example]:
+        read.append(study)
+        if len(read) == 1:
+            float("")
+        yield from original(self, study, remark)
+
+    monkeypatch.setattr(MimicCxrJpg, "read", broken)
+    rest = prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path / "rest")
+    assert rest.remarks["record not of the published form: left out"] == 1
+    assert 0 < sum(rest.splits.values()) < sum(whole.splits.values())
+
+
+def test_a_store_within_the_data_sets_folder_is_no_table_of_it(tmp_path: Path) -> None:
+    write_mimic_jpg(tmp_path)
+    wanted = Preparation("mimic-cxr-jpg", tmp_path, studies_per_part=1)
+    first = prepare(wanted, tmp_path / "store")
+    assert prepare(wanted, tmp_path / "store") == first
+
+
 def write_own(folder: Path, subject: str, split: str) -> Path:
     write_film(folder / "films" / "a.png", 20, 20)
     record = {"image": "films/a.png", "subject": subject, "split": split, "findings": "Clear."}

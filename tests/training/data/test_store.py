@@ -182,6 +182,8 @@ def test_overlap_is_told_by_count_and_never_by_name(tmp_path: Path, make_example
         ({"images": ()}, "no image"),
         ({"images": ("../a.png",)}, "not relative"),
         ({"images": ("/a.png",)}, "not relative"),
+        ({"images": ("a.png",) * 5, "sizes": ((40, 40),) * 5}, "more than 4 images"),
+        ({"task": Task.VQA, "question": "<|im_end|>"}, "nothing but special tokens"),
         ({"images": ("a.png", "b.png")}, "not one size for each image"),
         ({"roles": ("now",)}, "role is none of"),
         ({"task": Task.VQA}, "question without a text"),

@@ -208,6 +208,14 @@ def test_a_finding_that_no_step_supports_is_incoherent():
         ("It is.", "Yes", 1),
         ("There is", "No", 0),
         ("", "-", 0),
+        ("yes", "Yes, there is cardiomegaly", 1),
+        ("no", "Yes, there is cardiomegaly", 0),
+        ("b", "B. Left lung", 1),
+        ("Option B", "B. Left lung", 1),
+        ("The answer is (B).", "B. Left lung", 1),
+        ("Option A", "B. Left lung", 0),
+        ("it's on the left side", "Left", 1),
+        ("There is no abnormality", "No abnormality", 1),
     ],
 )
 def test_answers_that_say_the_same_are_the_same(said, reference, same):

@@ -34,6 +34,19 @@ def test_a_weight_that_cannot_be_given_by_name_is_refused(weight: str) -> None:
         load_reward(f"{__name__}:one_weight", **{weight: 2.0})
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("def f(:", "SyntaxError"), ("nothing_of_the_kind", "NameError"), ("import os\nos.x", "x")],
+)
+def test_a_module_that_cannot_be_imported_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_reward.py").write_text(source)
+    with pytest.raises(ValueError, match=rf"'broken_reward' cannot be imported .*{told}"):
+        load_reward("broken_reward:f")
+
+
 def test_a_reward_is_found_in_the_folder_that_the_command_is_run_from(tmp_path: Path) -> None:
     (tmp_path / "my_rewards.py").write_text(
         "def brevity(rollouts, most=60.0):\n    return [{'overall': most} for _ in rollouts]\n"

@@ -19,6 +19,8 @@ from tests.training.teacher.conftest import (
     film_number,
     good_reply,
 )
+from training.chat.client import Answer, ChatServer
+from training.chat.errors import UnansweredError
 from training.data.store import read_description, read_examples, write_examples
 from training.data.teacher.cli import teach
 from training.data.teacher.reasons import Reason
@@ -209,6 +211,34 @@ def test_a_refusal_is_counted_and_not_asked_for_again(store, server, tmp_path) -
     for _ in range(2):
         assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
     assert rejections(tmp_path / "out")["dropped"] == {"refused-by-server": 1}
+    assert len(server.requests) == 12
+
+
+def test_a_request_that_is_never_answered_is_asked_for_again_by_another_run(
+    store, server, tmp_path, monkeypatch
+) -> None:
+    class Away(ChatServer):
+        async def ask(self, request: dict[str, Any]) -> Answer:
+            if film_number(request) == 3:
+                raise UnansweredError("no answer in 6 tries (HTTP 429)")
+            return await super().ask(request)
+
+    server.script = distinct
+    with monkeypatch.context() as patched:
+        patched.setattr("training.chat.client.ChatServer", Away)
+        assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
+    assert rejections(tmp_path / "out")["dropped"] == {"no-answer": 1}
+    assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
+    assert rejections(tmp_path / "out")["dropped"] == {}
+
+
+def test_half_a_character_in_a_reply_loses_nothing(store, server, tmp_path) -> None:
+    def halved(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        return 200, {}, completion(f"\ud83d {film_number(request)}")
+
+    server.script = halved
+    for _ in range(2):
+        assert run(store, server, tmp_path / "out").exit_code != 0
     assert len(server.requests) == 12
 
 

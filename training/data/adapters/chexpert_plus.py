@@ -28,14 +28,19 @@ _COLUMNS = (
     "section_impression",
     "split",
 )
+_SECTIONS = ("findings", "impression", "technique", "comparison")
+_OPTIONAL = (
+    *("sex", "age"),
+    *("section_clinical_history", "section_history", "section_technique", "section_comparison"),
+)
 
 
 class CheXpertPlus:
     """Findings and impression of every study.
 
     The release has a train and a valid split; valid is kept for testing, as the field does, and
-    a tenth of the training patients is drawn for validation. Sex and age come from the table
-    where it has them.
+    a tenth of the training patients is drawn for validation. Sex, age, history, technique and
+    comparison come from the table where it has them.
     """
 
     card: ClassVar[DataSetCard] = DataSetCard(
@@ -54,7 +59,7 @@ class CheXpertPlus:
         self.images = images or root
         self._rows: dict[str, list[dict[str, str]]] = defaultdict(list)
         table = find_file(root, "df_chexpert_plus_240401.csv")
-        known = [name for name in ("sex", "age") if name in columns_of(table)]
+        known = [name for name in _OPTIONAL if name in columns_of(table)]
         for row in read_table(table, (*_COLUMNS, *known)):
             self._rows[str(Path(row["path_to_image"]).parent)].append(row)
         self._labels: dict[str, tuple[str, ...]] = {}
@@ -83,13 +88,13 @@ class CheXpertPlus:
         if split is None:
             remark("study without a split")
             return
-        report = Report(
-            findings=tidy(rows[0]["section_findings"]) or None,
-            impression=tidy(rows[0]["section_impression"]) or None,
-        )
+        row = rows[0]
+        told = {name: tidy(row.get(f"section_{name}", "")) or None for name in _SECTIONS}
+        indication = tidy(row.get("section_clinical_history", "") or row.get("section_history", ""))
+        report = Report(**told, indication=indication or None)
         groups = Groups(sex_of(rows[0].get("sex", "")), years_of(rows[0].get("age", "")))
-        told = Study(self.card, study, subject, split, films, f"chexpert:{study}", groups)
-        yield from told.reports(report, remark, labels=self._labels.get(study, ()))
+        about = Study(self.card, study, subject, split, films, f"chexpert:{study}", groups)
+        yield from about.reports(report, remark, labels=self._labels.get(study, ()))
 
     @staticmethod
     def _split(word: str, subject: str) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from service.reading import MOST_IMAGES
 from training.data.adapters.films import Film
 from training.data.adapters.mimic_index import (
     ACCESS,
@@ -87,7 +88,8 @@ class MimicCxrJpg:
         prior_report = None
         if self._with_prior:
             prior_films, prior_report = self._prior(listed, remark)
-            films += prior_films
+            if prior_films:  # the service takes so many films at once
+                films = [*films[: MOST_IMAGES - len(prior_films)], *prior_films]
         subject, name = subject_name(listed.subject), study_name(study)
         told = Study(self.card, study, subject, listed.split, films, name)
         yield from told.reports(

@@ -62,8 +62,8 @@ def read_table(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
     Raises
     ------
     DataError
-        When a column is missing or there twice, a row has more cells than there are columns, or
-        the file is no table.
+        When a column is missing or there twice, a row has more or fewer cells than there are
+        columns, or the file is no table.
     """
     return (row for _, row in numbered_rows(path, columns))
 
@@ -90,6 +90,11 @@ def numbered_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dic
                     raise DataError(
                         f"{path.name}, line {line}: more cells than there are columns. A text "
                         "that holds a comma must stand in quotes."
+                    )
+                if None in row.values():
+                    raise DataError(
+                        f"{path.name}, line {line}: fewer cells than there are columns. Was the "
+                        "file cut off? An empty cell still needs its comma."
                     )
                 yield line, {column: (row[column] or "").strip() for column in wanted}
                 line = reader.line_num + 1

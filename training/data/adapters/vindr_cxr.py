@@ -88,8 +88,8 @@ class VinDrCxr:
         published, _, name = study.partition("/")
         least = self._least if published == "train" else 1
         regions = agreed_regions(marks, readers=least)
-        # A film on which anything was drawn is not normal, though no box of it can be kept.
-        if not regions and any(all(corners) for _, _, corners in self._marks[study]):
+        # A film on which anything was named is not normal, though no box of it can be kept.
+        if not regions and any(label != _NORMAL for _, label, _ in self._marks[study]):
             remark("film whose readers agree on no box: left out")
             return
         labels = tuple(sorted({label for label, _ in regions}))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
-from service.reading import Task, strip_special_tokens
+from service.reading import MOST_IMAGES, Task, strip_special_tokens
 from training.data.example import ROLES, SPLITS, Box, Example, ReasoningTarget
 from training.data.groups import OLDEST, SEXES, is_age
 
@@ -49,6 +49,8 @@ def _faults(example: Example) -> Iterator[str]:
         if path.startswith("/") or ".." in path.split("/") or "\\" in path:
             yield "image path is not relative to the images' folder"
     count = len(example.images)
+    if count > MOST_IMAGES:
+        yield f"more than {MOST_IMAGES} images"
     if len(example.sizes) != count:
         yield "not one size for each image"
         return  # boxes cannot be judged
@@ -62,6 +64,8 @@ def _faults(example: Example) -> Iterator[str]:
         yield "not one hash for each image"
     if (example.task is Task.VQA) != bool(example.question and example.question.strip()):
         yield "question without a text, or report section with one"
+    elif example.question and not strip_special_tokens(example.question).strip():
+        yield "question of nothing but special tokens"
     if example.regions_by_image and len(example.regions_by_image) != count:
         yield "not one list of regions for each image"
     for image, box in _placed_boxes(example):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.chat.client import Answer, ChatServer
-from training.chat.errors import RefusedError
+from training.chat.errors import RefusedError, UnansweredError
 from training.data.example import Example
 from training.data.teacher.answers import Answers
 from training.data.teacher.checks import Bounds, Verdict, judge, needs_prior
@@ -116,6 +116,8 @@ async def _ask_until_kept(
                 found = await teacher.ask(body)
             except FilmError as error:
                 found = Refusal(Reason.FILM, str(error))
+            except UnansweredError:
+                return  # not kept: another run asks again
             except RefusedError as error:
                 found = Refusal(Reason.REFUSED, str(error))
             answers.keep(question.key, example.id, lesson.asking.model, found)
@@ -184,8 +186,10 @@ def _replies(
             return
         seen.add(question.key)
         found = answers.find(question.key)
-        if found is None:  # an earlier reply was good, but a duplicate
-            return
+        if found is None:
+            if attempt == 0:
+                yield question, None, Verdict(reason=Reason.UNANSWERED)
+            return  # else an earlier reply was good, but a duplicate, or this one never came
         verdict = _verdict(question, found, lesson)
         yield question, found if isinstance(found, Answer) else None, verdict
 
