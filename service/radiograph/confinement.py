@@ -43,7 +43,7 @@ _OF_ITSELF = {"x86_64": (234, 302), "aarch64": (131, 261)}
 """tgkill, with which abort(3) ends a process, and prlimit64: of this process alone."""
 
 
-def confine(memory_limit: int, *, parent: int) -> None:
+def confine(memory_limit: int, *, parent: int) -> bool:
     """Bound this process: its memory, no files written, no core dumps, first to go when short.
 
     On Linux it ends with its parent, and may open no connection, start no program, signal no other
@@ -57,6 +57,11 @@ def confine(memory_limit: int, *, parent: int) -> None:
         instead of taking the machine's.
     parent
         The service's process.
+
+    Returns
+    -------
+    bool
+        Whether the kernel refuses calls, too.
     """
     cv2.setNumThreads(1)  # one a processor, they would share out the address space as stacks
     most = _taken() + memory_limit
@@ -69,7 +74,8 @@ def confine(memory_limit: int, *, parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it has ended already
             sys.exit()
-        _refuse_calls(platform.machine())
+        return _refuse_calls(platform.machine())
+    return False
 
 
 def _taken() -> int:
@@ -81,15 +87,15 @@ def _taken() -> int:
     return int(pages) * resource.getpagesize()
 
 
-def _refuse_calls(machine: str) -> None:
+def _refuse_calls(machine: str) -> bool:
     if machine not in _ARCHITECTURES:
-        return
+        return False
     program = _filter(_ARCHITECTURES[machine], _REFUSED[machine], _OF_ITSELF[machine])
     instructions = ctypes.create_string_buffer(program, len(program))
     whole = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    libc.syscall(_SECCOMP[machine], _SET_MODE_FILTER, _ALL_THREADS, whole)
+    return bool(libc.syscall(_SECCOMP[machine], _SET_MODE_FILTER, _ALL_THREADS, whole) == 0)
 
 
 def _filter(architecture: int, refused: tuple[int, ...], of_itself: tuple[int, ...]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from service.radiograph.wire import (
     ACKNOWLEDGED,
     LENGTHS,
     READY,
+    READY_UNCONFINED,
     DecodeRequest,
     frame_message,
     read_reply,
@@ -28,6 +30,8 @@ from service.radiograph.wire import (
 )
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+LOG = logging.getLogger("deepmedix")
 
 _START_LIMIT = 60.0  # seconds; importing takes well under one on an idle machine
 
@@ -200,13 +204,15 @@ class _Worker:
         assert process.stdout is not None  # a pipe
         try:
             async with asyncio.timeout(_START_LIMIT):
-                await process.stdout.readexactly(len(READY))
+                ready = await process.stdout.readexactly(len(READY))
         except (TimeoutError, asyncio.IncompleteReadError):
             await self.stop()
             raise problems.decode_worker_died() from None
         except asyncio.CancelledError:
             await self.stop()
             raise
+        if ready == READY_UNCONFINED:
+            LOG.warning("the kernel refuses no call to the process that opens films (seccomp)")
 
     async def decode(self, request: DecodeRequest, data: bytes, time_limit: float) -> Radiograph:
         try:

@@ -22,8 +22,9 @@ from service.radiograph.limits import Limits
 LENGTHS = struct.Struct(">IQ")
 """Bytes of header and of body; the header follows, the body is in the shared memory."""
 
-READY = b"R"
-"""Sent by the worker when it has imported all it needs and confined itself."""
+READY, READY_UNCONFINED = b"R", b"U"
+"""Sent by the worker when it has imported all it needs and confined itself; the second where the
+kernel refuses no call for it."""
 
 ACKNOWLEDGED = b"A"
 """Sent by the worker when it holds the whole request and begins to decode."""

@@ -22,6 +22,7 @@ from service.radiograph.wire import (
     ACKNOWLEDGED,
     LENGTHS,
     READY,
+    READY_UNCONFINED,
     DecodeRequest,
     frame_message,
     problem_header,
@@ -71,8 +72,8 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means the service, see service.cli.hangup
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    confine(int(sys.argv[1]), parent=int(sys.argv[3]))
-    sink.write(READY)
+    refuses = confine(int(sys.argv[1]), parent=int(sys.argv[3]))
+    sink.write(READY if refuses else READY_UNCONFINED)
     sink.flush()
     serve(sys.stdin.buffer, sink, int(sys.argv[2]))
 

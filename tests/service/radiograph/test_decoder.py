@@ -100,6 +100,25 @@ async def test_a_worker_that_floods_the_service_is_replaced(
     await decoder.close()
 
 
+@pytest.mark.parametrize("confined", [True, False])
+async def test_a_worker_that_the_kernel_does_not_confine_is_told_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, confined: bool
+) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def started(*_: object, **more: object) -> asyncio.subprocess.Process:
+        said = "READY" if confined else "READY_UNCONFINED"
+        program = f"import sys; from service.radiograph.wire import {said} as said"
+        program += "; sys.stdout.buffer.write(said); sys.stdout.flush(); sys.stdin.read()"
+        return await start(sys.executable, "-c", program, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", started)
+    decoder = RadiographDecoder()
+    await decoder.start()
+    assert ("seccomp" in caplog.text) is not confined
+    await decoder.close()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl(2)")
 def test_a_worker_ends_with_its_parent() -> None:
     program = """
