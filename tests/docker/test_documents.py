@@ -38,6 +38,14 @@ def test_a_container_is_given_longer_to_stop_than_the_service_takes(page: str) -
         assert ("--gpus all" in command) == command.endswith("gpu")
 
 
+def test_no_film_lies_on_the_disk_of_the_proxy_that_is_shown() -> None:
+    (told,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.S)
+    for setting in ("proxy_request_buffering off;", "proxy_buffering off;"):
+        assert setting in told
+    # nginx ignores the first for chunked uploads that it passes on in HTTP/1.0, its default.
+    assert "proxy_http_version 1.1;" in told
+
+
 def test_every_threat_has_a_proof() -> None:
     rows = re.findall(r"^\| \d+ \|.*$", (ROOT / "docs/threat-model.md").read_text(), re.M)
     assert len(rows) > 10
