@@ -82,7 +82,11 @@ class Settings(BaseSettings):
     quantization: str | None = Field(None, description="Quantisation, as vLLM names them.")
     tensor_parallel_size: int | None = Field(None, ge=1, description="GPUs that share the model.")
     max_model_len: int | None = Field(
-        None, ge=256, description="Tokens of prompt, images and reply together."
+        None,
+        ge=256,
+        description="Tokens of prompt, images and reply together. Default: 16384, or 4096 for a "
+        "checkpoint below 1 GiB, or what it can address, if less. DeepMedix-R1 on a 24 GB card: "
+        "set 8192 or less.",
     )
     limit_images: int = Field(4, ge=1, le=4, description="Most images that one request may hold.")
     engine_args: dict[str, Any] = Field(

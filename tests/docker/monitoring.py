@@ -13,7 +13,7 @@ DOCKER = Path(__file__).parents[2] / "docker"
 RULES = ("recording.yml", "alerts.yml")
 
 _HISTOGRAM = re.compile(r"_(bucket|count|sum)$")
-_METRIC = re.compile(r"\b(?:deepmedix_[a-z_]+|vllm:[a-z_]+)")
+_METRIC = re.compile(r"\b(?:deepmedix_[a-z_]+|process_[a-z_]+|vllm:[a-z_]+)")
 
 
 def dashboard() -> dict:

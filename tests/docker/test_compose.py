@@ -90,6 +90,13 @@ def test_every_image_has_a_tag() -> None:
         assert re.fullmatch(r"[\w/.-]+:(?!latest)[\w.-]+", service["image"])
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml"])
+def test_the_first_command_builds_the_image_that_it_needs(name: str) -> None:
+    services = load(name)["services"]
+    assert services["keys"]["image"] == services["deepmedix"]["image"]
+    assert services["keys"]["build"] == services["deepmedix"]["build"]
+
+
 def test_the_override_reserves_a_gpu_and_mounts_the_weights() -> None:
     service = load("compose.gpu.yaml")["services"]["deepmedix"]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
@@ -135,8 +142,12 @@ def test_the_first_command_is_the_same_in_the_files_themselves() -> None:
         assert "cp docker/.env.example docker/.env" in lines[first - 1]
 
 
-def test_a_filled_in_example_is_kept_out_of_the_repository() -> None:
-    assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
+def test_secrets_beside_the_files_are_kept_out_of_the_repository() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"docker/.env", "docker/prometheus/key", "docker/prometheus/*.pem"} <= set(ignored)
+    configuration = (DOCKER / "prometheus/prometheus.yml").read_text()
+    for setting, name in (("credentials_file", "key"), ("ca_file", "ca.pem")):
+        assert f"{setting}: /etc/prometheus/{name}\n" in configuration
 
 
 def uncommented(text: str, first: str) -> str:

@@ -2,12 +2,33 @@
 
 import pytest
 
-from benchmarks.node_memory import GIB, Sizes, card_bytes, table
+from benchmarks.node_memory import CARDS, GIB, Sizes, card_bytes, table
+from service.engine import EngineSettings, load_manifest
+from service.engine.arguments import Machine, engine_arguments
+from service.settings import Settings
 from tests.docker.dockerfile import ROOT
 
 
 def test_the_readme_has_the_table_that_the_command_prints() -> None:
     assert table(Sizes()) in (ROOT / "README.md").read_text()
+
+
+def test_the_default_length_is_what_is_told_and_does_not_fit_the_smallest_card() -> None:
+    manifest, _ = load_manifest("Qika/DeepMedix-R1")
+    lengths = [
+        engine_arguments(
+            EngineSettings("Qika/DeepMedix-R1"), manifest, Machine(cpu=False, weights=weights)
+        )["max_model_len"]
+        for weights in (Sizes().parameters * 2, GIB - 1)
+    ]
+    assert lengths == [16384, 4096]
+    smallest = CARDS[0][0] * 1e9
+    assert card_bytes(Sizes(), 8192, 1) <= smallest < card_bytes(Sizes(), lengths[0], 1)
+    described = Settings.model_fields["max_model_len"].description
+    assert described in (ROOT / "docs/settings.md").read_text()
+    assert "Default: 16384, or 4096" in described
+    assert "24 GB card: set 8192 or less" in described
+    assert "default is 16384 (4096" in (ROOT / "README.md").read_text()
 
 
 def test_the_published_checkpoint_has_as_many_weights() -> None:

@@ -36,14 +36,31 @@ def test_systemd_calls_its_exposure_low() -> None:
     assert done.returncode == 0, done.stdout.splitlines()[-1:]
 
 
+def unit_settings() -> configparser.SectionProxy:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str
+    parser.read_string(UNIT.read_text())
+    return parser["Service"]
+
+
 def test_it_stops_as_the_service_does() -> None:
     from service.settings import Settings
 
-    text = UNIT.read_text()
-    parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str
-    parser.read_string(text)
-    unit = parser["Service"]
+    unit = unit_settings()
     assert unit["KillSignal"] == "SIGTERM"
     assert int(unit["TimeoutStopSec"]) > Settings.model_fields["shutdown_grace"].default
     assert unit["User"] != "root"
+
+
+def test_a_decoder_or_an_engine_killed_for_its_memory_does_not_stop_it() -> None:
+    assert unit_settings()["OOMPolicy"] == "continue"
+
+
+def test_the_folder_of_the_keys_is_made_as_systemd_would_before_they_are() -> None:
+    unit = unit_settings()
+    folder = f"/var/lib/{unit['StateDirectory']}"
+    owner = f"-o {unit['User']} -g {unit['Group']}"
+    made = f"install -d -m {unit['StateDirectoryMode'].lstrip('0')} {owner} {folder}"
+    page = (ROOT / "docs/deployment.md").read_text()
+    assert page.index(made) < page.index(f"--file {folder}/keys.json")
+    assert made in UNIT.read_text()
