@@ -16,6 +16,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from service.engine import load_manifest
+from service.engine.manifest import MANIFEST_FILE
 from service.reading import Mode, Task
 from training.architecture import GRID, build_image_processor, build_model, train_tokenizer
 from training.checkpoint import (
@@ -265,6 +266,11 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(settled, partial)
         partial.rename(copy)
+    elif not _is_copy(copy, settled):
+        raise CheckpointError(
+            f"{copy} holds another result of stage 2 than {settled}, and what follows began with "
+            "it. Name another folder to work in (--work), or leave --settled out."
+        )
     folder = config.work / _STARTS["sft"]
     if (folder / "model.safetensors").exists():
         return
@@ -275,6 +281,13 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
     tokenizer.save_pretrained(folder)
     build_image_processor().save_pretrained(folder)
     model.save_pretrained(folder)
+
+
+def _is_copy(copy: Path, settled: Path) -> bool:
+    try:
+        return (copy / MANIFEST_FILE).read_bytes() == (settled / MANIFEST_FILE).read_bytes()
+    except OSError:
+        return False
 
 
 def _warm_up(stage: WarmUpConfig, films: int) -> None:

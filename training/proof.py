@@ -9,7 +9,12 @@ from service.engine import EngineSettings, MeasuredResult, VllmEngine, load_mani
 from service.engine.manifest import MANIFEST_FILE
 from service.reading import Mode
 from service.settings import EMBEDDED_CHECKPOINT
-from training.checkpoint import describe_checkpoint, is_finished
+from training.checkpoint import (
+    describe_checkpoint,
+    embedded_identity,
+    identity_of,
+    is_finished,
+)
 from training.embedded import EmbeddedConfig, export
 from training.evaluation.ablation import Contestant
 
@@ -133,4 +138,7 @@ def write_results(model: Path, results: list[MeasuredResult]) -> None:
     manifest, _ = load_manifest(str(model))
     film = real_film()
     shown = "" if film is None else showcase(read_real_film(model, film), model)
-    describe_checkpoint(model, lineage=manifest.lineage, results=results, showcase=shown)
+    identity = None if manifest.name == embedded_identity().name else identity_of(manifest)
+    describe_checkpoint(
+        model, lineage=manifest.lineage, results=results, identity=identity, showcase=shown
+    )

@@ -6,7 +6,7 @@
 from training.checkpoint.card import model_card
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.export import describe_checkpoint, export_checkpoint, weights_digest
-from training.checkpoint.identity import Identity, embedded_identity
+from training.checkpoint.identity import Identity, embedded_identity, identity_of
 from training.checkpoint.lineage import (
     Lineage,
     data_hash,
@@ -25,6 +25,7 @@ __all__ = [
     "embedded_identity",
     "export_checkpoint",
     "follow_lineage",
+    "identity_of",
     "is_finished",
     "model_card",
     "read_lineage",

@@ -14,7 +14,6 @@ from service.engine import (
     ManifestError,
     MeasuredResult,
     Pixels,
-    load_manifest,
     write_manifest,
 )
 from training.checkpoint.card import model_card
@@ -23,6 +22,7 @@ from training.checkpoint.errors import CheckpointError
 from training.checkpoint.identity import Identity, embedded_identity
 from training.checkpoint.lineage import portable
 from training.checkpoint.merge import load_whole
+from training.checkpoint.verify import verify_checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -82,15 +82,18 @@ def export_checkpoint(
         _write_tokenizer(trained, identity, partial)
         write_processor(identity.pixels, partial)
         describe_checkpoint(partial, lineage=lineage, results=results, identity=identity)
-        load_manifest(str(partial))
-    except ManifestError as error:
+        verify_checkpoint(str(partial))
+    except (ManifestError, CheckpointError) as error:
         raise CheckpointError(
             f"{trained} makes no checkpoint that can be served. {error}"
         ) from error
     else:
+        replaced = folder.with_name(f".{folder.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         partial.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

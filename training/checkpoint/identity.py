@@ -51,6 +51,21 @@ class Identity:
     limits: tuple[str, ...] = ("Outputs are unverified and are no diagnosis.",)
 
 
+def identity_of(manifest: Manifest) -> Identity:
+    """What a checkpoint's manifest says of it, for a card with other results."""
+    return Identity(
+        name=manifest.name,
+        license=manifest.license,
+        conventions=manifest.conventions,
+        pixels=manifest.pixels,
+        sampling=manifest.sampling,
+        decoding=manifest.decoding,
+        max_images=manifest.max_images,
+        base=manifest.base,
+        notes=manifest.notes,
+    )
+
+
 def embedded_identity() -> Identity:
     """Identity of the checkpoint that ships with the service."""
     from training.architecture import CHAT_TEMPLATE, GRID

@@ -90,8 +90,10 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
             output["advantages"] = output["advantages"][:, None] + credit
             credited = (credits.words != 0).any(1) | (credits.stakes != 0).any((1, 2))
             dead = None if dead is None else dead & ~credited
-            self._log_credit("completions", credited.float())
-            self._log_credit("size", credit.abs())
+            self._log("step_credit/completions", credited.float())
+            self._log("step_credit/size", credit.abs())
+        if dead is not None:
+            self._log("groups_without_preference", dead.float())
         if self._drop_alike and dead is not None:
             mask = output["completion_mask"]
             output["completion_mask"] = mask * (~dead).to(mask.dtype)[:, None]
@@ -99,9 +101,9 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
             output["num_items_in_batch"] = counted.sum()
         return output
 
-    def _log_credit(self, name: str, values: torch.Tensor) -> None:
+    def _log(self, name: str, values: torch.Tensor) -> None:
         mean = self.accelerator.gather(values.mean()).mean().item()
-        self._metrics["train"][f"step_credit/{name}"].append(mean)
+        self._metrics["train"][name].append(mean)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: the checkpoint's own card is written when it is exported."""

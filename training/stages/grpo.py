@@ -132,7 +132,7 @@ def _trainer(
         "model": model,
         "reward_funcs": rewards,
         "args": arguments,
-        "peft_config": adapters(stage.model),
+        "peft_config": adapters(stage.model, model),
         "drop_alike": stage.objective.without_spread == "drop",
         "step_credit": StepCredit(latest, stage.objective.step_credit)
         if stage.objective.step_credit

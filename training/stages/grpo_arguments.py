@@ -50,6 +50,12 @@ def grpo_arguments(
             "objective.step_credit compares the completions of one group: choose rollouts.prompts "
             f"so that {processes()} devices share whole groups."
         )
+    inert = sorted({"min_p", "repetition_penalty", "generation_kwargs"} & stage.trl.keys())
+    if inert and rollouts.engine == "shared-prefix":
+        raise ConfigError(
+            f"trl.{inert[0]} does nothing under rollouts.engine shared-prefix: leave it out, or "
+            "choose engine transformers or vllm-server."
+        )
     generation = stage.trl.get("generation_kwargs") or {}
     if not isinstance(generation, dict):
         raise ConfigError("trl: generation_kwargs must be a mapping.")
@@ -114,4 +120,7 @@ def _vllm_fields(stage: GroupRelativeStage) -> dict[str, Any]:
         "vllm_tensor_parallel_size": vllm.tensor_parallel,
         "vllm_max_model_length": vllm.max_length,
         "vllm_enable_sleep_mode": vllm.sleep,
+        # vLLM's probabilities are those after top_p, the learner's those before: over a whole
+        # completion their ratio shrinks with its length, at each token it is hardly below 1.
+        "vllm_importance_sampling_mode": "token_truncate",
     }

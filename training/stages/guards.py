@@ -73,10 +73,11 @@ class Guards(TrainerCallback):
                 above=settings.cut_off,
             ),
             _Guard(
-                "frac_reward_zero_std",
-                "{value:.0%} of the groups have equal rewards throughout, so that there is nothing "
-                "to prefer. Raise rollouts.temperature or rollouts.group, choose examples that are "
-                "neither always right nor always wrong, or a reward with finer steps.",
+                "groups_without_preference",
+                "{value:.0%} of the completions are of groups with equal rewards throughout, so "
+                "that there is nothing to prefer. Raise rollouts.temperature or rollouts.group, "
+                "choose examples that are neither always right nor always wrong, or a reward with "
+                "finer steps.",
                 above=settings.without_spread,
             ),
             _Guard(

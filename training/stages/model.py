@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,13 +64,13 @@ def precision_of(settings: ModelSettings) -> dict[str, Any]:
     return {"use_cpu": not cuda, "bf16": mixed or (settings.precision == "bf16" and cuda)}
 
 
-def adapters(settings: ModelSettings) -> LoraConfig | None:
+def adapters(settings: ModelSettings, model: torch.nn.Module) -> LoraConfig | None:
     """peft's config of the adapters, on the language model alone.
 
     Raises
     ------
     ConfigError
-        When peft is not installed.
+        When peft is not installed, or the model has no layer of a name among the targets.
     """
     if settings.lora is None:
         return None
@@ -77,6 +78,12 @@ def adapters(settings: ModelSettings) -> LoraConfig | None:
         from peft import LoraConfig
     except ImportError as error:
         raise ConfigError("model.lora needs peft: pip install 'deepmedix[train]'.") from error
+    layers = {name for name, _ in model.named_modules() if "language_model" in name}
+    for target in settings.lora.targets:  # peft itself asks for one match among all of them
+        if not any(re.fullmatch(rf".*\.{target}", name) for name in layers):
+            raise ConfigError(
+                f"model.lora.targets: the language model has no layer {target!r}. Correct the name."
+            )
     return LoraConfig(
         r=settings.lora.rank,
         lora_alpha=settings.lora.alpha,
@@ -116,6 +123,14 @@ def _of_their_types(kind: type, more: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
+_UNGUARDED = {
+    "save_only_model": "without the optimizer's state no run could be resumed",
+    "logging_strategy": "the guards look at the log, as often as logging.every says",
+    "vllm_importance_sampling_correction": "the guards look at what it measures",
+}
+"""Fields that would switch off what the stages promise."""
+
+
 def trl_fields(kind: type, fields: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Our fields of a TRL config with the caller's further ones.
 
@@ -129,6 +144,8 @@ def trl_fields(kind: type, fields: dict[str, Any], more: Mapping[str, Any]) -> d
     for name in more:
         if name in fields:
             raise ConfigError(f"trl.{name} is set by the config itself: change it there.")
+        if name in _UNGUARDED:
+            raise ConfigError(f"trl.{name}: {_UNGUARDED[name]}. Leave it out.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it is no field of {kind.__name__}."

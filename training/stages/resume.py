@@ -53,6 +53,16 @@ class MarkWhole(TrainerCallback):
     def __init__(self, keep: int) -> None:
         self._keep = keep
 
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Log and save as often as this run asks, not as often as the one that it resumes."""
+        state.compute_steps(args, state.max_steps)
+
     def on_save(
         self,
         args: TrainingArguments,

@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from training.stages.config import LoggingSettings
 from training.stages.errors import ConfigError
+from training.stages.model import is_first_process
 from training.stages.resume import cut_log, last_line
 
 _SHOWN = {
@@ -25,7 +26,7 @@ _SHOWN = {
     "entropy": "entropy",
     "completions/mean_length": "length",
     "clip_ratio/region_mean": "clipped",
-    "frac_reward_zero_std": "alike",
+    "groups_without_preference": "alike",
     "mean_token_accuracy": "accuracy",
     "grad_norm": "grad",
 }
@@ -130,7 +131,7 @@ def tensorboard(settings: LoggingSettings, output: Path, step: int) -> list[Trai
     ConfigError
         When it is not installed.
     """
-    if "tensorboard" not in settings.report_to:
+    if "tensorboard" not in settings.report_to or not is_first_process():
         return []
     from transformers.integrations import TensorBoardCallback
 

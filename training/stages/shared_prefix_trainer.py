@@ -96,8 +96,11 @@ class SharedPrefixGRPOTrainer(FilmGRPOTrainer):
         loss = super()._compute_loss(model, inputs)
         if self._expected and self._step_credit is not None:
             expected = torch.cat(self._expected)
-            self._log_credit("expected", expected.detach())
+            self._log("step_credit/expected", expected.detach())
             counted = inputs["num_items_in_batch"] / self.accelerator.num_processes
+            # As TRL's own term: what is counted is of the whole generation.
+            window = self.current_gradient_accumulation_steps / self.args.steps_per_generation
+            counted = counted * window
             loss = loss - self._step_credit.weight * expected.sum() / _SPREAD / counted
         return loss
 

@@ -124,7 +124,7 @@ def fit(
         train_dataset=rows,
         data_collator=collator,
         processing_class=tokenizer,
-        peft_config=adapters(stage.model),
+        peft_config=adapters(stage.model, model),
         callbacks=[
             log,
             Guards(GuardSettings()),

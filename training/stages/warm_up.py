@@ -290,6 +290,9 @@ def warm_up(config: WarmUpConfig) -> None:
             measured = validate(tower, heads, held_out, config.batch_size)
             log.write(json.dumps({"epoch": epoch, "validate": measured}) + "\n")
             log.flush()
+            # The tower first, and both whole: a run that is killed in between repeats this epoch.
+            _save_whole(tower, config.output / "tower.safetensors")
+            partial = state_file.with_name(f".{state_file.name}.partial")
             torch.save(
                 {
                     "tower": tower.state_dict(),
@@ -298,9 +301,15 @@ def warm_up(config: WarmUpConfig) -> None:
                     "schedules": [schedule.state_dict() for schedule in schedules],
                     "epoch": epoch + 1,
                 },
-                state_file,
+                partial,
             )
-            save_file(tower.state_dict(), config.output / "tower.safetensors")
+            partial.replace(state_file)
+
+
+def _save_whole(tower: torch.nn.Module, file: Path) -> None:
+    partial = file.with_name(f".{file.name}.partial")
+    save_file(tower.state_dict(), partial)
+    partial.replace(file)
 
 
 def load_tower(model: torch.nn.Module, folder: Path) -> None:

@@ -65,6 +65,8 @@ def test_accelerate_takes_its_configs(path: Path) -> None:
         ({"rollouts": {"group": 1}}, "rollouts.group"),
         ({"rewards": []}, "at least one"),
         ({"optimizer": {"name": "muon"}}, "choose adamw"),
+        ({"optimizer": {"name": "muon", "weight_decay": 0.1}}, "weight_decay is adamw's"),
+        ({"model": {"start": "x", "lora": {}, "train_vision": True}}, "does not go with lora"),
         ({"logging": {"every": 3, "save_every": 10}}, "multiple of every"),
         ({"rollouts": {"updates": 2}, "logging": {"every": 1, "save_every": 5}}, "two generations"),
         ({"model": {"start": "x", "lora": {}}}, "shared-prefix does not go with"),

@@ -74,6 +74,7 @@ def test_every_figure_is_logged(done: Path) -> None:
             "completions/clipped_ratio",
             "clip_ratio/region_mean",
             "frac_reward_zero_std",
+            "groups_without_preference",
             "parse_rate",
             "grad_norm",
             f"{mine}/overall",

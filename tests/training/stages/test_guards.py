@@ -199,7 +199,7 @@ def watch(settings: GuardSettings, *logs: dict[str, float]) -> None:
         ({DRIFT: 1.9}, "processed_logprobs"),
         ({RATIO: 0.01}, "importance ratio"),
         ({"completions/clipped_ratio": 0.95}, r"rollouts\.max_tokens"),
-        ({"frac_reward_zero_std": 1.0}, r"rollouts\.temperature"),
+        ({"groups_without_preference": 1.0}, r"rollouts\.temperature"),
         ({"grad_norm": 5e-13}, "dead"),
         *(
             ({figure: value}, advice)
@@ -218,7 +218,7 @@ def test_a_fault_that_lasts_stops_the_run(fault: dict[str, float], advice: str) 
         DRIFT: 0.01,
         RATIO: 1.0,
         "completions/clipped_ratio": 0.1,
-        "frac_reward_zero_std": 0.2,
+        "groups_without_preference": 0.2,
         "grad_norm": 0.3,
     }
     watch(settings, *[well] * 9)
@@ -234,7 +234,7 @@ def test_a_fault_told_in_one_line_of_four_lasts_too() -> None:
 
 
 def test_the_cause_is_named_before_the_dead_gradient() -> None:
-    fault = {"frac_reward_zero_std": 1.0, "grad_norm": 0.0}
+    fault = {"groups_without_preference": 1.0, "grad_norm": 0.0}
     with pytest.raises(SilentFailureError, match="equal rewards"):
         watch(GuardSettings(patience=2), fault, fault)
 

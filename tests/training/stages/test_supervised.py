@@ -127,5 +127,10 @@ def test_what_does_not_go_together_is_refused(tiny: Path, tmp_path: Path) -> Non
     lora = {"start": str(tiny / "model"), "manifest": "embedded", "lora": {"rank": 2}}
     with pytest.raises(ConfigError, match="muon"):
         run_supervised("sft", stage(tiny, tmp_path, model=lora, optimizer={"name": "muon"}))
+    misspelt = {**lora, "lora": {"rank": 2, "targets": ["q_proj", "vproj"]}}
+    with pytest.raises(ConfigError, match="no layer 'vproj'"):
+        run_supervised("sft", stage(tiny, tmp_path, model=misspelt))
+    with pytest.raises(ConfigError, match=r"trl\.save_only_model"):
+        run_supervised("sft", stage(tiny, tmp_path, trl={"save_only_model": True}))
     with pytest.raises(ConfigError, match="drop one"):
         stage(tiny, tmp_path, model=lora, soft_coordinates=2.0)

@@ -141,6 +141,13 @@ class ModelSettings:
     gradient_checkpointing: bool = False
     lora: LoraSettings | None = None
 
+    def __post_init__(self) -> None:
+        if self.lora and self.train_vision:
+            raise ValueError(
+                "train_vision does not go with lora: adapters are of the language model alone, and "
+                "the tower's weights would stay as they are. Drop one"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
@@ -155,11 +162,13 @@ class OptimizerSettings:
     matrix_rate
         Peak rate of Muon.
     weight_decay
-        Of AdamW.
+        Of ``adamw``. ``muon`` has its own: 0.02 for the matrices, 0.01 for the rest.
     schedule
-        Name of transformers' schedule; Muon's is linear to a fiftieth.
+        Name of transformers' schedule, ``constant`` without a warm-up; Muon's is linear to a
+        fiftieth.
     warm_up
-        Share of the steps in which the rate rises.
+        Share of the steps in which the rate of ``adamw`` rises; Muon's does for a tenth of them, 60
+        at most.
     max_grad_norm
         Gradients are scaled down to this norm.
     """
@@ -173,6 +182,10 @@ class OptimizerSettings:
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
     max_grad_norm: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        if self.name == "muon" and self.weight_decay:
+            raise ValueError("weight_decay is adamw's: muon has its own, leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
