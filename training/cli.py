@@ -122,7 +122,7 @@ def embedded(
         typer.Option(
             help="Stage to export: the last of 2, a round of 3, or between its start and its end."
         ),
-    ] = "average_again",
+    ] = "average_third",
     grpo_steps: Annotated[int | None, typer.Option(min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate films.", min=1)] = 2,
     test_films: Films = 300,
@@ -221,7 +221,7 @@ def ablation(
     )
     make_films(config)
     try:
-        run_stages(config, "average_again")
+        run_stages(config, "average_third")
     except CheckpointError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -24,9 +24,9 @@ STAGE_2 = "stage 2, cold start"
 _CONTESTANTS = {
     "stage 1, sft": "sft",
     STAGE_2: "settle",
-    "stage 3, GRPO, `paper`": "grpo_paper_again",
-    "stage 3, GRPO, `grounded` with step credit": "grpo_again",
-    "the same, half-way from its start": "average_again",
+    "stage 3, GRPO, `paper`": "grpo_paper_third",
+    "stage 3, GRPO, `grounded` with step credit": "grpo_third",
+    "the same, half-way from its start": "average_third",
 }
 """Names of the stages that are measured beside each other, and their folders."""
 
