@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -139,7 +140,8 @@ asyncio.run(main())
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=PROGRAM_ROOT
     )
     pid = int(done.stdout)
-    for _ in range(1000):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
         except OSError:
