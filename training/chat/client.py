@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -20,8 +19,6 @@ _FATAL = {
     403: "does not accept the key, or not for this model.",
     404: "knows no such path or model. Check {option} (GET /v1/models lists models).",
 }
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-"""Which JSON can hold, and UTF-8 cannot."""
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 
 
@@ -193,8 +190,9 @@ def _read(reply: httpx.Response) -> Answer:
         content = reply.json()
         choice = content["choices"][0]
         usage = content.get("usage") or {}
+        text = str(choice["message"].get("content") or "")
         return Answer(
-            _LONE_SURROGATE.sub("\ufffd", str(choice["message"].get("content") or "")),
+            text.encode(errors="replace").decode(),  # JSON can hold half a character, a file cannot
             choice.get("finish_reason"),
             (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)),
         )
