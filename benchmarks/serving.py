@@ -4,8 +4,12 @@ The same requests go to three sides in turn: findings of the real chest film, of
 request of a round gets another version, so that no cache knows it. The bare engine is vLLM's
 ``AsyncLLM`` with the service's arguments, given the prompt and the decoded image; the OpenAI
 server gets the same arguments, prompt and image through the OpenAI client; the service gets the
-film itself, as DICOM and then as a PNG in the model's size. Within a round the order of the sides
-changes, and ratios are taken round by round.
+film itself. Within a round the order of the sides changes, and ratios are taken round by round.
+
+Forms: ``dicom``: the service gets the file as an archive has it, the others its image as decoded,
+1841 x 1955, which the engine brings to the model's size as for any caller; ``dicom-fitted``: the
+others get it in the model's size already, work that the service alone does then; ``png``: all get
+the model's size.
 
 Goals: at least 0.95 of the bare engine's throughput (tokens a second) and at most 1.10 of its time
 to first token; the second question about a film at most 0.5 of the first's time to first token.
@@ -42,6 +46,7 @@ from benchmarks.sides import (
 from service.engine import Manifest
 from service.radiograph import fit_to_grid, load_radiograph, render_png
 
+_FORMS = ("dicom", "dicom-fitted", "png")
 _QUESTIONS = ("Is there a pleural effusion?", "Is the heart enlarged?")
 
 
@@ -55,18 +60,32 @@ class Films:
     manifest
         Of the checkpoint.
     form
-        ``dicom``: the file as a detector's archive has it, 7.2 MB; ``png``: what ``/render`` gives
-        of it, already in the model's size, so that opening it costs next to nothing.
+        ``dicom``, ``dicom-fitted``: the file as a detector's archive has it, 7.2 MB; ``png``: what
+        ``/render`` gives of it, already in the model's size, so that opening it costs next to
+        nothing. With ``dicom`` alone the engine gets the image in the film's own size.
     """
 
     def __init__(self, seed: int, manifest: Manifest, form: str) -> None:
+        self._manifest = manifest
+        self._whole = form == "dicom"
         self._grid = grid_of(manifest) if form == "png" else None
         self._film = pydicom.dcmread(str(get_testdata_file("RG1_UNCR.dcm")))
         self._pixels = self._film.pixel_array
         self._random = np.random.default_rng(seed)
 
-    def next(self) -> bytes:
-        """Return another version, as a file."""
+    def next(self, *questions: str | None) -> list[Asked]:
+        """Return what is asked about another version; without a question, its findings."""
+        film = self._version()
+        return [
+            prepared(film, self._manifest, question=question, whole=self._whole)
+            for question in questions or (None,)
+        ]
+
+    def several(self, number: int) -> list[Asked]:
+        """Return requests for the findings of so many versions."""
+        return [asked for _ in range(number) for asked in self.next()]
+
+    def _version(self) -> bytes:
         pixels = self._pixels.copy()
         row, column = self._random.integers(200, 1200, 2)
         square = pixels[row : row + 400, column : column + 400]
@@ -111,7 +130,6 @@ async def take_turn(side: Side, asked: Sequence[Asked], concurrency: int) -> Tur
 async def compare(
     sides: dict[str, Side],
     films: Films,
-    manifest: Manifest,
     *,
     concurrency: int,
     rounds: int,
@@ -121,7 +139,7 @@ async def compare(
     turns: dict[str, list[Turn]] = {name: [] for name in sides}
     order = list(sides)
     for _ in range(rounds):
-        asked = [prepared(films.next(), manifest) for _ in range(requests)]
+        asked = films.several(requests)
         random.shuffle(order)
         for name in order:
             turns[name].append(await take_turn(sides[name], asked, concurrency))
@@ -156,14 +174,11 @@ def _print_ratios(turns: dict[str, list[Turn]], ours: str, theirs: str) -> None:
     print(f"  {ours} / {theirs}: {', '.join(told)}")
 
 
-async def second_question(
-    sides: dict[str, Side], films: Films, manifest: Manifest, *, pairs: int
-) -> None:
+async def second_question(sides: dict[str, Side], films: Films, *, pairs: int) -> None:
     """Print what the second question about a film costs beside the first."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(pairs):
-        film = films.next()
-        asked = [prepared(film, manifest, question=question) for question in _QUESTIONS]
+        asked = films.next(*_QUESTIONS)
         for name, side in sides.items():
             first, second = [(await side.ask(one)).first_token for one in asked]
             times[name].append((first, second))
@@ -186,17 +201,16 @@ async def _run(options: argparse.Namespace, bare: BareEngine) -> None:
             films = Films(options.seed + number, manifest, form)
             print(f"== the film as {form}")
             for side in sides.values():  # each has allocated all it needs before it is measured
-                await take_turn(side, [prepared(films.next(), manifest) for _ in range(4)], 4)
+                await take_turn(side, films.several(4), 4)
             for concurrency in options.concurrency:
                 await compare(
                     sides,
                     films,
-                    manifest,
                     concurrency=concurrency,
                     rounds=options.rounds,
                     requests=max(options.requests, concurrency),
                 )
-            await second_question(sides, films, manifest, pairs=options.pairs)
+            await second_question(sides, films, pairs=options.pairs)
         await served.close()
         await peer.close()
 
@@ -211,8 +225,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=4, help="of a round, at least (4)")
     parser.add_argument("--pairs", type=int, default=5, help="films asked about twice (5)")
     parser.add_argument(
-        "--forms", nargs="+", choices=("dicom", "png"), default=["dicom", "png"],
-        help="what the service gets of the film (dicom png)",
+        "--forms", nargs="+", choices=_FORMS, default=_FORMS,
+        help="what each side gets of the film, see above (all)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)

@@ -8,11 +8,12 @@ import itertools
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import numpy as np
 from PIL import Image
 
 from service.engine import EngineSettings, GenerationRequest, Manifest, load_manifest
@@ -41,7 +42,7 @@ class Asked:
     question
         The question; ``None`` asks for the findings.
     generation
-        Prompt, decoded image on the model's grid and sampling, for the other two.
+        Prompt, decoded image and sampling, for the other two.
     data_url
         The decoded image as a PNG, for the OpenAI server.
     """
@@ -74,8 +75,23 @@ def grid_of(manifest: Manifest) -> PixelGrid:
     return PixelGrid(pixels.min_pixels, pixels.max_pixels, pixels.patch_size, pixels.merge_size)
 
 
-def prepared(film: bytes, manifest: Manifest, *, question: str | None = None) -> Asked:
-    """Decode a film and lay out what each side is asked."""
+def prepared(
+    film: bytes, manifest: Manifest, *, question: str | None = None, whole: bool = False
+) -> Asked:
+    """Decode a film and lay out what each side is asked.
+
+    Parameters
+    ----------
+    film
+        Bytes of the file.
+    manifest
+        Of the checkpoint.
+    question
+        The question; ``None`` asks for the findings.
+    whole
+        Give the engine the image in the film's own size, which it brings to the model's by itself;
+        else already in the model's.
+    """
     radiograph = load_radiograph(film)
     films = FilmSet((radiograph,), (fit_to_grid(radiograph, grid_of(manifest)),))
     task = Task.FINDINGS if question is None else Task.VQA
@@ -84,10 +100,15 @@ def prepared(film: bytes, manifest: Manifest, *, question: str | None = None) ->
     plan = plan_section(
         task, section_prompt(task, study, manifest), study, manifest, sampling, films
     )
+    generation = plan.generation(plan.decoding)
+    if whole:
+        generation = replace(
+            generation, images=(np.asarray(Image.fromarray(radiograph.pixels).convert("RGB")),)
+        )
     png = io.BytesIO()
-    Image.fromarray(films.pixels[0]).save(png, format="PNG", compress_level=1)
+    Image.fromarray(generation.images[0]).save(png, format="PNG", compress_level=1)
     url = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    return Asked(film, question, plan.generation(plan.decoding), url)
+    return Asked(film, question, generation, url)
 
 
 class BareEngine:

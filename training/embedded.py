@@ -183,10 +183,19 @@ def start_model(config: EmbeddedConfig) -> Path:
         tokenizer = train_tokenizer(tokenizer_corpus(read_records(config.films, "train")[:1500]))
         model = build_model(tokenizer, seed=config.seed)
         load_tower(model, config.work / "refine")
-        tokenizer.save_pretrained(folder)
-        build_image_processor().save_pretrained(folder)
-        model.save_pretrained(folder)
+        _save_start(folder, model, tokenizer)
     return folder
+
+
+def _save_start(folder: Path, model: Any, tokenizer: Any) -> None:
+    """Write what a stage starts from; the folder has its name once all is in it."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    for unfinished in (partial, folder):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    tokenizer.save_pretrained(partial)
+    build_image_processor().save_pretrained(partial)
+    model.save_pretrained(partial)
+    partial.rename(folder)
 
 
 def warm_up_tower(config: EmbeddedConfig) -> None:
@@ -241,9 +250,7 @@ def widen_tower(config: EmbeddedConfig) -> None:
     before = config.work / "cold_start_again"
     model = load_complete(Qwen2_5_VLForConditionalGeneration, before, dtype=torch.float32)
     load_tower(model, widen.output)
-    AutoTokenizer.from_pretrained(before).save_pretrained(folder)
-    build_image_processor().save_pretrained(folder)
-    model.save_pretrained(folder)
+    _save_start(folder, model, AutoTokenizer.from_pretrained(before))
 
 
 def take_settled(config: EmbeddedConfig, settled: Path) -> None:
@@ -278,9 +285,7 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
     model = build_model(tokenizer, seed=config.seed)
     trained: Any = load_whole(copy, dtype="float32")
     model.model.visual.load_state_dict(trained.model.visual.state_dict())
-    tokenizer.save_pretrained(folder)
-    build_image_processor().save_pretrained(folder)
-    model.save_pretrained(folder)
+    _save_start(folder, model, tokenizer)
 
 
 def _is_copy(copy: Path, settled: Path) -> bool:

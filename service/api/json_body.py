@@ -29,6 +29,10 @@ _ONE_AT_A_TIME = ThreadPoolExecutor(1, "json-body")
 """While it is read, a body takes several times its size."""
 
 
+class _RepeatedNameError(ValueError):
+    """An object holds a name twice."""
+
+
 async def parse_json(body: bytes) -> tuple[list[bytes], dict[str, Any]]:
     """Return the films and the fields of a JSON object.
 
@@ -46,7 +50,9 @@ def _parse(body: bytes) -> tuple[list[bytes], dict[str, Any]]:
     if sum(map(body.count, (b"[", b"{", b","))) > _MOST_VALUES:
         raise malformed_request("Send one JSON object with no more than the fields known here.")
     try:
-        document = json.loads(body, parse_float=_number)
+        document = json.loads(body, parse_float=_number, object_pairs_hook=_object)
+    except _RepeatedNameError as error:
+        raise malformed_request("Name each field once; several films go into one list.") from error
     except (ValueError, RecursionError) as error:
         raise malformed_request("Send one JSON object in UTF-8.") from error
     if not isinstance(document, dict):
@@ -64,6 +70,14 @@ def _parse(body: bytes) -> tuple[list[bytes], dict[str, Any]]:
             f"`{IMAGE}` must hold plain base64 (RFC 4648, section 4), without a data: prefix."
         ) from error
     return films, document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Take no name twice: which counts is left open (RFC 8259, 4), and a film would be lost."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise _RepeatedNameError
+    return document
 
 
 def _decode(text: str) -> bytes:

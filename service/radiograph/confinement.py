@@ -7,7 +7,6 @@ import errno
 import os
 import platform
 import resource
-import signal
 import struct
 import sys
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import cv2
 
+from service.parent_death import end_with_parent
 from service.private_memory import forbid_core_dumps
 
 _PR_SET_NO_NEW_PRIVS = 38
@@ -28,7 +28,6 @@ _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 """Offsets in ``seccomp_data`` (seccomp(2)); of an argument, its lower word."""
 _OTHER_TABLE = 0x40000000
 """From here on, numbers are of x86's table for 32-bit pointers, or of none."""
-_PR_SET_PDEATHSIG = 1
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """By ``uname -m``, as the kernel's audit names them."""
@@ -71,9 +70,7 @@ def confine(memory_limit: int, *, parent: int) -> bool:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it has ended already
-            sys.exit()
+        end_with_parent(parent)
         return _refuse_calls(platform.machine())
     return False
 

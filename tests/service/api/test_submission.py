@@ -207,6 +207,14 @@ SECRET = "Mrs Smith born 1950"
             "malformed-request",
         ),
         ({"json": [1]}, 400, "malformed-request"),
+        (
+            {
+                "content": f'{{"image": "eA==", "question": "x", "question": "{SECRET}"}}',
+                "headers": {"Content-Type": "application/json"},
+            },
+            400,
+            "malformed-request",
+        ),
         ({"json": {"image": [SECRET], "question": "x"}}, 400, "malformed-request"),
         ({"json": {"image": {"a": SECRET}, "question": "x"}}, 400, "malformed-request"),
         ({"json": {"question": "x"}}, 400, "missing-image"),
