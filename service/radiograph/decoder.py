@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -36,6 +37,9 @@ LOG = logging.getLogger("deepmedix")
 _START_LIMIT = 60.0  # seconds; importing takes well under one on an idle machine
 
 _ENDING_LIMIT = 5.0  # seconds from a closed pipe to the end of the process
+
+_ABANDONED_LIMIT = 1.0
+"""Seconds that a film may still take whose caller has left: a fresh worker takes as long."""
 
 _LONGEST_HEADER = 1 << 20  # bytes; real ones take a few thousand
 _CHANNELS = 3  # bytes a pixel of what comes back, at most
@@ -88,6 +92,8 @@ class RadiographDecoder:
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         for worker in reversed(self._workers):
             self._idle.put_nowait(worker)
+        self._numbers = itertools.count()
+        self._at_work: set[asyncio.Task[Radiograph]] = set()
         self._closed = False
 
     async def start(self) -> None:
@@ -117,7 +123,7 @@ class RadiographDecoder:
             raise problems.file_too_large()
         if media_type_of(data) is None:
             raise problems.unsupported_media_type()
-        request = DecodeRequest(frame, allow_other_anatomy, self._limits)
+        request = DecodeRequest(next(self._numbers), frame, allow_other_anatomy, self._limits)
         if self._memory is None:
             return await self._decode(request, data)
         finding = asyncio.ensure_future(self._memory.key(data, frame, allow_other_anatomy))
@@ -136,6 +142,17 @@ class RadiographDecoder:
 
     async def _decode(self, request: DecodeRequest, data: bytes) -> Radiograph:
         worker = await self._idle.get()
+        work = asyncio.create_task(self._work(worker, request, data))
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # As a rule it is opened in a moment, and nobody waits for another worker to start.
+            asyncio.get_running_loop().call_later(_ABANDONED_LIMIT, work.cancel)
+            raise
+
+    async def _work(self, worker: _Worker, request: DecodeRequest, data: bytes) -> Radiograph:
         try:
             return await worker.decode(request, data, self._time_limit)
         finally:
@@ -149,6 +166,7 @@ class RadiographDecoder:
         for worker in self._workers:
             worker.retired = True
         await asyncio.gather(*(worker.stop() for worker in self._workers))
+        await asyncio.gather(*self._at_work, return_exceptions=True)
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
@@ -167,6 +185,7 @@ class _Worker:
         self._memory_limit = memory_limit
         self._process: asyncio.subprocess.Process | None = None
         self._shared: SharedBytes | None = None
+        self._starting = asyncio.Lock()
         self.retired = False
 
     @property
@@ -175,6 +194,11 @@ class _Worker:
         return process.pid if process is not None and process.returncode is None else None
 
     async def ensure_running(self) -> tuple[asyncio.subprocess.Process, SharedBytes]:
+        """Return the process; only one is started where several ask at once."""
+        async with self._starting:
+            return await self._ensure_running()
+
+    async def _ensure_running(self) -> tuple[asyncio.subprocess.Process, SharedBytes]:
         if self.retired:  # a film that still waited when the decoder was closed
             raise problems.decode_worker_died()
         process, shared = self._process, self._shared
@@ -237,7 +261,9 @@ class _Worker:
         except (ValueError, KeyError, TypeError):
             await self.stop()
             raise problems.decode_failed() from None
-        except (_NotAcknowledgedError, asyncio.CancelledError):
+        except Problem:  # the worker's own, whole
+            raise
+        except BaseException:  # a reply that is still to come must not be the next request's
             await self.stop()
             raise
 
@@ -286,7 +312,7 @@ async def _exchange(
     header = json.loads(await process.stdout.readexactly(header_length))
     body = await shared.take(body_length)
     shared.release(max(len(data), body_length))
-    return read_reply(header, body)
+    return read_reply(header, body, request.number)
 
 
 async def _buried(process: asyncio.subprocess.Process) -> None:

@@ -38,8 +38,9 @@ _SCALARS = (
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """What a worker is asked to decode."""
+    """What a worker is asked to decode; its reply names the same number."""
 
+    number: int
     frame: int | None
     allow_other_anatomy: bool
     limits: Limits
@@ -58,7 +59,7 @@ def request_header(request: DecodeRequest) -> dict[str, Any]:
 
 def read_request(header: dict[str, Any]) -> DecodeRequest:
     """Read what :func:`request_header` wrote."""
-    return DecodeRequest(header["frame"], header["allow_other_anatomy"], Limits(**header["limits"]))
+    return DecodeRequest(**{**header, "limits": Limits(**header["limits"])})
 
 
 def radiograph_header(radiograph: Radiograph) -> dict[str, Any]:
@@ -85,16 +86,18 @@ def problem_header(problem: Problem) -> dict[str, Any]:
     }
 
 
-def read_reply(header: dict[str, Any], body: npt.NDArray[np.uint8]) -> Radiograph:
-    """Read a worker's reply.
+def read_reply(header: dict[str, Any], body: npt.NDArray[np.uint8], number: int) -> Radiograph:
+    """Read a worker's reply to the request of that number.
 
     Raises
     ------
     Problem
         The refusal, where the reply is one.
     ValueError, KeyError, TypeError
-        Where the reply is not well formed.
+        Where the reply is not well formed, or to another request: another patient's film.
     """
+    if header["number"] != number:
+        raise ValueError("The reply is to another request.")
     if "problem" in header:
         code, status, title, advice, retry_after = header["problem"]
         raise Problem(code, status, title, advice, retry_after=retry_after)

@@ -58,13 +58,14 @@ def _answer(request: DecodeRequest, data: bytes, shared: int) -> bytes:
             allow_other_anatomy=request.allow_other_anatomy,
         )
         write_shared(shared, radiograph.pixels)
+        header, length = radiograph_header(radiograph), radiograph.pixels.nbytes
     except Problem as problem:
-        return frame_message(problem_header(problem), 0)
+        header, length = problem_header(problem), 0
     except MemoryError:
-        return frame_message(problem_header(problems.decode_out_of_memory()), 0)
+        header, length = problem_header(problems.decode_out_of_memory()), 0
     except Exception:  # the last resort: whatever a film provokes is the film's problem
-        return frame_message(problem_header(problems.decode_failed()), 0)
-    return frame_message(radiograph_header(radiograph), radiograph.pixels.nbytes)
+        header, length = problem_header(problems.decode_failed()), 0
+    return frame_message({"number": request.number, **header}, length)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from film_files import path_of
 
 from service.problem import Problem
 from service.radiograph import Limits, RadiographDecoder, load_radiograph, shared_bytes
+from service.radiograph import decoder as decoding
 
 PROGRAM_ROOT = Path(__file__).resolve().parents[3]
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
@@ -253,9 +254,12 @@ async def test_memory_beyond_the_limit_gives_a_clear_problem(build_dicom) -> Non
     await small.close()
 
 
-async def test_giving_up_a_request_frees_the_worker(
-    decoder: RadiographDecoder, build_dicom
+@pytest.mark.parametrize("patience", [60.0, 0.0])
+async def test_giving_up_a_request_leaves_a_worker_for_the_next(
+    decoder: RadiographDecoder, build_dicom, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
+    monkeypatch.setattr(decoding, "_ABANDONED_LIMIT", patience)
+    before = decoder.worker_pids
     task = asyncio.create_task(decoder.load(path_of("RG1_J2KR.dcm").read_bytes()))
     for _ in range(10):
         await asyncio.sleep(0)
@@ -263,6 +267,51 @@ async def test_giving_up_a_request_frees_the_worker(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await decoder.load(build_dicom(**WINDOW))).pixels.shape == (64, 64)
+    # The same one where it is soon done, another where it takes too long.
+    assert (decoder.worker_pids == before) is (patience > 0)
+
+
+async def test_a_film_that_comes_while_the_worker_starts_is_nobody_elses(build_dicom) -> None:
+    decoder = RadiographDecoder()
+    films = [build_dicom(Rows=rows, Columns=32, **WINDOW) for rows in (16, 24, 40)]
+    first, _, second = await asyncio.gather(
+        decoder.load(films[0]), decoder.start(), decoder.load(films[1])
+    )
+    third = await decoder.load(films[2])
+    assert [film.height for film in (first, second, third)] == [16, 24, 40]
+    assert len(decoder.worker_pids) == 1
+    await decoder.close()
+
+
+async def test_a_reply_to_another_request_is_given_to_nobody(
+    decoder: RadiographDecoder, build_dicom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = decoder.worker_pids
+    misread = decoding.read_reply
+    monkeypatch.setattr(
+        decoding, "read_reply", lambda header, body, number: misread(header, body, number + 1)
+    )
+    with pytest.raises(Problem) as refusal:
+        await decoder.load(build_dicom(**WINDOW))
+    assert refusal.value.code == "decode-failed"
+    monkeypatch.undo()
+    assert (await decoder.load(build_dicom(**WINDOW))).pixels.shape == (64, 64)
+    assert decoder.worker_pids != before
+
+
+async def test_whatever_breaks_an_exchange_off_the_worker_is_not_used_again(
+    decoder: RadiographDecoder, build_dicom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: object, size: int) -> np.ndarray:
+        raise RuntimeError
+
+    before = decoder.worker_pids
+    monkeypatch.setattr(shared_bytes.SharedBytes, "take", broken)
+    with pytest.raises(RuntimeError):
+        await decoder.load(build_dicom(**WINDOW))
+    monkeypatch.undo()
+    assert (await decoder.load(build_dicom(**WINDOW))).pixels.shape == (64, 64)
+    assert decoder.worker_pids != before
 
 
 async def test_more_films_than_workers_wait_their_turn(build_dicom) -> None:
