@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+_ROOT = Path(__file__).parents[1]
+
+_DIRECTLY = build_opener(ProxyHandler({}))
+"""A proxy of the environment has nothing to do with this machine's own port."""
 
 _START = 300.0  # seconds that a server may take to start
 
@@ -53,7 +61,16 @@ def _flags(arguments: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def _running(line: list[str], port: int, ready: str) -> Iterator[None]:
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # No settings of the user's and no deepmedix.toml of this folder: it is measured as shipped.
+    clean = {name: text for name, text in os.environ.items() if "DEEPMEDIX" not in name}
+    folder = TemporaryDirectory(prefix="bench-")
+    process = subprocess.Popen(
+        line,
+        cwd=folder.name,
+        env=clean | {"PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         deadline = time.monotonic() + _START
         while not _answers(f"http://127.0.0.1:{port}{ready}"):
@@ -64,11 +81,12 @@ def _running(line: list[str], port: int, ready: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+        folder.cleanup()
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
+        with _DIRECTLY.open(url, timeout=5) as reply:
             return bool(reply.status == 200)
     except (URLError, OSError):
         return False

@@ -198,7 +198,7 @@ class ServiceSide:
     """
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url, timeout=600, limits=httpx.Limits())
+        self._client = httpx.AsyncClient(base_url=url, timeout=600, trust_env=False)
 
     async def ask(self, asked: Asked) -> Answered:
         """Post the film and read the stream to its end."""
@@ -241,7 +241,13 @@ class OpenAISide:
     def __init__(self, url: str, model: str, suppressed: Mapping[int, float]) -> None:
         from openai import AsyncOpenAI
 
-        self._client = AsyncOpenAI(base_url=url, api_key="none", timeout=600, max_retries=0)
+        self._client = AsyncOpenAI(
+            base_url=url,
+            api_key="none",
+            timeout=600,
+            max_retries=0,
+            http_client=httpx.AsyncClient(timeout=600, trust_env=False),
+        )
         self._model = model
         self._bias = {str(token): bias for token, bias in suppressed.items()}
 

@@ -201,8 +201,11 @@ def of(sizes: dict[str, int], name: str) -> int:
 
 
 def readings(exchanges: Sequence[Exchange]) -> int:
-    """How many got a reading or a rendering."""
-    return sum(e.outcome is Outcome.RIGHT and e.status == 200 for e in exchanges)
+    """How many got a reading or a rendering; a repeat from memory is no work."""
+    return sum(
+        e.outcome is Outcome.RIGHT and e.status == 200 and e.kind not in ("replayed", "twin")
+        for e in exchanges
+    )
 
 
 def by_kind(exchanges: Sequence[Exchange]) -> dict[str, dict[str, Any]]:
@@ -275,6 +278,7 @@ async def at_rest(
 def _not_at_rest(page: dict[str, float]) -> list[str]:
     gauges = (
         "deepmedix_requests_in_progress", "deepmedix_requests_waiting", "deepmedix_admitted_tokens",
+        "deepmedix_admitted_body_bytes",
         "vllm:num_requests_running{", "vllm:num_requests_waiting{",
     )  # fmt: skip
     return [

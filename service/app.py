@@ -12,7 +12,7 @@ import yaml
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api.audit import Audit
+from service.api.audit import Audit, Recordable
 from service.api.authentication import Authentication
 from service.api.documentation import document_api
 from service.api.handlers import add_handlers
@@ -27,10 +27,12 @@ from service.audit import (
     AddressPolicy,
     AuditFile,
     AuditTrail,
+    AuditUnavailableError,
     Collector,
     FailurePolicy,
     StudyHasher,
 )
+from service.daemon_thread import DaemonThread
 from service.engine import Engine, EngineSettings, RestartPolicy, SupervisedEngine, VllmEngine
 from service.identity import (
     KEY_TYPES,
@@ -47,6 +49,9 @@ from service.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 from service.telemetry import start_tracing, stop_tracing
 
 LOG = logging.getLogger("deepmedix")
+
+_LONGEST_OPENING = 10.0
+"""Seconds for the disk that holds the audit file."""
 
 _DESCRIPTION = (
     "A chest radiograph in, a grounded reading out: report sections or an answer, and reasoning "
@@ -127,6 +132,7 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
     add_handlers(app)
     app.add_middleware(Idempotency, paths=frozenset({"/report", "/vqa", "/render"}))
     app.add_middleware(BodyCap, limit=max_body_bytes)
+    app.add_middleware(Recordable)
     app.add_middleware(Authentication)
     app.add_middleware(Audit)
     app.add_middleware(HostCheck)
@@ -237,8 +243,7 @@ def _audit_trail(settings: Settings) -> AuditTrail | None:
         )
     file = None
     if settings.audit_file is not None:
-        file = AuditFile(settings.audit_file, fsync=settings.audit_fsync)
-        file.open()
+        file = _opened(AuditFile(settings.audit_file, fsync=settings.audit_fsync))
     return AuditTrail(
         StudyHasher(settings.audit_site_key.get_secret_value().encode()),
         version=program_version(),
@@ -247,6 +252,20 @@ def _audit_trail(settings: Settings) -> AuditTrail | None:
         policy=FailurePolicy(settings.audit_failure),
         addresses=AddressPolicy(settings.audit_addresses),
     )
+
+
+def _opened(file: AuditFile) -> AuditFile:
+    """Open it in a thread that the program's end does not wait for: a disk may hang."""
+    opener = DaemonThread("audit-opener")
+    opening = opener.submit(file.open)
+    opener.shutdown(wait=False)
+    try:
+        opening.result(_LONGEST_OPENING)
+    except TimeoutError as error:
+        raise AuditUnavailableError(
+            f"{file.path} could not be opened within {_LONGEST_OPENING:.0f} seconds"
+        ) from error
+    return file
 
 
 def _checked(name: str, url: str) -> str:

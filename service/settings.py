@@ -352,6 +352,11 @@ class Settings(BaseSettings):
                 "DEEPMEDIX_OIDC_ISSUER needs DEEPMEDIX_OIDC_AUDIENCE: else a token that was made "
                 "for another service would be taken"
             )
+        if self.oidc_issuer is None and (self.oidc_audience or self.oidc_jwks_url):
+            raise ValueError(
+                "DEEPMEDIX_OIDC_AUDIENCE and DEEPMEDIX_OIDC_JWKS_URL need DEEPMEDIX_OIDC_ISSUER: "
+                "without it nobody is asked for a token"
+            )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("DEEPMEDIX_TLS_CERTIFICATE and DEEPMEDIX_TLS_KEY go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
@@ -415,15 +420,18 @@ def load_settings(**overrides: Any) -> Settings:
     Raises
     ------
     SettingsError
-        When a value is of the wrong kind, a key is unknown or the file is not TOML.
+        When a value is of the wrong kind, a key is unknown, or the file cannot be read or is not
+        TOML.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{config_file()} is not valid TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config_file()} is not valid TOML in UTF-8: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{config_file()} cannot be read: {error.strerror}") from error
     except SourceError as error:
         # The source's text names the field and the place it came from, not the value.
         raise SettingsError(f"{error}: the value is not valid JSON") from error

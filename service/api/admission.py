@@ -146,12 +146,10 @@ class Place:
         Callers take turns; the requests of one come in their order.
         """
         await self._admission._begin(self)
-        finished = False
         try:
             yield
-            finished = True
         finally:
-            self._admission._end(self, finished=finished)
+            self._admission._end(self)
 
 
 class Admission:
@@ -308,7 +306,7 @@ class Admission:
             if caller is None or place.caller == caller
         ]
         # Callers take turns, so one of several gets its part of the rate.
-        callers = 1 if caller is None else len(self._loads)
+        callers = None if caller is None else len(self._loads)
         seconds = self._rate.seconds_until(
             self._clock(), requests=requests, tokens=tokens, callers=callers, at_work=own
         )
@@ -326,7 +324,7 @@ class Admission:
         except asyncio.CancelledError:
             queue = self._waiting.get(place.caller)
             if place in self._at_work:  # granted and cancelled in the same moment
-                self._end(place, finished=False)
+                self._end(place)
             elif queue is not None and entry in queue:
                 queue.remove(entry)
                 if not queue:
@@ -339,11 +337,11 @@ class Admission:
         self._at_work[place] = now
         self._rate.at_work(now, busy=True)
 
-    def _end(self, place: Place, *, finished: bool) -> None:
+    def _end(self, place: Place) -> None:
         now = self._clock()
         began = self._at_work.pop(place)
-        if finished:
-            self._rate.finished(now, seconds=now - began, tokens=place.tokens)
+        # However it ended: what those outside wait for is the place.
+        self._rate.finished(now, seconds=now - began, tokens=place.tokens)
         self._rate.at_work(now, busy=bool(self._at_work))
         while self._waiting and len(self._at_work) < self._bounds.concurrency:
             caller = next(iter(self._waiting))

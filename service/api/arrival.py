@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from starlette.requests import Request
 
 from service.api.admission import Place
+from service.api.announced import announced_length
 from service.api.caller import caller_of
 from service.api.deadline import time_limit
 from service.api.problems import deadline_exceeded
@@ -45,9 +46,9 @@ async def arrival(
         place.ending.after(seconds, deadline_exceeded()),
     ):
         with place.ending.watch():
-            announced = request.headers.get("content-length", "")
-            if announced.isdecimal():
-                place.expect_body(int(announced))
+            announced = announced_length(request.headers)
+            if announced is not None:
+                place.expect_body(announced)
             submission = await read_submission(
                 request,
                 model,

@@ -30,7 +30,10 @@ from service.radiograph import Radiograph
 LOG = logging.getLogger("deepmedix")
 
 _READING = frozenset({"/report", "/vqa", "/render"})
-_REFUSALS = frozenset({"unauthenticated", "ambiguous-credentials", "forbidden"})
+_REFUSALS = frozenset(
+    # The last while a provider's keys are not there: nobody's credential can be judged.
+    {"unauthenticated", "ambiguous-credentials", "forbidden", "identity-unavailable"}
+)
 
 
 def note_films(request: Request, films: Sequence[Radiograph]) -> None:
@@ -61,8 +64,33 @@ class Audit:
         await _Recording(trail, scope, send).run(self._app, receive)
 
 
+class Recordable:
+    """Refuse a reading that could not be recorded before anything is worked on.
+
+    Inside authentication: a refused credential stays refused, and only those whom the service
+    knows have it try the disk again.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request; :class:`Audit` tells of what could not be recorded."""
+        trail: AuditTrail | None = None
+        if scope["type"] == "http" and scope["path"] in _READING:
+            trail = scope["app"].state.audit
+        if trail is not None and trail.failing and trail.closed:
+            try:
+                await trail.resume()
+            except AuditUnavailableError as error:
+                trail.note_unrecorded()
+                _log(error)
+                raise _UnrecordedError(error) from error
+        await self._app(scope, receive, send)
+
+
 class _UnrecordedError(Exception):
-    """The reply that begins cannot be recorded."""
+    """The reply that begins, or would, cannot be recorded."""
 
     def __init__(self, reason: AuditUnavailableError) -> None:
         super().__init__(str(reason))
@@ -86,19 +114,12 @@ class _Recording:
             self._kind = AuditKind.ADMINISTRATION
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
-        if self._kind is AuditKind.READING and self._trail.failing and self._trail.closed:
-            # Nothing is worked on that could not be handed out.
-            try:
-                await self._trail.resume()
-            except AuditUnavailableError as error:
-                self._trail.note_unrecorded()
-                _log(error)
-                raise self._unavailable(error) from error
         ended: tuple[int, str | None] = (500, "internal-error")
         try:
             await app(self._scope, receive, self._send_recorded)
             problem_code = self._state.get("problem")
-            ended = (200, None) if problem_code is None else (500, problem_code)
+            broken_off = self._state.get("broken_off", 500)
+            ended = (200, None) if problem_code is None else (broken_off, problem_code)
         except _UnrecordedError as error:
             ended = (200, None)
             raise self._unavailable(error.reason) from error

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from python_multipart.multipart import parse_options_header
@@ -94,7 +95,7 @@ class Idempotency:
         try:
             await self._app(scope, recording.receiving(receive), recording.sending(send))
         finally:
-            store.end(key, recording.reply(tuple(scope.get("state", {}).get("studies", ()))))
+            store.end(key, recording.reply(scope.get("state", {})))
 
 
 def parse_key(given: list[str]) -> str:
@@ -197,8 +198,11 @@ class _Recording:
 
         return send_recorded
 
-    def reply(self, studies: tuple[Any, ...]) -> KeptReply | None:
-        """Return the reply, if it is whole and the same request would get it again."""
+    def reply(self, state: Mapping[str, Any]) -> KeptReply | None:
+        """Return the reply, if it is whole and the same request would get it again.
+
+        ``state`` is the request's, which knows its studies and the code of its problem.
+        """
         if not (self._recording and self._whole and self._start and self._digest.complete):
             return None
         body = b"".join(self._body)
@@ -207,7 +211,8 @@ class _Recording:
             self._start["status"],
             tuple(self._start["headers"]),
             body,
-            studies,
+            tuple(state.get("studies", ())),
+            state.get("problem"),
         )
         return kept if _is_repeatable(kept) else None
 
@@ -261,7 +266,10 @@ async def _read_on(receive: Receive, digest: RequestDigest, timeout: float) -> N
 
 
 async def _replay(kept: KeptReply, scope: Scope, send: Send) -> None:
-    scope.setdefault("state", {})["studies"] = kept.studies
+    state = scope.setdefault("state", {})
+    state["studies"] = kept.studies
+    if kept.problem is not None:
+        state["problem"] = kept.problem
     headers: list[Any] = [*kept.headers, (REPLAYED.lower().encode(), b"true")]
     await send({"type": "http.response.start", "status": kept.status, "headers": headers})
     await send({"type": "http.response.body", "body": kept.body, "more_body": False})

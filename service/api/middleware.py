@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import metrics
+from service.api.announced import announced_length
 from service.api.problems import (
     ClientDisconnectedError,
     body_too_large,
@@ -131,8 +132,8 @@ class BodyCap:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._limit:
+        announced = announced_length(Headers(scope=scope))
+        if announced is not None and announced > self._limit:
             raise body_too_large(self._limit)
         read = 0
 

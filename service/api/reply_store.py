@@ -18,6 +18,7 @@ class KeptReply:
     """A whole reply, and the digest of the request that it answers.
 
     ``studies`` are what the audit trail called the request's studies: a replay discloses them, too.
+    ``problem`` is the code of a refusal.
     """
 
     digest: bytes
@@ -25,6 +26,7 @@ class KeptReply:
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes = field(repr=False)
     studies: tuple[Any, ...] = field(default=(), repr=False)
+    problem: str | None = None
 
     @property
     def size(self) -> int:

@@ -12,7 +12,7 @@ _LEAST_REQUESTS = 1e-6
 
 
 class ServiceRate:
-    """Requests and tokens finished in a second of work, the last minute of work counting most.
+    """Requests and tokens done with in a second of work, the last minute of work counting most.
 
     Sums of completions and of the seconds in which anything was at work, both decayed with the
     same half-life of a minute of work. Idle time changes nothing: were it to decay the sums, the
@@ -38,7 +38,7 @@ class ServiceRate:
         self._busy = busy
 
     def finished(self, now: float, *, seconds: float, tokens: int) -> None:
-        """Note that a request was finished, after so many seconds at work."""
+        """Note that a request was done with, after so many seconds at work."""
         self._advance(now)
         # The work was done over all of these seconds, of which the earlier count less by now.
         weight = _mean_decay(seconds)
@@ -62,7 +62,7 @@ class ServiceRate:
         *,
         requests: float = 0,
         tokens: float = 0,
-        callers: int = 1,
+        callers: int | None = None,
         at_work: Iterable[tuple[float, int]] = (),
     ) -> float | None:
         """Return after how many seconds so much will have been finished; ``None``: not measured.
@@ -72,12 +72,29 @@ class ServiceRate:
         requests, tokens
             What must be finished first.
         callers
-            Callers that share the rate.
+            Callers that share the rate, where it must be one caller's work; else anybody's counts.
         at_work
             When each request began, and its tokens, the oldest first: where these free enough, it
             is known better than by the rate when.
         """
-        by_rate = 0.0
+        by_rate = self._by_rate(now, requests, tokens, callers or 1)
+        if by_rate is None:
+            return None
+        mean = self._seconds / self._requests
+        for began, held in at_work:
+            requests -= 1
+            tokens -= held
+            if requests <= 0 and tokens <= 0:
+                remaining = mean - (now - began)
+                # What is overdue says nothing of when it will end; the rate does.
+                return min(remaining, _LONGEST) if remaining > 0 else min(by_rate, _LONGEST)
+        if callers is not None:
+            # The caller's next have yet to get their turns, and then take their time.
+            by_rate = mean + (self._by_rate(now, requests, tokens, callers) or 0.0)
+        return min(by_rate, _LONGEST)
+
+    def _by_rate(self, now: float, requests: float, tokens: float, callers: int) -> float | None:
+        seconds = 0.0
         for amount, rate in (
             (requests, self.requests_per_second(now)),
             (tokens, self.tokens_per_second(now)),
@@ -85,15 +102,8 @@ class ServiceRate:
             if amount > 0:
                 if rate is None:
                     return None
-                by_rate = max(by_rate, amount * callers / rate)
-        for began, held in at_work:
-            requests -= 1
-            tokens -= held
-            if requests <= 0 and tokens <= 0:
-                remaining = self._seconds / self._requests - (now - began)
-                # What is overdue says nothing of when it will end; the rate does.
-                return min(remaining, _LONGEST) if remaining > 0 else min(by_rate, _LONGEST)
-        return min(by_rate, _LONGEST)
+                seconds = max(seconds, amount * callers / rate)
+        return seconds
 
     def _rate(self, amount: float) -> float | None:
         if amount <= 0 or self._busy_seconds <= 0:

@@ -195,8 +195,15 @@ class AuditFile:
             if (
                 head is None
                 or head.hash in (last.hash, last.previous)
-                or last.sequence > head.sequence + 1  # for a while no head could be written
+                or last.sequence > head.sequence + 1
             ):
+                if head is not None and last.sequence > head.sequence + 1:
+                    LOG.error(
+                        "%s goes on beyond the line that %s names: the head could not be written "
+                        "for a while, or lines were added",
+                        self.path,
+                        head_file(self.path),
+                    )
                 self._sequence, self._hash = last.sequence, last.hash
                 return
             LOG.error(

@@ -30,7 +30,8 @@ class Fault:
         Where; lines count from 1.
     kind
         ``changed-line``, ``broken-chain``, ``no-genesis``, ``empty-file``; of the end:
-        ``missing-end``, ``other-line``, ``damaged-head``, ``other-head``, ``torn-end``.
+        ``missing-end``, ``beyond-head``, ``other-line``, ``damaged-head``, ``other-head``,
+        ``torn-end``.
     detail
         What it means, in a sentence.
     """
@@ -110,23 +111,34 @@ def verify(paths: Iterable[Path], *, expected_head: str | None = None) -> Verifi
     if not files:
         raise ValueError("there is no file to verify")
     found = Verification()
-    head: Head | None = None
     try:
         head = read_head(files[-1])  # first, for the service may be writing
+        if head is not None:
+            found.head_file = str(head_file(files[-1]))
+        walk = _Walk(found, head)
+        for path in files:
+            found.files += 1
+            walk.verify_file(path)
+            if found.fault is not None:
+                return found
+        fault = _fault_of_end(found, str(files[-1]), head, expected_head)
+        found.fault = fault or _beyond_head(found, files[-1]) or walk.torn_end
     except DamagedHeadError:
         detail = "the head file is not as it was written"
         found.fault = Fault(str(head_file(files[-1])), 1, "damaged-head", detail)
-        return found
-    if head is not None:
-        found.head_file = str(head_file(files[-1]))
-    walk = _Walk(found, head)
-    for path in files:
-        found.files += 1
-        walk.verify_file(path)
-        if found.fault is not None:
-            return found
-    found.fault = _fault_of_end(found, str(files[-1]), head, expected_head) or walk.torn_end
     return found
+
+
+def _beyond_head(found: Verification, file: Path) -> Fault | None:
+    """Lines that the head file does not know; one, where the service has just written it."""
+    head = read_head(file)  # once more: the service may have written since
+    if head is None or found.head_sequence is None or found.head_sequence <= head.sequence + 1:
+        return None
+    detail = (
+        f"the head file names line {head.sequence} as the last: lines were added, or it could not "
+        "be written for a while, of which the service's log tells"
+    )
+    return Fault(str(file), found.lines, "beyond-head", detail)
 
 
 def _fault_of_end(

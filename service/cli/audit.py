@@ -72,6 +72,9 @@ def study(
     if site_key is None:
         typer.echo("Set DEEPMEDIX_AUDIT_SITE_KEY to the key that the service runs with.", err=True)
         raise typer.Exit(1)
-    named = sys.stdin.readline() if uid == "-" else uid
+    named = (sys.stdin.readline() if uid == "-" else uid).strip()
+    if not named or not named.isascii():
+        typer.echo("A Study Instance UID is made of digits and dots.", err=True)
+        raise typer.Exit(2)
     hasher = StudyHasher(site_key.get_secret_value().encode())
-    typer.echo(hasher.of_uid(named.strip()).value)
+    typer.echo(hasher.of_uid(named).value)

@@ -244,4 +244,6 @@ async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:
         # The operator's own log: the text of a start-up failure holds no caller's data.
         LOG.error("the service could not start: %s", service.why_failed)
         LOG.error("`deepmedix doctor` checks what it needs and says how to mend what is missing")
+    service.admission.drain()
+    service.admission.end_all()  # else the server cuts off who still waits for a film to open
     server.should_exit = True

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+from contextlib import suppress
 
 from service.parent_death import end_with_parent
 
@@ -25,12 +26,15 @@ CORE = "EngineCore"
 def settle() -> None:
     """End with the service, however it ends, and leave no file behind; elsewhere do nothing.
 
-    SIGHUP asks the service alone for something, and often reaches its children, too: a terminal
-    sends it to all of its processes, `systemctl kill` to all of a unit's.
+    A signal is the service's to handle, and often reaches its children, too. What a terminal or
+    `timeout` sends to a group of processes stays out of a group of our own: the core would end at
+    once, and with it what the service lets finish. `systemctl kill` sends SIGHUP to all of a unit.
     """
     parent, folder = os.environ.get(PARENT), os.environ.get(FOLDER)
     if not parent or not multiprocessing.current_process().name.startswith(CORE):
         return
     tempfile.tempdir = folder
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with suppress(PermissionError):  # it leads a session already
+        os.setpgid(0, 0)
     end_with_parent(int(parent))

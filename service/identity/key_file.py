@@ -42,7 +42,8 @@ class KeyFile:
     """The keys of one service.
 
     Several processes may change it at once: each change holds a lock on ``<path>.lock``, and
-    replaces the file in one step, so that a reader sees the old or the new one.
+    replaces the file in one step, so that a reader sees the old or the new one. Where the path is
+    a link, the file that it leads to is locked and replaced.
 
     Parameters
     ----------
@@ -175,14 +176,16 @@ class KeyFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = self.path.with_name(self.path.name + ".lock")
+        target = self.path.resolve()
+        lock = target.with_name(target.name + ".lock")
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         except OSError as error:
             raise KeyFileError(f"{lock} cannot be written: {error.strerror}.") from error
         try:
-            if os.geteuid() == 0 and (kept := self._kept()) is not None:
-                with suppress(OSError):  # else its owner could change nothing any more
+            if os.geteuid() == 0:
+                with suppress(OSError):  # else the file's owner could change nothing any more
+                    kept = self._kept() or os.stat(target.parent)
                     os.fchown(descriptor, kept.st_uid, kept.st_gid)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -201,17 +204,18 @@ class KeyFile:
         temporary: str | None = None
         try:
             kept = self._kept()
+            target = self.path.resolve()
             # mkstemp makes it 0600; in the same folder, so that the replacement is one step.
-            descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".keys-")
+            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".keys-")
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 if kept is not None:
                     self._keep_owner(file.fileno(), kept)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self.path)
+            os.replace(temporary, target)
             temporary = None
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            folder = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(folder)
             finally:

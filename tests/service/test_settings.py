@@ -117,3 +117,15 @@ def test_every_setting_is_described_here_and_in_the_documentation():
 def test_the_largest_body_must_fit_into_what_is_admitted():
     with pytest.raises(SettingsError, match="MAX_ADMITTED_BYTES"):
         load_settings(max_body_bytes=2_000_000, max_admitted_bytes=1_000_000)
+
+
+def test_a_file_that_is_not_text_is_an_error(tmp_path):
+    (tmp_path / "deepmedix.toml").write_bytes(b'host = "\xff"')
+    with pytest.raises(SettingsError, match="UTF-8"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["oidc_audience", "oidc_jwks_url"])
+def test_a_part_of_the_providers_settings_does_not_leave_the_door_open(name):
+    with pytest.raises(SettingsError, match="DEEPMEDIX_OIDC_ISSUER"):
+        load_settings(**{name: "https://idp.example/keys"})

@@ -1,5 +1,5 @@
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -145,12 +145,27 @@ async def test_the_wait_comes_from_the_measured_rate(admission, clock):
         await finish(admission, clock, "a", 50, 10.0)  # a request in 10 s, 5 tokens a second
     with ExitStack() as held:
         hold(held, admission, "a", 50)
-        assert refusal(admission, "a", 40) == ("too-many-requests", 429, 6)  # 30 tokens over
+        # 30 tokens over: six seconds until its own have their turn, which takes them ten.
+        assert refusal(admission, "a", 40) == ("too-many-requests", 429, 16)
         hold(held, admission, "a", 5)
-        assert refusal(admission, "a") == ("too-many-requests", 429, 10)
+        assert refusal(admission, "a") == ("too-many-requests", 429, 20)
         hold(held, admission, "b", 40)
         # Two callers take turns, so that each gets half of the rate.
-        assert refusal(admission, "a") == ("too-many-requests", 429, 20)
+        assert refusal(admission, "a") == ("too-many-requests", 429, 30)
+
+
+async def test_a_place_that_a_failed_request_frees_counts_as_free(admission, clock):
+    """What a caller waits for is the place, whether its holder got a reading or not."""
+    for _ in range(40):
+        with suppress(RuntimeError), admission.admit("a") as place:
+            place.reserve(50)
+            async with place.turn():
+                clock.now += 20
+                raise RuntimeError
+    with ExitStack() as held:
+        for caller in "ab":
+            hold(held, admission, caller, 20)
+        assert admission.next_end == 20
 
 
 async def test_those_that_began_together_are_waited_for_however_high_the_rate(clock):

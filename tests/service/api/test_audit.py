@@ -1,6 +1,7 @@
 """What is recorded of requests, over the whole application."""
 
 import asyncio
+import base64
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import threading
 from functools import partial
 
 import httpx
+import jwt
 import pytest
 from prometheus_client import REGISTRY
 from pydicom import dcmread
@@ -162,6 +164,19 @@ async def test_refused_credentials_are_recorded_with_the_reason(recording, trail
     ]
     assert {event["type"]["code"] for event in events(trail)} == {"110114"}
     assert wrong not in trail.read_text()
+
+
+async def test_a_flood_of_tokens_that_nobody_can_judge_is_one_event_too(recording, trail, film):
+    oidc = {"oidc_issuer": "http://127.0.0.1:9", "oidc_audience": "deepmedix"}
+    token = jwt.encode({"sub": "x"}, "0" * 32, headers={"kid": "x", "alg": "HS256"})
+    head = base64.urlsafe_b64encode(b'{"alg":"RS256","kid":"x"}').rstrip(b"=").decode()
+    unsigned = {"Authorization": f"Bearer {head}.{token.partition('.')[2]}"}
+    async with running(recording(**oidc)) as client:
+        for _ in range(30):
+            reply = await post(client, "/report", film, headers=unsigned)
+            assert (reply.status_code, reply.json()["code"]) == (503, "identity-unavailable")
+        assert len(events(trail)) == 1
+    assert len(events(trail)) == 2
 
 
 async def test_a_flood_of_refused_credentials_is_one_event_and_their_count(
@@ -422,6 +437,45 @@ async def test_a_refusal_stays_a_refusal_when_it_cannot_be_recorded(
     async with running(recording(keys_file=file.path)) as client:
         monkeypatch.setattr(os, "write", lambda fd, data: 0)
         assert (await client.get("/version")).status_code == 401
+
+
+async def test_a_refusal_stays_a_refusal_while_nothing_can_be_recorded(
+    recording, trail, film, tmp_path, monkeypatch
+):
+    file = KeyFile(tmp_path / "keys.json")
+    _, key = file.add("ward-3", [Scope.READ])
+    async with running(recording(keys_file=file.path)) as client:
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        known = {"X-API-Key": key}
+        assert (await post(client, "/report", film, headers=known)).status_code == 503
+        for _ in range(3):
+            assert (await post(client, "/report", film)).status_code == 401
+        assert (await post(client, "/report", film, headers=known)).status_code == 503
+        monkeypatch.undo()
+        assert (await post(client, "/report", film, headers=known)).status_code == 200
+    lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    (gap,) = [line["resumed"] for line in lines if "resumed" in line]
+    assert gap == {"unrecorded": 3, "answered": False}  # two readings and the first refusal
+    assert told(events(trail)[-1]) == ("report", "4", "401 unauthenticated")
+
+
+async def test_a_stream_that_runs_out_of_time_is_recorded_with_that_status(
+    recording, trail, film, engine
+):
+    async with running(recording()) as client:
+        engine.say(Script(hold_after=3))
+        headers = {"Accept": "text/event-stream", "X-Request-Timeout": "1"}
+        await post(client, "/report", film, headers=headers)
+    assert told(events(trail)[-1])[1:] == ("8", "504 deadline-exceeded")
+
+
+async def test_a_replayed_refusal_is_recorded_with_its_code(recording, trail):
+    async with running(recording()) as client:
+        for _ in range(2):
+            last = await post(client, "/report", b"no film", headers={"Idempotency-Key": "again"})
+    assert last.headers["Idempotency-Replayed"] == "true"
+    assert [told(event)[2] for event in events(trail)] == ["415 unsupported-media-type"] * 2
 
 
 async def test_a_stream_that_breaks_off_is_recorded_a_second_time(recording, trail, film, engine):

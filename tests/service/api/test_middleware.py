@@ -149,6 +149,7 @@ async def test_requests_are_counted_by_route_and_code(client):
         ({"Host": "rebound.example"}, "421"),
         ({}, "401"),
         ({"X-API-Key": "reader", "Content-Length": "2000"}, "413"),
+        ({"X-API-Key": "reader", "Content-Length": "9" * 5000}, "413"),
     ],
 )
 async def test_what_a_layer_refuses_before_the_routing_is_counted_under_the_route_asked_for(
@@ -168,6 +169,12 @@ async def test_what_a_layer_refuses_before_the_routing_is_counted_under_the_rout
     assert (count("/report", status), count("unmatched", status)) == (before[0] + 1, before[1] + 1)
     access = [line["route"] for line in lines() if line["logger"] == "deepmedix.access"]
     assert access == ["/report", "unmatched"]
+
+
+async def test_a_length_may_have_any_number_of_leading_zeros(make_app):
+    async with running(make_app()) as client:
+        reply = await client.get("/livez", headers={"Content-Length": "0" * 5000})
+    assert reply.status_code == 200
 
 
 async def test_a_caller_that_left_is_counted_as_499(client):

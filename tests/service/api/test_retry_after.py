@@ -192,3 +192,36 @@ def test_a_hang_of_a_day_is_no_error_and_is_forgotten_soon_after():
         now += 2
         rate.finished(now, seconds=2.0, tokens=1000)
     assert rate.requests_per_second(now) == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_caller_with_nothing_at_work_is_told_of_its_own_turn_too():
+    bounds = Bounds(
+        concurrency=4, requests=40, tokens=10_000, caller_requests=8, caller_tokens=10_000
+    )
+
+    async def simulate() -> None:
+        simulation = Simulation(bounds, 15.0, tokens=10)
+
+        async def hold(caller: str, count: int) -> None:
+            for _ in range(count):
+                simulation.tasks.add(asyncio.create_task(simulation.request(caller)))
+                await settle()
+
+        await hold("a", 4)
+        await simulation.run_until(40.0, refill=False)  # measured: four in fifteen seconds
+        await hold("a", 4)
+        await hold("b", 8)
+        with pytest.raises(Problem) as caught:
+            await simulation.request("b")
+        assert caught.value.code == "too-many-requests"
+        # The first of its eight begins when a place is free, and then takes fifteen seconds.
+        await simulation.run_until(simulation.now + caught.value.retry_after, refill=False)
+        await simulation.run_until(simulation.now + 15.0, refill=False)
+        await hold("b", 1)
+        assert not any(task.done() and task.exception() for task in simulation.tasks)
+        assert caught.value.retry_after >= 15
+        for running in simulation.tasks:
+            running.cancel()
+        await asyncio.gather(*simulation.tasks, return_exceptions=True)
+
+    asyncio.run(simulate())

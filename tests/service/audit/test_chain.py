@@ -422,6 +422,20 @@ def test_a_head_file_behind_the_file_is_no_fault(written):
     assert verify([written]).intact
 
 
+def test_lines_added_behind_the_head_are_found_and_told_at_the_next_start(written, caplog):
+    before = head_file(written).read_bytes()
+    file = AuditFile(written)
+    file.open()
+    for number in range(3):
+        file.append(RecordKind.EVENT, {"n": number, "who": "somebody else"})
+    file.close()
+    head_file(written).write_bytes(before)
+    found = verify([written])
+    assert (found.fault.kind, found.fault.line) == ("beyond-head", EVENTS + 4)
+    AuditFile(written).open()
+    assert "goes on beyond" in caplog.text
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"x" * 192])
 def test_a_damaged_head_file_is_found_and_made_anew(written, content):
     head_file(written).write_bytes(content)

@@ -145,3 +145,19 @@ def test_the_operators_own_folder_is_named_again_afterwards(monkeypatch, tmp_pat
     with core_environment(str(tmp_path)):
         assert os.environ[child.FOLDER] == str(tmp_path)
     assert os.environ[child.FOLDER] == "mine"
+
+
+def test_a_signal_to_the_services_group_does_not_reach_a_core(tmp_path):
+    """Ctrl-C and `timeout` signal the whole group; the service lets the core finish first."""
+    context = multiprocessing.get_context("spawn")
+    groups = []
+    for name in ("EngineCore", "other"):
+        reader, writer = context.Pipe()
+        with core_environment(str(tmp_path)):
+            process = context.Process(target=tell_and_listen, args=(Settling(), writer), name=name)
+            process.start()
+        groups.append(os.getpgid(reader.recv()))
+        reader.send(None)
+        process.join()
+    assert groups[0] != os.getpgrp()
+    assert groups[1] == os.getpgrp()

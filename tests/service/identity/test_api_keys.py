@@ -239,3 +239,23 @@ def test_another_keys_id_is_taken_as_no_name(tmp_path):
     one, _ = file.add("one", [Scope.READ])
     with pytest.raises(KeyFileError, match="another key's id"):
         file.add(one.id, [Scope.READ])
+
+
+def test_behind_a_link_the_file_itself_is_changed(tmp_path):
+    real, link = tmp_path / "real.json", tmp_path / "link" / "keys.json"
+    KeyFile(real).add("ward-3", [Scope.READ])
+    link.parent.mkdir()
+    link.symlink_to(real)
+    KeyFile(link).revoke("ward-3")
+    assert link.is_symlink()
+    (kept,) = KeyFile(real).read()
+    assert kept.revoked is not None
+    assert list(link.parent.iterdir()) == [link]  # one lock for both names
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_first_key_made_by_root_locks_nobody_out(tmp_path):
+    os.chown(tmp_path, 10001, 10002)
+    KeyFile(tmp_path / "keys.json").add("ward-3", [Scope.READ])
+    lock = (tmp_path / "keys.json.lock").stat()
+    assert (lock.st_uid, lock.st_gid) == (10001, 10002)
