@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -98,12 +99,12 @@ async def decode_worker_killed(case: Case) -> None:
 
 
 async def sigterm_under_load(case: Case) -> None:
-    """SIGTERM while some requests are at work and others wait."""
+    """SIGTERM to all of the group, as of a terminal, while requests are at work and others wait."""
     traffic = case.traffic("shutting-down")
     working = await case.load(traffic, ["stream", "report", "vqa", "report"] * 3)
     page = await case.served.metrics(case.client)
     waiting = page["deepmedix_requests_waiting"]
-    case.served.process.send_signal(signal.SIGTERM)
+    os.killpg(case.served.process.pid, signal.SIGTERM)
     seconds = await case.until_ready(503, limit=30)
     case.check(f"/readyz fails within {PROMPTLY:g} s", seconds <= PROMPTLY, f"{seconds:.2f} s")
     done = await asyncio.gather(*working)

@@ -74,6 +74,7 @@ class Served:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,
         )
         self.log: deque[str] = deque(maxlen=_KEPT_LINES)
         self.url: str | None = None

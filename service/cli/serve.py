@@ -245,5 +245,6 @@ async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:
         LOG.error("the service could not start: %s", service.why_failed)
         LOG.error("`deepmedix doctor` checks what it needs and says how to mend what is missing")
     service.admission.drain()
+    await asyncio.sleep(_LOOK)  # those at work are told what they lost
     service.admission.end_all()  # else the server cuts off who still waits for a film to open
     server.should_exit = True

@@ -131,6 +131,33 @@ async def test_an_engine_that_is_given_up_ends_the_server_with_a_failure(failing
         assert told(await client.post("/report", files={"image": film})) == (503, "shutting-down")
 
 
+async def test_who_waits_for_a_film_when_the_engine_is_given_up_is_told(failing, film):
+    class Server:
+        should_exit = False
+
+    failing = failing(restarts=0)
+    async with running(failing.app) as client:
+        opening = asyncio.Event()
+
+        async def load(*_, **__):
+            opening.set()
+            await asyncio.Event().wait()
+
+        failing.service.decoder.load = load
+        announcing = asyncio.create_task(_announce(failing.service, Server(), "http://test"))
+        for path in ("/report", "/render"):
+            opening.clear()
+            waiting = asyncio.create_task(client.post(path, files={"image": film}))
+            await opening.wait()
+            if path == "/report":
+                first = waiting
+        failing.engine.die()
+        await announcing
+        for reply in (await first, await waiting):
+            assert told(reply) == (503, "shutting-down")
+            assert "Retry-After" in reply.headers
+
+
 async def test_an_engine_that_dies_while_the_service_drains_is_not_started_again(failing, film):
     failing = failing(first_delay=0)
     async with running(failing.app) as client:
