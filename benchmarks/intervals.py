@@ -21,6 +21,15 @@ class Ratio:
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
+    def beside(self, *, least: float = 0.0, most: float = math.inf) -> str:
+        """Say whether a goal is met: told as met or missed where the whole interval says so."""
+        if least <= self.low and self.high <= most:
+            return "met"
+        if self.high < least or self.low > most:
+            return "missed"
+        likely = "met" if least <= self.value <= most else "missed"
+        return f"rather {likely}"
+
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     """Return ours divided by theirs, round by round, so that drift of the machine cancels.
