@@ -32,6 +32,7 @@ from training.stages.preflight import (
     check_engine,
     check_processor,
     check_prompts,
+    check_reference,
     check_same_prompts,
 )
 from training.stages.record import code_revision, write_stage_record
@@ -127,6 +128,8 @@ def _trainer(
     rewards, weights = _rewards(stage, data, beginning, latest)
     # Before the model: ZeRO-3 and FSDP shard it as it loads.
     arguments = trl_config(GRPOConfig, grpo_arguments(stage, beginning, weights))
+    if stage.objective.kl and stage.model.lora is None:
+        check_reference()
     model = load_model(stage.model, beginning)
     common: dict[str, Any] = {
         "model": model,
