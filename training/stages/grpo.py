@@ -203,22 +203,27 @@ def _texts(data: StageData, beginning: Beginning) -> datasets.Dataset:
 
 
 def _conversations(data: StageData, beginning: Beginning) -> datasets.Dataset:
-    """Prompts and films as TRL takes them; a film is opened when its row is."""
+    """Prompts and films as TRL takes them; a film is opened when its row is.
+
+    TRL takes all rows of a generation for each part of a step, and a row for each completion: the
+    films of the rows taken last are kept, so that each is opened once for a generation.
+    """
+    latest: dict[str, Image.Image] = {}
+
+    def shown(path: str) -> Image.Image:
+        return Image.fromarray(shown_film(data.films, path, beginning.grid))
 
     def rows_of(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        nonlocal latest
         examples = [data.examples[row] for row in batch["row"]]
+        paths = dict.fromkeys(path for example in examples for path in example.images)
+        latest = {path: latest[path] if path in latest else shown(path) for path in paths}
         return {
             "prompt": [
                 [{"role": "user", "content": prompt_text(example, beginning.conventions)}]
                 for example in examples
             ],
-            "images": [
-                [
-                    Image.fromarray(shown_film(data.films, path, beginning.grid))
-                    for path in example.images
-                ]
-                for example in examples
-            ],
+            "images": [[latest[path] for path in example.images] for example in examples],
             "row": batch["row"],
         }
 
