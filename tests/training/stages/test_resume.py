@@ -139,6 +139,23 @@ def test_a_run_killed_after_its_last_step_is_only_finished(
     assert json.loads((output / "stage.json").read_text())["metrics"] == record["metrics"]
 
 
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_a_shortened_run_goes_on_to_its_whole_length(
+    killed: Path, tmp_path: Path, name: str, one_thread: None
+) -> None:
+    given = yaml.safe_load((killed / f"{name}.yaml").read_text())
+    given.pop("max_steps", None)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(given))
+    output = f"output={tmp_path / 'out'}"
+    first = run(name, file, output, "max_steps=2")
+    (first / "stage.json").unlink()  # killed before it was written
+    resumed = run(name, file, output, resume=True)
+    unbroken = run(name, file, f"output={tmp_path / 'whole'}")
+    assert figures(resumed)[-1]["step"] > 2
+    assert figures(resumed)[-1]["step"] == figures(unbroken)[-1]["step"]
+
+
 def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> None:
     config = read_config(SupervisedStage, killed / "sft.yaml", (f"output={tmp_path}",))
     begin_run(config, "0a")
