@@ -27,6 +27,7 @@ from training.stages.model import (
     processes,
     save_output,
     trl_config,
+    trl_trainer,
 )
 from training.stages.preflight import (
     check_engine,
@@ -151,7 +152,8 @@ def _trainer(
                 "rollouts.engine shared-prefix is for one process: choose transformers, "
                 "vllm-server or vllm-colocate under accelerate."
             )
-        return SharedPrefixGRPOTrainer(
+        return trl_trainer(
+            SharedPrefixGRPOTrainer,
             **common,
             train_dataset=_texts(data, beginning),
             processing_class=tokenizer,
@@ -163,7 +165,7 @@ def _trainer(
     check_processor(processor.image_processor, grid, sizes)
     check_processor(_checkpoint_processor(beginning), grid, sizes)
     rows = _conversations(data, beginning)
-    trainer = FilmGRPOTrainer(**common, train_dataset=rows, processing_class=processor)
+    trainer = trl_trainer(FilmGRPOTrainer, **common, train_dataset=rows, processing_class=processor)
     taken = rows[: len(first)]
     check_same_prompts(
         prompts,

@@ -30,6 +30,7 @@ from training.stages.model import (
     save_output,
     trl_config,
     trl_fields,
+    trl_trainer,
 )
 from training.stages.preflight import check_labels
 from training.stages.record import code_revision, write_stage_record
@@ -117,8 +118,9 @@ def fit(
         check=partial(check_labels, tokenizer=tokenizer),
     )
     collator([rows[i] for i in range(min(2, len(rows)))])  # before anything is written
-    kind = GroundedSFTTrainer if stage.soft_coordinates else FilmSFTTrainer
-    trainer = kind(
+    kind: type[FilmSFTTrainer] = GroundedSFTTrainer if stage.soft_coordinates else FilmSFTTrainer
+    trainer = trl_trainer(
+        kind,
         model=model,
         args=arguments,
         train_dataset=rows,
