@@ -181,7 +181,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except Exception as error:  # whatever the libraries raise over a damaged file
         raise CheckpointError(
             f"No tokenizer can be loaded from {folder} ({first_line(error)}). A stage "
-            "saves it with its output: restore tokenizer.json, tokenizer_config.json and config.json."
+            "saves it with its output: restore config.json, tokenizer.json and its config."
         ) from error
 
 

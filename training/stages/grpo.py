@@ -52,7 +52,7 @@ from training.stages.sample_pictures import SamplePictures
 from training.stages.shared_prefix_trainer import SharedPrefixGRPOTrainer
 from training.stages.stage_data import StageData, stage_data
 from training.stages.step_credit import StepCredit
-from training.stages.text_targets import asked_text, prompt_text, shown_film
+from training.stages.text_targets import asked_text, check_texts, prompt_text, shown_film
 
 
 def run_grpo(
@@ -83,6 +83,7 @@ def run_grpo(
             "prompts of one step. Take more (data.samples, data.films), or lower rollouts.prompts."
         )
     check_same_run(stage, data.digest)
+    check_texts(data.examples, beginning.conventions, beginning.grid, learnt=False)
     state = state_to_resume(stage.output / "run", resume=resume)
     latest = ScoredRollouts()
     log = RunLog(stage.output / "log.jsonl", "grpo")
