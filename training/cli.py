@@ -93,6 +93,10 @@ def _in_words() -> Iterator[None]:
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"{where}{error.strerror or error}.", err=True)
+        raise typer.Exit(2) from error
     except SilentFailureError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(3) from error

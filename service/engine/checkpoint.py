@@ -190,15 +190,22 @@ def context_length(folder: Path) -> int | None:
 
 
 def _context(config: Mapping[str, Any]) -> int | None:
-    positions = (config.get("text_config") or config).get("max_position_embeddings")
+    text = config.get("text_config") or config
+    positions = text.get("max_position_embeddings") if isinstance(text, Mapping) else None
     return positions if isinstance(positions, int) else None
 
 
 def _config_faults(config: Mapping[str, Any], manifest: Manifest) -> list[str]:
     faults = []
-    if manifest.architecture not in (config.get("architectures") or []):
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list | tuple) or manifest.architecture not in architectures:
         faults.append(f"config.json does not name the architecture {manifest.architecture}")
-    vision = config.get("vision_config") or {}
+    for part in ("vision_config", "text_config"):
+        if not isinstance(config.get(part) or {}, Mapping):
+            faults.append(f"config.json's {part} is not a JSON object")
+    vision = config.get("vision_config")
+    if not isinstance(vision, Mapping):
+        vision = {}
     # Qwen2.5-VL's own defaults where the config leaves them out.
     for field, key, default in (
         ("patch_size", "patch_size", 14),
@@ -220,6 +227,8 @@ def _config_faults(config: Mapping[str, Any], manifest: Manifest) -> list[str]:
 
 def _processor_faults(processor: Mapping[str, Any], manifest: Manifest) -> list[str]:
     size = processor.get("size") or {}
+    if not isinstance(size, Mapping):
+        return ["the processor config's size is not a JSON object"]
     pixels = manifest.pixels
     stated: dict[str, Any] = {
         # Where both spellings are there, the explicit one leads, as in transformers.

@@ -21,6 +21,7 @@ from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.identity import Identity, embedded_identity
 from training.checkpoint.lineage import portable
+from training.checkpoint.loading import first_line
 from training.checkpoint.merge import load_whole
 from training.checkpoint.verify import verify_checkpoint
 
@@ -177,10 +178,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     try:
         return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever the libraries raise over a damaged file
         raise CheckpointError(
-            f"No tokenizer can be loaded from {folder} ({str(error).splitlines()[0]}). A stage "
-            "saves it with its output: restore tokenizer.json and tokenizer_config.json."
+            f"No tokenizer can be loaded from {folder} ({first_line(error)}). A stage "
+            "saves it with its output: restore config.json, tokenizer.json and its config."
         ) from error
 
 

@@ -120,7 +120,7 @@ def _merged(trained: Path, base: str | None) -> PreTrainedModel:
             f"The adapters in {trained} are damaged ({first_line(error)}). Restore the file, or "
             "run the stage again."
         ) from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # whatever peft raises over a config it cannot use
         raise CheckpointError(
             f"The adapters in {trained} cannot be merged into {named} "
             f"({first_line(error)}). Name the checkpoint that they were trained on with --base."
@@ -129,9 +129,12 @@ def _merged(trained: Path, base: str | None) -> PreTrainedModel:
 
 def _base_of(trained: Path) -> str:
     try:
-        named = json.loads((trained / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
+        config = json.loads((trained / ADAPTER_CONFIG).read_text())
     except ValueError as error:
         raise CheckpointError(f"{trained / ADAPTER_CONFIG} is not valid JSON.") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{trained / ADAPTER_CONFIG} is not a JSON object.")
+    named = config.get("base_model_name_or_path")
     if not named:
         raise CheckpointError(f"{trained} does not say what it was trained on: name it by --base.")
     return str(named)

@@ -30,6 +30,7 @@ from training.data.store import (
     DataError,
     Description,
     read_description,
+    read_examples,
     write_examples,
 )
 from training.data.store.description import PREPARATION, file_hash
@@ -185,7 +186,7 @@ def _is_prepared(folder: Path, plan: Mapping[str, object]) -> bool:
         before = None
     complete = (folder / DESCRIPTION).exists()
     if before == plan:
-        return complete
+        return complete and _is_whole(folder)
     # What is read does not depend on how overlapping subjects are dealt with in the end.
     if complete or not before or {**before, "overlap": plan["overlap"]} != plan:
         raise DataError(
@@ -193,6 +194,15 @@ def _is_prepared(folder: Path, plan: Mapping[str, object]) -> bool:
             "Give another folder, or --again to begin anew."
         )
     return False
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the store can be read; where not, preparing it again is what its reader is told."""
+    try:
+        read_examples(folder)
+    except DataError:
+        return False
+    return True
 
 
 def _read_parts(adapter: Adapter, studies: Sequence[str], wanted: Preparation, parts: Path) -> None:

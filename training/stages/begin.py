@@ -13,6 +13,7 @@ from service.engine.manifest import MANIFEST_FILE, parse_manifest
 from service.radiograph import PixelGrid
 from service.reading import Conventions
 from training.checkpoint.lineage import names_a_path
+from training.checkpoint.loading import first_line
 from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
 
@@ -50,10 +51,10 @@ def begin(settings: ModelSettings) -> Beginning:
     conventions, grid = conventions_of(settings)
     try:
         tokenizer = AutoTokenizer.from_pretrained(settings.start)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever the libraries raise over a damaged file
         raise ConfigError(
             f"model.start: no tokenizer could be loaded from {settings.start} "
-            f"({str(error).splitlines()[0]}). Run the stage before first, or name the folder of a "
+            f"({first_line(error)}). Run the stage before first, or name the folder of a "
             "checkpoint."
         ) from error
     return Beginning(settings.start, tokenizer, conventions, grid)

@@ -10,6 +10,7 @@ import torch
 from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
 
+from training.stages.errors import SilentFailureError
 from training.stages.preflight import (
     check_completions,
     check_same_films,
@@ -21,6 +22,8 @@ from training.stages.step_credit import StepCredit
 
 _ALIKE = 1e-8
 """Rewards of a group that differ by no more than this teach nothing."""
+_SAME_MODEL = 0.1
+"""Divergence, in nats a token, that rounding alone does not reach."""
 
 
 class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
@@ -101,12 +104,29 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
             output["num_items_in_batch"] = counted.sum()
         return output
 
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        told = self._metrics["train"].get("kl")
+        if told and self.model.training and self.state.global_step == 0:
+            # Until the first step the policy is the start, and so is the reference.
+            _check_start(told[-1])
+        return loss
+
     def _log(self, name: str, values: torch.Tensor) -> None:
         mean = self.accelerator.gather(values.mean()).mean().item()
         self._metrics["train"][name].append(mean)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: the checkpoint's own card is written when it is exported."""
+
+
+def _check_start(divergence: float) -> None:
+    if not abs(divergence) <= _SAME_MODEL:
+        raise SilentFailureError(
+            f"Before the first step the model and its frozen reference diverge by {divergence:.3g} "
+            "nats a token: the reference is not the start. Check that model.start has not changed "
+            "since, and how the reference is loaded (docs/stages.md, several GPUs)."
+        )
 
 
 class SamePrompts:

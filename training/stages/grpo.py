@@ -27,11 +27,13 @@ from training.stages.model import (
     processes,
     save_output,
     trl_config,
+    trl_trainer,
 )
 from training.stages.preflight import (
     check_engine,
     check_processor,
     check_prompts,
+    check_reference,
     check_same_prompts,
 )
 from training.stages.record import code_revision, write_stage_record
@@ -50,7 +52,7 @@ from training.stages.sample_pictures import SamplePictures
 from training.stages.shared_prefix_trainer import SharedPrefixGRPOTrainer
 from training.stages.stage_data import StageData, stage_data
 from training.stages.step_credit import StepCredit
-from training.stages.text_targets import asked_text, prompt_text, shown_film
+from training.stages.text_targets import asked_text, check_texts, prompt_text, shown_film
 
 
 def run_grpo(
@@ -81,6 +83,7 @@ def run_grpo(
             "prompts of one step. Take more (data.samples, data.films), or lower rollouts.prompts."
         )
     check_same_run(stage, data.digest)
+    check_texts(data.examples, beginning.conventions, beginning.grid, learnt=False)
     state = state_to_resume(stage.output / "run", resume=resume)
     latest = ScoredRollouts()
     log = RunLog(stage.output / "log.jsonl", "grpo")
@@ -127,6 +130,8 @@ def _trainer(
     rewards, weights = _rewards(stage, data, beginning, latest)
     # Before the model: ZeRO-3 and FSDP shard it as it loads.
     arguments = trl_config(GRPOConfig, grpo_arguments(stage, beginning, weights))
+    if stage.objective.kl and stage.model.lora is None:
+        check_reference()
     model = load_model(stage.model, beginning)
     common: dict[str, Any] = {
         "model": model,
@@ -148,7 +153,8 @@ def _trainer(
                 "rollouts.engine shared-prefix is for one process: choose transformers, "
                 "vllm-server or vllm-colocate under accelerate."
             )
-        return SharedPrefixGRPOTrainer(
+        return trl_trainer(
+            SharedPrefixGRPOTrainer,
             **common,
             train_dataset=_texts(data, beginning),
             processing_class=tokenizer,
@@ -160,7 +166,7 @@ def _trainer(
     check_processor(processor.image_processor, grid, sizes)
     check_processor(_checkpoint_processor(beginning), grid, sizes)
     rows = _conversations(data, beginning)
-    trainer = FilmGRPOTrainer(**common, train_dataset=rows, processing_class=processor)
+    trainer = trl_trainer(FilmGRPOTrainer, **common, train_dataset=rows, processing_class=processor)
     taken = rows[: len(first)]
     check_same_prompts(
         prompts,
@@ -200,22 +206,27 @@ def _texts(data: StageData, beginning: Beginning) -> datasets.Dataset:
 
 
 def _conversations(data: StageData, beginning: Beginning) -> datasets.Dataset:
-    """Prompts and films as TRL takes them; a film is opened when its row is."""
+    """Prompts and films as TRL takes them; a film is opened when its row is.
+
+    TRL takes all rows of a generation for each part of a step, and a row for each completion: the
+    films of the rows taken last are kept, so that each is opened once for a generation.
+    """
+    latest: dict[str, Image.Image] = {}
+
+    def shown(path: str) -> Image.Image:
+        return Image.fromarray(shown_film(data.films, path, beginning.grid))
 
     def rows_of(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        nonlocal latest
         examples = [data.examples[row] for row in batch["row"]]
+        paths = dict.fromkeys(path for example in examples for path in example.images)
+        latest = {path: latest[path] if path in latest else shown(path) for path in paths}
         return {
             "prompt": [
                 [{"role": "user", "content": prompt_text(example, beginning.conventions)}]
                 for example in examples
             ],
-            "images": [
-                [
-                    Image.fromarray(shown_film(data.films, path, beginning.grid))
-                    for path in example.images
-                ]
-                for example in examples
-            ],
+            "images": [[latest[path] for path in example.images] for example in examples],
             "row": batch["row"],
         }
 

@@ -10,7 +10,7 @@ from training.stages.begin import Beginning
 from training.stages.config import GroupRelativeStage
 from training.stages.errors import ConfigError
 from training.stages.model import precision_of, processes, trl_fields
-from training.stages.preflight import vision_ids
+from training.stages.preflight import under_fsdp, vision_ids
 from training.stages.run_log import elsewhere
 
 
@@ -105,6 +105,9 @@ def grpo_arguments(
         **(_vllm_fields(stage) if uses_vllm else {}),
     }
     more = {name: value for name, value in stage.trl.items() if name != "generation_kwargs"}
+    if under_fsdp() or stage.trl.get("fsdp"):
+        # Else TRL spreads every process's reference over all GPUs, before FSDP shards it.
+        more["model_init_kwargs"] = {"device_map": None} | dict(more.get("model_init_kwargs") or {})
     return trl_fields(GRPOConfig, fields, more)
 
 

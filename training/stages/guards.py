@@ -47,6 +47,13 @@ class Guards(TrainerCallback):
         # In the order of cause and effect: the first that trips is named.
         self._guards = (
             _Guard(
+                "completions/clipped_ratio",
+                "{value:.0%} of the completions are cut off at the length limit: their rewards say "
+                "little. Raise rollouts.max_tokens, or start from a checkpoint that ends its "
+                "answers (more cold start).",
+                above=settings.cut_off,
+            ),
+            _Guard(
                 "sampling/sampling_logp_difference/mean",
                 "Log-probabilities of rollout engine and learner differ by {value:.3g} nats on "
                 "average: they do not run the same weights on the same prompt and pixels. Check "
@@ -64,13 +71,6 @@ class Guards(TrainerCallback):
                 "(docs/stages.md).",
                 below=settings.ratio,
                 finite=True,
-            ),
-            _Guard(
-                "completions/clipped_ratio",
-                "{value:.0%} of the completions are cut off at the length limit: their rewards say "
-                "little. Raise rollouts.max_tokens, or start from a checkpoint that ends its "
-                "answers (more cold start).",
-                above=settings.cut_off,
             ),
             _Guard(
                 "groups_without_preference",

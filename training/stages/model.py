@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
 Config = TypeVar("Config")
+Trainer = TypeVar("Trainer")
 
 _ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
@@ -99,15 +100,39 @@ def trl_config(kind: type[Config], fields: Mapping[str, Any]) -> Config:
     Raises
     ------
     ConfigError
-        When a value does not fit, or not beside another.
+        When a value does not fit, or not beside another, or one process sees several GPUs.
     """
     try:
-        return kind(**fields)
+        made = kind(**fields)
     except Exception as error:  # whatever TRL and transformers raise over a value
+        raise _refused(kind, error) from error
+    if getattr(made, "n_gpu", 1) > 1:
         raise ConfigError(
-            f"trl: {kind.__name__} refuses what it is given: {error}. Correct what stands under "
-            "trl, or what does not go with it."
-        ) from error
+            "Several GPUs are visible to one process. Train on one of them (CUDA_VISIBLE_DEVICES=0 "
+            "before the command), or on all by accelerate launch (docs/stages.md)."
+        )
+    return made
+
+
+def trl_trainer(kind: type[Trainer], **given: Any) -> Trainer:
+    """A TRL trainer, which refuses values that its config takes.
+
+    Raises
+    ------
+    ConfigError
+        When it does.
+    """
+    try:
+        return kind(**given)
+    except (ImportError, NotImplementedError, TypeError, ValueError) as error:
+        raise _refused(kind, error) from error
+
+
+def _refused(kind: type, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"trl: {kind.__name__} refuses what it is given: {str(error).rstrip('.')}. Correct what "
+        "stands under trl, or what does not go with it."
+    )
 
 
 def _of_their_types(kind: type, more: Mapping[str, Any]) -> dict[str, Any]:

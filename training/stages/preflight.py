@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from service.radiograph import PixelGrid
 from service.reading import SPECIAL_TOKENS
 from training.stages.errors import SilentFailureError
+
+_YES = ("1", "true", "yes", "on", "y", "t")
 
 
 def check_labels(batch: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:
@@ -256,3 +259,29 @@ def _last(tokens: list[int], header: list[int]) -> int:
         if tokens[place : place + len(header)] == header:
             return place
     return 0
+
+
+def under_fsdp() -> bool:
+    """Whether accelerate shards the model by FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in _YES
+
+
+def check_reference() -> None:
+    """Refuse a frozen reference beside FSDP that loads weights in the first process alone.
+
+    The others then wait for them from the first: accelerate sends those of the policy, TRL does
+    not send the reference's, which stay zeros.
+
+    Raises
+    ------
+    SilentFailureError
+        When accelerate is told to load so.
+    """
+    frugal = os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING", "").lower() in _YES
+    if under_fsdp() and frugal:
+        raise SilentFailureError(
+            "Under fsdp_cpu_ram_efficient_loading the frozen reference would be all zeros in every "
+            "process but the first, and objective.kl would pull the model towards noise. Launch "
+            "with training/recipes/accelerate/fsdp2-grpo.yaml (or --fsdp_cpu_ram_efficient_loading "
+            "false), with zero3.yaml, train adapters (model.lora), or set objective.kl to 0."
+        )

@@ -15,6 +15,8 @@ from training.whole_file import write_whole
 
 _LINEAGE_NAMES = {"cold-start": "cold_start"}
 _TIMES = ("seconds", "step_time")
+_ROOT = Path(__file__).resolve().parents[2]
+"""Folder that holds the packages: the top of a checkout, or ``site-packages``."""
 
 
 def write_stage_record(
@@ -54,14 +56,20 @@ def write_stage_record(
 
 
 def code_revision() -> str:
-    """Revision of the checkout, ``-dirty`` where files differ from it; empty outside one."""
+    """Revision of the checkout, ``-dirty`` where files differ from it; empty outside one.
+
+    Installed in an environment within another repository, that one's revision is not the code's.
+    """
+    top = _git("rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != _ROOT:
+        return ""
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parent,
+            ["git", *arguments], capture_output=True, text=True, check=False, cwd=_ROOT
         )
     except OSError:
         return ""

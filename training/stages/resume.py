@@ -176,15 +176,36 @@ def _record_of_start(stage: Any) -> str | None:
 
 
 def train_or_restore(trainer: Any, state: Path | None) -> None:
-    """Train from a state, or from the start; a state that is the run's last is only loaded."""
+    """Train from a state, or from the start; a state that is the run's last is only loaded.
+
+    Raises
+    ------
+    ConfigError
+        When the state is the run's last, under DeepSpeed.
+    """
     if state is not None:
         told = json.loads((state / "trainer_state.json").read_text())
-        if told["global_step"] >= trainer.args.max_steps > 0 or (
-            trainer.args.max_steps <= 0 and told["global_step"] >= told["max_steps"]
-        ):
+        if told["global_step"] >= _steps_of(trainer):
+            _refuse_deepspeed(trainer, state)
             trainer._load_from_checkpoint(str(state))
             return
     trainer.train(resume_from_checkpoint=str(state) if state else None)
+
+
+def _refuse_deepspeed(trainer: Any, state: Path) -> None:
+    """DeepSpeed's engine, which a state is loaded into and saved by, is there once one trains."""
+    if trainer.is_deepspeed_enabled:
+        raise ConfigError(
+            f"{state} is the run's last state, which under DeepSpeed cannot be made the stage's "
+            "output without training. Remove that folder and --resume again: the steps since the "
+            "state before it are repeated (all of them, where there is none)."
+        )
+
+
+def _steps_of(trainer: Any) -> int:
+    """Steps of this run: the state's ``max_steps`` are those of the run that saved it."""
+    *_, steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
+    return int(steps)
 
 
 def last_line(log: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from training.stages.model import (
     save_output,
     trl_config,
     trl_fields,
+    trl_trainer,
 )
 from training.stages.preflight import check_labels
 from training.stages.record import code_revision, write_stage_record
@@ -44,7 +45,7 @@ from training.stages.resume import (
 )
 from training.stages.run_log import RunLog, elsewhere, tensorboard
 from training.stages.stage_data import StageData, StageName, stage_data
-from training.stages.text_targets import training_row
+from training.stages.text_targets import check_texts, training_row
 
 
 def in_similar_lengths(lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
@@ -103,6 +104,8 @@ def fit(
     state = state_to_resume(run, resume=resume)
     if stage.soft_coordinates and processes() > 1:
         raise ConfigError("soft_coordinates is for one process: leave it out under accelerate.")
+    if not stage.data.group_lengths:  # else all are tokenized before training
+        check_texts(data.examples, beginning.conventions, grid, learnt=True)
     # Before the model: ZeRO-3 and FSDP shard it as it loads.
     arguments = trl_config(SFTConfig, _arguments(stage, run))
     model = load_model(stage.model, beginning)
@@ -117,8 +120,9 @@ def fit(
         check=partial(check_labels, tokenizer=tokenizer),
     )
     collator([rows[i] for i in range(min(2, len(rows)))])  # before anything is written
-    kind = GroundedSFTTrainer if stage.soft_coordinates else FilmSFTTrainer
-    trainer = kind(
+    kind: type[FilmSFTTrainer] = GroundedSFTTrainer if stage.soft_coordinates else FilmSFTTrainer
+    trainer = trl_trainer(
+        kind,
         model=model,
         args=arguments,
         train_dataset=rows,

@@ -104,6 +104,23 @@ def test_other_architecture_is_named(bare_folder, manifest):
         write_manifest(bare_folder, manifest)
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "value", "said"),
+    [
+        ("config.json", "architectures", 5, "architecture"),
+        ("config.json", "architectures", {"a": 1}, "architecture"),
+        ("config.json", "vision_config", [1], "vision_config is not a JSON object"),
+        ("config.json", "text_config", "x", "text_config is not a JSON object"),
+        ("preprocessor_config.json", "size", [1], "size is not a JSON object"),
+    ],
+)
+def test_a_config_of_another_form_is_named(folder, name, field, value, said):
+    change_json(folder / name, **{field: value})
+    change_json(folder / "deepmedix.json", files=hash_files(folder))
+    with pytest.raises(ManifestError, match=said):
+        load_manifest(str(folder))
+
+
 def test_reply_longer_than_the_context_is_refused(bare_folder, manifest):
     change_json(bare_folder / "config.json", text_config={"max_position_embeddings": 512})
     with pytest.raises(ManifestError, match=r"sampling\.max_tokens"):

@@ -142,6 +142,17 @@ def test_out_that_names_a_file_is_told_in_words(
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_out_that_cannot_be_written_is_told_in_words(stages: Path, exported: Path) -> None:
+    for command in (
+        ("export", stages / "sft"),
+        ("merge", stages / "cold_start"),
+        ("average", stages / "sft", "--start", exported),
+    ):
+        refused = run(*command, "--out", "/proc/deepmedix")
+        assert refused.exit_code == 2, refused.exception
+        assert "/proc" in refused.output
+
+
 def test_weights_that_are_not_finite_are_neither_exported_nor_averaged(
     stages: Path, exported: Path, tmp_path: Path
 ) -> None:

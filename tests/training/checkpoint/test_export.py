@@ -1,8 +1,10 @@
 """What is exported verifies, loads, and is refused once it is no longer what was exported."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,6 +103,26 @@ def test_a_weight_that_is_not_finite_is_named_when_the_model_is_loaded(copy: Pat
     describe_checkpoint(copy, lineage=follow_lineage(copy).records, results=[])
     verify_checkpoint(str(copy))
     with pytest.raises(CheckpointError, match=r"not finite: .*norm\.weight"):
+        verify_checkpoint(str(copy), load=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer.json", {}, "No tokenizer can be loaded"),
+        ("config.json", {"text_config": {"hidden_size": "x"}}, "field 'hidden_size'"),
+    ],
+)
+def test_a_file_that_a_library_trips_over_is_told_in_words(
+    copy: Path, name: str, content: dict[str, Any], said: str
+) -> None:
+    file, manifest = copy / name, copy / "deepmedix.json"
+    if content:
+        content = json.loads(file.read_text()) | content
+    file.write_text(json.dumps(content))
+    told = json.loads(manifest.read_text()) | {"files": hash_files(copy)}
+    manifest.write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match=said):
         verify_checkpoint(str(copy), load=True)
 
 

@@ -1,5 +1,6 @@
 """A model is loaded with every weight that it was saved with, or not at all."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -80,3 +81,14 @@ def test_a_file_of_weights_that_was_cut_off_is_told_in_words(stages: Path, tmp_p
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"No model can be loaded from .* is damaged"):
         load_whole(folder)
+
+
+def test_a_config_that_the_library_trips_over_is_told_in_words(
+    stages: Path, tmp_path: Path
+) -> None:
+    file = Path(shutil.copytree(stages / "sft", tmp_path / "model")) / "config.json"
+    config = json.loads(file.read_text())
+    config["text_config"]["hidden_size"] = "x"
+    file.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"No model can be loaded from .*hidden_size"):
+        load_whole(file.parent)

@@ -132,3 +132,15 @@ def test_damaged_adapters_are_told_in_words(stages: Path, tmp_path: Path) -> Non
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"adapters in .* are damaged"):
         merge_adapter(adapters, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["[]", "5"])
+@pytest.mark.parametrize("named", [True, False])
+def test_an_adapter_config_of_another_form_is_told_in_words(
+    stages: Path, tmp_path: Path, content: str, named: bool
+) -> None:
+    adapters = Path(shutil.copytree(stages / "cold_start", tmp_path / "adapters"))
+    (adapters / "adapter_config.json").write_text(content)
+    said = "cannot be merged into" if named else "is not a JSON object"
+    with pytest.raises(CheckpointError, match=said):
+        merge_adapter(adapters, tmp_path / "out", base=str(stages / "sft") if named else None)

@@ -13,8 +13,10 @@ from published import write_dicom, write_film, write_json, write_table
 from read_all import read_all
 
 from service.reading import Mode
+from training.data.adapters.boxes import OTHER_SIZE
 from training.data.adapters.readers import Marked, agreed_regions
 from training.data.example import ReasoningTarget
+from training.data.preparation import Preparation, prepare
 from training.data.store import DataError
 
 SIZE = (200, 100)
@@ -32,7 +34,7 @@ def write_vindr(root: Path) -> None:
         vindr_row("aa", "R1", "Nodule/Mass", 10, 10, 30, 30),
         vindr_row("aa", "R2", "Nodule/Mass", 12, 10, 32, 30),
         vindr_row("aa", "R3", "Nodule/Mass", 100, 50, 130, 80),
-        vindr_row("aa", "R1", "Cardiomegaly", 60, 40, 260, 90.4),
+        vindr_row("aa", "R1", "Cardiomegaly", 60, 40, 200.4, 90.4),
         vindr_row("aa", "R3", "Cardiomegaly", 62, 42, 90, 92),
         *(vindr_row("bb", reader, "No finding") for reader in ("R1", "R2", "R3")),
         vindr_row("cc", "R1", "Pneumothorax", 10, 10, 20, 20),
@@ -65,14 +67,26 @@ def test_vindr_keeps_what_two_of_three_readers_drew(tmp_path: Path) -> None:
     assert (sick.study, sick.sex, sick.age) == (None, None, None)
     assert (effusion.sex, effusion.age, effusion.device) == ("F", 63, None)
     assert remarks == {
-        "box reaches beyond its film: clipped": 1,
         "film whose readers agree on no box: left out": 1,
         "image missing": 1,
     }
 
 
+@pytest.mark.parametrize("box", [(150, 10, 201.5, 30), (10, 90, 30, 180), (-2, 10, 30, 30)])
+def test_a_vindr_film_that_a_box_does_not_lie_within_is_left_out(
+    tmp_path: Path, box: tuple[float, ...]
+) -> None:
+    rows = [vindr_row("aa", reader, "Mass", 10, 10, 30, 30) for reader in ("R1", "R2")]
+    rows.append(vindr_row("aa", "R3", "Mass", *box))
+    write_table(tmp_path / "annotations_train.csv", rows)
+    write_film(tmp_path / "train" / "aa.png", *SIZE)
+    examples, remarks = read_all("vindr-cxr", tmp_path)
+    assert examples == []
+    assert remarks == {OTHER_SIZE: 1}
+
+
 def test_a_film_whose_boxes_cannot_be_kept_is_never_called_normal(tmp_path: Path) -> None:
-    rows = [vindr_row("aa", reader, "Mass", 500, 10, 600, 30) for reader in ("R1", "R2")]
+    rows = [vindr_row("aa", reader, "Mass", 50, 10, 50, 30) for reader in ("R1", "R2")]
     write_table(tmp_path / "annotations_train.csv", rows)
     write_film(tmp_path / "train" / "aa.dicom", *SIZE)
     examples, remarks = read_all("vindr-cxr", tmp_path)
@@ -212,7 +226,9 @@ def test_padchest_speaks_spanish_and_has_a_second_reader(tmp_path: Path) -> None
 def write_imagenome(root: Path) -> None:
     def thing(name: str, *box: int) -> dict[str, Any]:
         corners = ("original_x1", "original_y1", "original_x2", "original_y2")
-        small = dict(zip(("x1", "y1", "x2", "y2"), (1, 1, 5, 5), strict=True))
+        # On the film in the middle of a square of 224 pixels.
+        inner = [round((at + (0, 50)[n % 2]) * 224 / 200) for n, at in enumerate(box)]
+        small = dict(zip(("x1", "y1", "x2", "y2"), inner, strict=True))
         return {"bbox_name": name, **small, **dict(zip(corners, box, strict=True))}
 
     graph = {
@@ -278,3 +294,36 @@ def test_imagenome_with_reports_adds_the_findings(tmp_path: Path) -> None:
     examples, _ = read_all("chest-imagenome", tmp_path, jpg, reports=str(jpg))
     assert examples[1].answer == "There is a left opacity. No pneumothorax."
     assert examples[1].regions == (("lung opacity", (110, 5, 190, 95)),)
+
+
+@pytest.mark.parametrize("size", [(100, 50), (400, 200)])
+def test_an_imagenome_film_of_another_size_than_its_boxes_is_left_out(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    write_imagenome(tmp_path)
+    write_film(tmp_path / "jpg" / FOLDER / "d1.jpg", *size)
+    examples, remarks = read_all("chest-imagenome", tmp_path, tmp_path / "jpg")
+    assert examples == []
+    assert remarks == {OTHER_SIZE: 1, "film without a scene graph": 2}
+
+
+def test_a_damaged_scene_graph_leaves_the_others(tmp_path: Path) -> None:
+    write_imagenome(tmp_path)
+    packed = tmp_path / "silver_dataset" / "scene_graph.zip"
+    with zipfile.ZipFile(packed) as archive:
+        content = archive.read("scene_graph/d1_SceneGraph.json")
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("scene_graph/d2_SceneGraph.json", content)
+        archive.writestr("scene_graph/d3_SceneGraph.json", content)
+        begins = [
+            archive.getinfo(f"scene_graph/d{n}_SceneGraph.json").header_offset for n in (2, 3)
+        ]
+    data = bytearray(packed.read_bytes())
+    for begin, at in zip(begins, (80, 60), strict=True):  # of the content, behind its header
+        data[begin + at : begin + at + 20] = bytes(20)
+    packed.write_bytes(data)
+    prepared = prepare(
+        Preparation("chest-imagenome", tmp_path, images=tmp_path / "jpg"), tmp_path / "store"
+    )
+    assert prepared.remarks["record not of the published form: left out"] == 2
+    assert prepared.splits == {"train": 1}

@@ -78,6 +78,27 @@ def test_a_prepared_store_is_kept_and_another_preparation_refused(
     assert sum(anew.splits.values()) == 8
 
 
+@pytest.mark.parametrize("fault", ["torn", "missing", "description"])
+def test_a_store_that_cannot_be_read_is_prepared_again_as_its_reader_is_told(
+    tmp_path: Path, mimic: Path, fault: str
+) -> None:
+    arguments = ("prepare", "mimic-cxr-jpg", mimic, "-o", tmp_path, "--limit", 2)
+    run(*arguments)
+    whole = read_description(tmp_path)
+    shard = tmp_path / whole.shards[0].file
+    if fault == "torn":
+        shard.write_bytes(shard.read_bytes()[:-9])
+    elif fault == "missing":
+        shard.unlink()
+    else:
+        (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(DataError, match="Prepare the data again"):
+        read_examples(tmp_path)
+    run(*arguments)
+    assert read_description(tmp_path) == whole
+    assert len(list(read_examples(tmp_path))) == sum(whole.splits.values())
+
+
 def test_examples_can_be_put_into_one_split(tmp_path: Path, mimic: Path) -> None:
     told = prepare(Preparation("mimic-cxr-jpg", mimic, split="test"), tmp_path)
     assert told.splits == {"test": 8}

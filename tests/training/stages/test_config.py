@@ -54,6 +54,27 @@ def test_accelerate_takes_its_configs(path: Path) -> None:
     assert loaded.num_processes == 8 * loaded.num_machines
 
 
+def test_grpo_is_launched_so_that_every_process_reads_the_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    shared, grpo = (
+        yaml.safe_load((RECIPES / "accelerate" / name).read_text())
+        for name in ("fsdp2.yaml", "fsdp2-grpo.yaml")
+    )
+    assert shared["fsdp_config"].pop("fsdp_cpu_ram_efficient_loading") is True
+    assert grpo["fsdp_config"].pop("fsdp_cpu_ram_efficient_loading") is False
+    assert grpo == shared
+
+    # On two nodes it is the flag that docs/stages.md names.
+    file = RECIPES / "accelerate" / "fsdp2-2nodes.yaml"
+    given = ["--config_file", str(file), "--fsdp_cpu_ram_efficient_loading", "false", "script.py"]
+    monkeypatch.setattr("sys.argv", ["accelerate", *given])
+    arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(given))
+    assert (arguments.fsdp_cpu_ram_efficient_loading, arguments.fsdp_version) == ("false", 2)
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig
 
+from service.radiograph import PixelGrid
 from service.reading import Mode, Task
 from training.architecture import GRID
 from training.conventions import EMBEDDED_CONVENTIONS
@@ -31,6 +32,7 @@ from training.stages.grpo import run_grpo
 from training.stages.grpo_arguments import grpo_arguments
 from training.stages.rollout_rewards import LoggedReward, ScoredRollouts, overlong_penalty
 from training.stages.run_log import RunLog
+from training.stages.text_targets import shown_film
 
 
 def stage(tiny: Path, output: Path, **more: Any) -> GroupRelativeStage:
@@ -193,6 +195,31 @@ def test_the_tower_or_adapters_learn(
         before, after = (load_file(f / "model.safetensors") for f in (tiny / "model", output))
         tower = [name for name in before if "visual" in name]
         assert any(not torch.equal(before[name], after[name]) for name in tower)
+
+
+def test_a_film_is_opened_once_for_all_rollouts_of_a_generation(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def counted(folder: Path, film: str, grid: PixelGrid) -> Any:
+        opened.append(film)
+        return shown_film(folder, film, grid)
+
+    monkeypatch.setattr("training.stages.grpo.shown_film", counted)
+    rollouts = {
+        "engine": "transformers",
+        "prompts": 4,
+        "group": 2,
+        "batch_size": 2,
+        "minibatches": 2,
+        "max_tokens": 4,
+    }
+    logging = {"every": 1, "save_every": 4, "report_to": []}
+    output = run_grpo(stage(tiny, tmp_path, rollouts=rollouts, logging=logging, max_steps=4))
+    assert len(lines(output)) == 4  # of two generations of four films, two steps and parts each
+    assert len(opened) <= 2 * 4
+    assert len(opened) == len(set(opened))
 
 
 @pytest.mark.parametrize(("recipe", "devices"), [("7b-8gpu", 7), ("7b-1gpu-lora", 1)])

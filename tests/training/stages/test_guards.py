@@ -10,14 +10,17 @@ import pytest
 import torch
 from transformers import AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from trl.trainer.utils import create_model_from_path
 
 from training.architecture import GRID, build_image_processor
 from training.stages import shared_prefix_trainer, supervised
+from training.stages.begin import begin
 from training.stages.config import GroupRelativeStage, GuardSettings, SupervisedStage
 from training.stages.config.reading import build
 from training.stages.errors import ConfigError, SilentFailureError
 from training.stages.film_grpo_trainer import SamePrompts, collapse_images
 from training.stages.grpo import run_grpo
+from training.stages.grpo_arguments import grpo_arguments
 from training.stages.guards import Guards
 from training.stages.preflight import (
     check_completions,
@@ -25,6 +28,7 @@ from training.stages.preflight import (
     check_labels,
     check_processor,
     check_prompts,
+    check_reference,
     vision_ids,
 )
 from training.stages.shared_prefix import completion_log_probs, sample_completions
@@ -239,6 +243,14 @@ def test_the_cause_is_named_before_the_dead_gradient() -> None:
         watch(GuardSettings(patience=2), fault, fault)
 
 
+@pytest.mark.parametrize("ratio", [0.0, math.nan])
+def test_completions_all_cut_off_are_not_taken_for_drift(ratio: float) -> None:
+    # Under overlong.mask TRL has no token left to take the ratio of, and logs 0.
+    fault = {"completions/clipped_ratio": 1.0, RATIO: ratio, DRIFT: ratio, "grad_norm": 0.0}
+    with pytest.raises(SilentFailureError, match="cut off"):
+        watch(GuardSettings(patience=2), fault, fault)
+
+
 def test_vllm_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SilentFailureError, match="shared-prefix"):
@@ -312,6 +324,51 @@ def test_a_run_without_gradient_is_stopped(
     monkeypatch.setattr(shared_prefix_trainer, "completion_log_probs", frozen)
     with pytest.raises(SilentFailureError, match="gradient is dead"):
         run_grpo(stage(tiny, tmp_path, "variety"))
+
+
+def under_fsdp(monkeypatch: pytest.MonkeyPatch, *, frugal: bool) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", str(frugal).lower())
+
+
+def test_a_reference_that_one_process_alone_would_load_is_refused(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_reference()
+    under_fsdp(monkeypatch, frugal=False)
+    check_reference()
+    under_fsdp(monkeypatch, frugal=True)
+    with pytest.raises(SilentFailureError, match=r"all zeros .*fsdp2-grpo\.yaml"):
+        run_grpo(stage(tiny, tmp_path, "variety"))
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_reference_under_fsdp_is_not_spread_over_all_gpus(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = stage(tiny, tmp_path, "variety")
+    assert "model_init_kwargs" not in grpo_arguments(config, begin(config.model), [1.0])
+    under_fsdp(monkeypatch, frugal=False)
+    more = {"model_init_kwargs": {"revision": "main"}}
+    config = stage(tiny, tmp_path, "variety", trl=more)
+    arguments = grpo_arguments(config, begin(config.model), [1.0])
+    assert arguments["model_init_kwargs"] == {"device_map": None, "revision": "main"}
+
+
+@pytest.mark.parametrize("engine", ["shared-prefix", "transformers"])
+def test_a_reference_that_is_not_the_start_stops_the_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    def another(*given: Any, **options: Any) -> Any:
+        model = create_model_from_path(*given, **options)
+        torch.nn.init.normal_(model.lm_head.weight)
+        return model
+
+    monkeypatch.setattr("trl.trainer.grpo_trainer.create_model_from_path", another)
+    rollouts = {"engine": engine, "prompts": 2, "group": 2, "batch_size": 4, "max_tokens": 6}
+    with pytest.raises(SilentFailureError, match="reference is not the start"):
+        run_grpo(stage(tiny, tmp_path, "variety", rollouts=rollouts))
+    assert not (tmp_path / "log.jsonl").exists()
 
 
 def test_a_reward_that_answers_for_too_few_is_named(tiny: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -33,6 +34,7 @@ from training.stages.resume import (
     cut_log,
     finished,
     state_to_resume,
+    train_or_restore,
 )
 from training.stages.supervised import run_supervised
 
@@ -137,6 +139,36 @@ def test_a_run_killed_after_its_last_step_is_only_finished(
     assert all((weights[key] == again[key]).all() for key in weights)
     assert (output / "log.jsonl").read_text() == log
     assert json.loads((output / "stage.json").read_text())["metrics"] == record["metrics"]
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_a_shortened_run_goes_on_to_its_whole_length(
+    killed: Path, tmp_path: Path, name: str, one_thread: None
+) -> None:
+    given = yaml.safe_load((killed / f"{name}.yaml").read_text())
+    given.pop("max_steps", None)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(given))
+    output = f"output={tmp_path / 'out'}"
+    first = run(name, file, output, "max_steps=2")
+    (first / "stage.json").unlink()  # killed before it was written
+    resumed = run(name, file, output, resume=True)
+    unbroken = run(name, file, f"output={tmp_path / 'whole'}")
+    assert figures(resumed)[-1]["step"] > 2
+    assert figures(resumed)[-1]["step"] == figures(unbroken)[-1]["step"]
+
+
+def test_the_last_state_under_deepspeed_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    state = tmp_path / "checkpoint-4"
+    state.mkdir()
+    (state / "trainer_state.json").write_text('{"global_step": 4, "max_steps": 4}')
+    trainer = Mock(is_deepspeed_enabled=True)
+    trainer.set_initial_training_values.return_value = (1, 4, 12, 12, 3, 4, 4)
+    with pytest.raises(ConfigError, match=r"checkpoint-4 is .*Remove that folder and --resume"):
+        train_or_restore(trainer, state)
+    trainer.set_initial_training_values.return_value = (1, 5, 15, 15, 3, 5, 5)
+    train_or_restore(trainer, state)
+    trainer.train.assert_called_once_with(resume_from_checkpoint=str(state))
 
 
 def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> None:

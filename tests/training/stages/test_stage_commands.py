@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from training.cli import train
+from training.stages import record
 
 
 def run(*arguments: str):  # type: ignore[no-untyped-def]  # typer's result
@@ -43,3 +46,65 @@ def test_a_run_that_would_teach_nothing_ends_with_three(monkeypatch: pytest.Monk
     result = run("grpo", "--config", "7b-8gpu/grpo")
     assert result.exit_code == 3
     assert "needs a GPU" in result.output
+
+
+@pytest.mark.parametrize("output", ["/proc/deepmedix", "file", "file/below"])
+def test_an_output_that_cannot_be_written_ends_with_two(
+    tiny: Path, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    config = {
+        "output": str(tmp_path / output),
+        "data": {"folder": str(tiny / "films")},
+        "model": {"start": str(tiny / "model"), "manifest": "embedded"},
+        "logging": {"every": 1, "save_every": 8, "report_to": []},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    result = run("sft", "--config", str(tmp_path / "config.yaml"))
+    assert result.exit_code == 2, result.exception
+    assert output in result.output
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_trainers_own_refusals_end_with_two(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config: dict[str, Any] = {
+        "output": str(tmp_path / "out"),
+        "data": {"folder": str(tiny / "films")},
+        "model": {"start": str(tiny / "model"), "manifest": "embedded"},
+    }
+    (tmp_path / "sft.yaml").write_text(yaml.safe_dump(config))
+    config["rollouts"] = {"prompts": 2, "group": 2, "batch_size": 4}
+    (tmp_path / "grpo.yaml").write_text(yaml.safe_dump(config))
+    for stage, setting in (
+        ("sft", "trl.eval_strategy=steps"),
+        ("sft", "trl.packing=true"),
+        ("sft", "trl.loss_type=nope"),
+        ("grpo", "trl.eval_strategy=steps"),
+    ):
+        result = run(stage, "--config", str(tmp_path / f"{stage}.yaml"), setting)
+        assert result.exit_code == 2, (setting, result.exception)
+        assert "Correct what stands under trl" in result.output
+        assert not (tmp_path / "out" / "run" / "config.json").exists()
+
+    monkeypatch.setattr("transformers.TrainingArguments.n_gpu", property(lambda self: 2))
+    result = run("sft", "--config", str(tmp_path / "sft.yaml"))
+    assert result.exit_code == 2, result.exception
+    assert "CUDA_VISIBLE_DEVICES=0" in result.output
+
+
+def test_the_revision_is_that_of_the_code_and_of_no_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.example")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    git("commit", "--allow-empty", "-m", "first")
+    installed = tmp_path / ".venv" / "site-packages"
+    installed.mkdir(parents=True)
+    for folder, known in ((tmp_path, True), (installed, False)):
+        monkeypatch.setattr(record, "_ROOT", folder)
+        assert bool(record.code_revision()) is known

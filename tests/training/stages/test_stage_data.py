@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from types import ModuleType
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from service.reading import Mode, Task
 from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.example import Example, ReasoningTarget
-from training.stages.config import DataSettings
+from training.stages import grpo, supervised
+from training.stages.config import DataSettings, GroupRelativeStage, SupervisedStage
+from training.stages.config.reading import build
 from training.stages.errors import ConfigError
 from training.stages.stage_data import StageName, as_asked, mix, stage_data
 from training.stages.text_targets import prompt_text
@@ -182,3 +186,31 @@ def test_a_question_that_the_service_would_not_ask_is_named() -> None:
     asked = replace(PLAIN, id="q7", task=Task.VQA, question="<|image_pad|>")
     with pytest.raises(ConfigError, match="example q7 cannot be asked"):
         prompt_text(asked, EMBEDDED_CONVENTIONS)
+
+
+@pytest.mark.parametrize("module", [supervised, grpo])
+def test_examples_that_cannot_be_asked_are_found_before_the_stage_begins(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    data = stage_data("grpo", DataSettings(folder=tiny / "films"), seed=0)
+    some = list(data.examples)
+    some[5:] = [
+        replace(example, task=Task.VQA, question="<|image_pad|>", mode=Mode.ANSWER, steps=())
+        for example in some[5:]
+    ]
+    thrice = replace(data, examples=tuple(some * 3))
+    monkeypatch.setattr(module, "stage_data", lambda *given, **more: thrice)
+    monkeypatch.setattr(module, "load_model", None)  # takes minutes
+    settings: dict[str, Any] = {
+        "output": str(tmp_path),
+        "data": {"folder": str(tiny / "films"), "group_lengths": False},
+        "model": {"start": str(tiny / "model"), "manifest": "embedded"},
+    }
+    if module is grpo:
+        run = partial(grpo.run_grpo, build(GroupRelativeStage, settings, "test"))
+    else:
+        config = build(SupervisedStage, settings, "test")
+        run = partial(supervised.run_supervised, "sft", config)
+    said = rf"cannot be asked .* Of {len(some)} examples, {len(some) - 5} are like that"
+    with pytest.raises(ConfigError, match=said):
+        run()

@@ -1,5 +1,7 @@
 """A good reply is kept with the supplied boxes; every fault rejects one, with its reason."""
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,22 @@ def test_where_no_regions_are_supplied_none_need_be_cited(asking, films) -> None
     assert judged(asking, films, text, asked).reason is None
     cited = reply("both lungs lie side by side", HEART_SEEN, answer="Frontal")
     assert judged(asking, films, cited, asked).reason is Reason.BOX_UNKNOWN
+
+
+@pytest.mark.parametrize("box", [(1000, 1500, 1015, 1515), (1003, 1501, 1012, 1509)])
+def test_a_small_box_copied_from_the_picture_is_the_supplied_one(
+    conventions, films, box: tuple[int, int, int, int]
+) -> None:
+    asked = example(sizes=((2544, 3056),), regions=(("left pleural effusion", box),), structures=())
+    question = ask_about(asked, Asking("teacher", conventions), films)
+    (shown,) = re.findall(r"effusion: (\[.*\])", question.text)
+    text = reply(f"there is a left pleural effusion {shown}")
+    kept = judge(question, Answer(text, "stop"), Bounds()).example
+    assert kept is not None
+    assert kept.steps == (ReasoningTarget("there is a left pleural effusion", ((0, box),)),)
+    x0, y0, x1, y1 = json.loads(shown)
+    beside = reply(f"there is a left pleural effusion {[x0 + 2, y0, x1 + 2, y1]}")
+    assert judge(question, Answer(beside, "stop"), Bounds()).reason is Reason.BOX_UNKNOWN
 
 
 @given(text=st.text(max_size=200))

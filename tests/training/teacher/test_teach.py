@@ -201,17 +201,31 @@ def test_no_more_requests_run_at_once_than_allowed(store, server, tmp_path) -> N
     assert most == 3
 
 
-def test_a_refusal_is_counted_and_not_asked_for_again(store, server, tmp_path) -> None:
+def test_a_refusal_is_counted_and_asked_for_again_by_another_run(store, server, tmp_path) -> None:
     def refuses_one(request: dict[str, Any]):
         if film_number(request) == 3:
             return 400, {}, {"error": {"message": "too many tokens"}}
         return distinct(request)
 
     server.script = refuses_one
-    for _ in range(2):
+    for number, there in ((12, 0), (1, 11)):
+        server.requests.clear()
         assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
-    assert rejections(tmp_path / "out")["dropped"] == {"refused-by-server": 1}
-    assert len(server.requests) == 12
+        assert rejections(tmp_path / "out")["dropped"] == {"refused-by-server": 1}
+        replies = rejections(tmp_path / "out")["replies"]
+        assert replies == {"asked_now": number, "there_already": there}
+        assert len(server.requests) == number
+
+
+def test_a_server_that_was_started_wrongly_can_be_mended(store, server, tmp_path) -> None:
+    out = tmp_path / "out"
+    server.script = lambda request: (400, {}, {"error": {"message": "max-model-len is 128"}})
+    assert run(store, server, out, "--near-duplicates", "1").exit_code == 2
+    server.script = distinct
+    for asked in (12, 0):
+        assert run(store, server, out, "--near-duplicates", "1").exit_code == 0
+        assert rejections(out)["kept"] == 12
+        assert rejections(out)["replies"] == {"asked_now": asked, "there_already": 12 - asked}
 
 
 def test_a_request_that_is_never_answered_is_asked_for_again_by_another_run(

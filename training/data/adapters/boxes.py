@@ -11,6 +11,7 @@ from training.data.example import Box
 
 CLIPPED = "box reaches beyond its film: clipped"
 DEGENERATE = "box without area: left out"
+OTHER_SIZE = "film of another size than its boxes were drawn on: left out"
 _TOLERANCE = 1.0
 
 
@@ -39,6 +40,13 @@ def pixel_box(corners: Sequence[float], size: tuple[int, int], remark: Remark) -
     if max(cut) > _TOLERANCE:
         remark(CLIPPED)
     return box  # type: ignore[return-value]  # four of them
+
+
+def reaches_beyond(corners: Sequence[float], size: tuple[int, int]) -> bool:
+    """Whether more than a pixel of a box lies off its film, which may be a smaller copy then."""
+    x_min, y_min, x_max, y_max = corners
+    width, height = size
+    return min(x_min, y_min) < -_TOLERANCE or max(x_max - width, y_max - height) > _TOLERANCE
 
 
 def extent_box(

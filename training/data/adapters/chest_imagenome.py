@@ -1,20 +1,22 @@
 """Chest ImaGenome: scene graphs of MIMIC-CXR's frontal films, anatomy as boxes.
 
 Boxes are of anatomical regions, in pixels of the original film (``original_x1`` …; ``x1`` … are
-in a 224-pixel copy). A finding is linked to the region that the report's sentence speaks of, not
-drawn by itself.
+in a 224-pixel copy; how large a film was is told by the two together). A finding is linked to the
+region that the report's sentence speaks of, not drawn by itself.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any, ClassVar, NamedTuple
 
-from training.data.adapters.boxes import pixel_box
+from training.data.adapters.boxes import OTHER_SIZE, pixel_box
 from training.data.adapters.films import find_film
 from training.data.adapters.mimic_index import (
     ACCESS,
@@ -35,6 +37,9 @@ from training.data.example import Box, Example, ReasoningTarget, Region
 from training.data.store.errors import DataError
 
 _ORIGINAL = ("original_x1", "original_y1", "original_x2", "original_y2")
+_SMALL, _SMALL_SIZE = ("x1", "y1", "x2", "y2"), 224
+_SAME_SIZE = 0.25
+"""Share of a film's longer side that boxes in whole pixels of a small copy tell it to within."""
 _KINDS = ("anatomicalfinding", "disease", "device", "tubesandlines")
 _GRAPH = "_SceneGraph.json"
 
@@ -122,6 +127,9 @@ class ChestImaGenome:
         film = find_film(self.images, path, listed.view, remark, suffixes=SUFFIXES)
         if film is None:
             return
+        if _is_of_other_size(graph, film.size):
+            remark(OTHER_SIZE)
+            return
         anatomy = _anatomy(graph, film.size, remark)
         places, sentences = _findings(graph, anatomy)
         shared: dict[str, Any] = {
@@ -169,9 +177,29 @@ class _Graphs:
         name = f"{dicom}{_GRAPH}"
         if self._archive is not None:
             member = self._members.get(name)
-            return json.loads(self._archive.read(member)) if member else None
+            try:
+                return json.loads(self._archive.read(member)) if member else None
+            except (zipfile.BadZipFile, zlib.error) as error:
+                raise ValueError(f"{name} is damaged: {error}") from error
         path = self._folder / name if self._folder else None
         return json.loads(path.read_bytes()) if path and path.is_file() else None
+
+
+def _is_of_other_size(graph: Mapping[str, Any], size: tuple[int, int]) -> bool:
+    """Whether the boxes were drawn on a film of another size than this copy.
+
+    The small copies are padded to a square, so that their side is the film's longer one.
+    """
+    sides = []
+    for found in graph["objects"]:
+        original, small = (
+            [float(found.get(side, 0)) for side in names] for names in (_ORIGINAL, _SMALL)
+        )
+        for low, high in ((0, 2), (1, 3)):
+            length, shown = original[high] - original[low], small[high] - small[low]
+            if length > 0 and shown > 0:
+                sides.append(length / shown * _SMALL_SIZE)
+    return bool(sides) and abs(median(sides) - max(size)) > _SAME_SIZE * max(size)
 
 
 def _anatomy(graph: Mapping[str, Any], size: tuple[int, int], remark: Remark) -> dict[str, Box]:

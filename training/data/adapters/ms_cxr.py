@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from training.data.adapters.boxes import extent_box
+from training.data.adapters.boxes import OTHER_SIZE, extent_box
 from training.data.adapters.films import find_film
 from training.data.adapters.mimic_index import (
     ACCESS,
@@ -24,7 +24,6 @@ from training.data.example import Box, Example, ReasoningTarget
 
 _BOX = ("x", "y", "w", "h")
 _SIZE = ("image_width", "image_height")
-OTHER_SIZE = "film of another size than its boxes were drawn on: left out"
 
 
 class MsCxr:

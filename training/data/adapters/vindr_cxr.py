@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from training.data.adapters.boxes import pixel_box
+from training.data.adapters.boxes import OTHER_SIZE, pixel_box, reaches_beyond
 from training.data.adapters.films import find_film
 from training.data.adapters.options import choice
 from training.data.adapters.protocol import DataSetCard, Remark
@@ -31,7 +31,8 @@ class VinDrCxr:
 
     There are no patient numbers: every film is a subject of its own. The published training set
     is divided into train and validate by film. Copies of another size do not fit the boxes,
-    which are in pixels of the published DICOM; its header keeps the patient's sex and age.
+    which are in pixels of the published DICOM: a film that one of its boxes does not lie within is
+    left out. The DICOM's header keeps the patient's sex and age.
 
     Parameters
     ----------
@@ -80,10 +81,18 @@ class VinDrCxr:
         film = find_film(self.images, f"{study}.dicom", "", remark, suffixes=_SUFFIXES)
         if film is None:
             return
+        drawn = [
+            (reader, label, [float(corner) for corner in corners])
+            for reader, label, corners in self._marks[study]
+            if all(corners)
+        ]
+        if any(reaches_beyond(corners, film.size) for _, _, corners in drawn):
+            remark(OTHER_SIZE)
+            return
         marks = [
             Marked(reader, label, box)
-            for reader, label, corners in self._marks[study]
-            if all(corners) and (box := pixel_box([float(c) for c in corners], film.size, remark))
+            for reader, label, corners in drawn
+            if (box := pixel_box(corners, film.size, remark))
         ]
         published, _, name = study.partition("/")
         least = self._least if published == "train" else 1

@@ -16,7 +16,7 @@ class Answers:
     """What the teacher has answered so far, in this run and in those before.
 
     A line that a killed run left half written is passed over, and what follows it begins a line of
-    its own. Refusals of single requests are kept as well: they are not asked for again.
+    its own. Refusals of single requests are kept as well, until an answer comes.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ class Answers:
         self._path = path
         self._answers: dict[str, Answer] = {}
         self._refusals: dict[str, Refusal] = {}
+        self.asked = 0
+        """Requests that were answered or refused in this run."""
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,21 +51,29 @@ class Answers:
         self._file.close()
 
     def __len__(self) -> int:
-        """How many requests were answered or refused."""
+        """How many requests were answered or refused, in this run or before."""
         return len(self._answers) + len(self._refusals)
 
     def find(self, key: str) -> Answer | Refusal | None:
         """The answer to a request, or why there is none; None where it was not asked."""
         return self._answers.get(key) or self._refusals.get(key)
 
+    def find_settled(self, key: str) -> Answer | Refusal | None:
+        """As :meth:`find`, without what the server refused: another start of it may answer."""
+        found = self.find(key)
+        refused = isinstance(found, Refusal) and found.reason is Reason.REFUSED
+        return None if refused else found
+
     def keep(self, key: str, example: str, model: str, answer: Answer | Refusal) -> None:
         """Write an answer, or a refusal, down at once."""
+        self.asked += 1
         line: dict[str, Any] = {"key": key, "example": example, "model": model}
         if isinstance(answer, Refusal):
             self._refusals[key] = answer
             line |= {"refused": answer.reason, "words": answer.words}
         else:
             self._answers[key] = answer
+            self._refusals.pop(key, None)
             line |= {
                 "text": answer.text,
                 "finish_reason": answer.finish_reason,
@@ -83,6 +93,7 @@ class Answers:
             prompt, completion = content["tokens"]
             ended = content["finish_reason"]
             self._answers[key] = Answer(str(content["text"]), ended, (prompt, completion))
+            self._refusals.pop(key, None)
         except (ValueError, KeyError, TypeError):
             return  # the line that was being written
 

@@ -12,7 +12,6 @@ from training.data.example import Example, ReasoningTarget
 from training.data.teacher.agreement import answers_agree
 from training.data.teacher.polarity import Polarity, affirmed_by_labels, polarity_of
 from training.data.teacher.reasons import Reason
-from training.data.teacher.regions import by_overlap
 from training.data.teacher.request import Question, has_prior
 
 _SUPPLIED = r"given|provided|supplied|known|correct|expected|stated|listed|intended"
@@ -71,7 +70,8 @@ class Bounds:
         Largest share of the steps' words that may stand in the report in runs of so many words;
         what a supplied region says is nobody's to copy.
     fit
-        Least IoU of a cited box with a supplied one; that one is then taken in its place.
+        Least IoU of a cited box with a supplied one, in pixels of the picture; the supplied one,
+        in original pixels, is then taken in its place.
     """
 
     fewest: int = 1
@@ -216,8 +216,7 @@ def _target(step: ParsedStep, question: Question, bounds: Bounds) -> ReasoningTa
     """The step with the supplied boxes in place of those that it cites."""
     boxes = []
     for cited in step.boxes:
-        box = question.to_original(cited.values, cited.image)
-        near = by_overlap(box, cited.image, question.regions)
+        near = question.by_overlap(cited.values, cited.image)
         if not near or near[0][0] < bounds.fit:
             raise Rejected(Reason.BOX_UNKNOWN, f"best IoU {near[0][0]:.2f}" if near else "")
         # Boxes of two regions may all but coincide: the one that the step names is meant.

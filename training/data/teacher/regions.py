@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.data.example import Box, Example
-from training.evaluation.overlap import box_iou
 
 _WORD = re.compile(r"[a-z]+")
 _SAME = (
@@ -66,14 +64,6 @@ def regions_of(example: Example) -> tuple[Region, ...]:
     for sentence in example.grounded_sentences:
         found += [Region(image, sentence.text, box, True) for image, box in sentence.boxes]
     return tuple(dict.fromkeys(found))
-
-
-def by_overlap(
-    box: Sequence[float], image: int, regions: Sequence[Region]
-) -> list[tuple[float, Region]]:
-    """Regions of an image with their IoU with a box, the largest first."""
-    overlaps = [(box_iou(box, r.box), r) for r in regions if r.image == image]
-    return sorted(overlaps, key=lambda pair: pair[0], reverse=True)
 
 
 def _speaks_of_several(text: str, label: str) -> bool:

@@ -16,6 +16,7 @@ from service.reading import ClinicalContext, Conventions, Mode, build_prompt
 from training.data.example import Box, Example
 from training.data.teacher.errors import FilmError
 from training.data.teacher.regions import Region, regions_of
+from training.evaluation.overlap import box_iou
 
 PROMPT = """\
 You are an experienced thoracic radiologist who writes a worked example for trainees.
@@ -113,12 +114,19 @@ class Question:
     key: str
     attempt: int
 
-    def to_original(self, box: Sequence[float], image: int) -> tuple[float, float, float, float]:
-        """Map a box from the picture's pixels to the film's."""
-        columns, rows = self.extents[image]
-        width, height = self.example.sizes[image]
-        across, down = width / columns, height / rows
-        return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+    def by_overlap(self, box: Sequence[float], image: int) -> list[tuple[float, Region]]:
+        """Regions of a film with their IoU with a box of its picture, the largest first.
+
+        Held against what the teacher was shown: a small box in the picture's whole pixels is far
+        from the film's, and copied digit by digit it is the same.
+        """
+        overlaps = []
+        for region in self.regions:
+            if region.image == image:
+                shown = _shown(region.box, self.example.sizes[image], self.extents[image])
+                same = list(box) == shown
+                overlaps.append((1.0 if same else box_iou(box, shown), region))
+        return sorted(overlaps, key=lambda pair: pair[0], reverse=True)
 
 
 def has_prior(example: Example) -> bool:

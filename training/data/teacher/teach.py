@@ -58,8 +58,8 @@ async def teach(examples: Sequence[Example], teacher: ChatServer, lesson: Lesson
     """Gather the teacher's answers, then sort them.
 
     Answers are written down as they come and never asked for twice, so that an interrupted run
-    goes on where it was. What is kept depends on the answers alone, not on the order in which they
-    came.
+    goes on where it was; what the server refused is asked for again by another run. What is kept
+    depends on the answers alone, not on the order in which they came.
 
     Raises
     ------
@@ -67,11 +67,9 @@ async def teach(examples: Sequence[Example], teacher: ChatServer, lesson: Lesson
         When the teacher cannot be asked, or nothing of what it said can be kept.
     """
     with Answers(lesson.folder / ANSWERS) as answers:
-        there = len(answers)
         async with teacher:
             await _ask_all(examples, teacher, lesson, answers)
-        asked = len(answers) - there
-        return _sort(examples, lesson, answers, asked)
+        return _sort(examples, lesson, answers)
 
 
 async def _ask_all(
@@ -109,7 +107,7 @@ async def _ask_until_kept(
         if question.key in claimed:  # the same question again
             return
         claimed.add(question.key)
-        found = answers.find(question.key)
+        found = answers.find_settled(question.key)
         if found is None:
             try:
                 body = await asyncio.to_thread(request_body, question, lesson.asking, lesson.films)
@@ -125,11 +123,11 @@ async def _ask_until_kept(
             return
 
 
-def _sort(examples: Sequence[Example], lesson: Lesson, answers: Answers, asked: int) -> Tally:
+def _sort(examples: Sequence[Example], lesson: Lesson, answers: Answers) -> Tally:
     """Check all answers in the examples' order; write the store and what was rejected."""
     from training.data.store import DataError, write_examples
 
-    tally = Tally(asked=asked)
+    tally = Tally(asked=answers.asked)
     kept: list[Example] = []
     seen: set[str] = set()
     duplicates = Duplicates(lesson.near_duplicates)
@@ -153,7 +151,7 @@ def _sort(examples: Sequence[Example], lesson: Lesson, answers: Answers, asked: 
             if last is not None:
                 tally.dropped[last] += 1
     tally.kept = len(kept)
-    tally.cached = len(answers) - asked
+    tally.cached = len(answers) - answers.asked
     tally.write(lesson.folder / REJECTIONS)
     if not kept:
         raise TeacherError(
