@@ -142,13 +142,20 @@ def validate(model: type[Fields], values: dict[str, Any], *, strict: bool = Fals
     """
     try:
         if strict:
-            return model.model_validate_json(json.dumps(values), strict=True)
+            return model.model_validate_json(
+                _unicode(json.dumps(values, ensure_ascii=False)), strict=True
+            )
         return model.model_validate(values)
     except ValidationError as error:
         raise InvalidFields(
             _field_problems(error.errors(include_url=False, include_input=False), model),
             [IMAGE, *model.model_fields],
         ) from None
+
+
+def _unicode(document: str) -> str:
+    """Put U+FFFD for half a character: JSON can hold one, and clients that cut a text send it."""
+    return document.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _field_problems(errors: Iterable[Any], model: type[BaseModel]) -> list[FieldProblem]:

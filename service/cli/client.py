@@ -41,7 +41,7 @@ async def connect(
     Raises
     ------
     ServiceError
-        When the address is none, or the service in this process could not start.
+        When the address or the key is none, or the service in this process could not start.
     """
     if url is not None:
         try:
@@ -88,6 +88,8 @@ async def connect(
 def _credential() -> dict[str, str]:
     """Return the header with the key or token of the environment; options show in `ps`."""
     credential = os.environ.get(f"{ENV_PREFIX}API_KEY", "").strip()
+    if not credential.isascii():
+        raise ServiceError(f"{ENV_PREFIX}API_KEY is no key or token: they are plain ASCII.")
     return {"Authorization": f"Bearer {credential}"} if credential else {}
 
 
@@ -112,7 +114,8 @@ async def post(
         response = await client.post(path, files=files, data=fields, headers={"Accept": accept})
     except httpx.TransportError as error:
         raise ServiceError(
-            f"The service at {client.base_url} cannot be reached ({type(error).__name__})."
+            f"The service at {client.base_url.copy_with(userinfo=b'')} cannot be reached "
+            f"({type(error).__name__})."
         ) from error
     if response.is_success:
         return response

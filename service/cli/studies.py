@@ -14,6 +14,7 @@ from rich.console import Console
 
 from service.api.negotiation import JSON, MARKDOWN, PNG
 from service.cli.client import ServiceError, connect, post
+from service.cli.documents import check_output, write_output
 from service.reading import Decoding, Mode
 
 
@@ -199,6 +200,7 @@ def _run(
     format_: Format,
 ) -> None:
     console = Console(stderr=True)
+    check_output(output)
     films = [file.read_bytes() for file in files]
 
     async def exchange() -> httpx.Response:
@@ -218,5 +220,5 @@ def _run(
     elif output is None:
         typer.echo(response.text.rstrip("\n"))
     else:
-        output.write_bytes(response.content)
+        write_output(output, response.content)
         console.print(f"Wrote {output}", highlight=False)

@@ -99,6 +99,8 @@ class Attempt:
                     clock.text_parsed()
                     for event in events:
                         yield event
+                for said in self._parser.shown_last():
+                    yield self._event(said)
                 span.tell(
                     {
                         "gen_ai.usage.input_tokens": usage.prompt_tokens,

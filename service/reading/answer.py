@@ -21,7 +21,7 @@ _ANNOUNCEMENT = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ANNOUNCEMENT = 64
-_MARKS = " \t\r\n.,:;"
+_MARKS = re.compile(r"(?:[ \t\r\n,:;]|\.(?!\d))*")
 _ANNOUNCING = frozenset(["so", "therefore", "thus", "hence", "the", "final", "answer", "is"])
 _WORD = re.compile(r"[^\W_]+")
 
@@ -84,7 +84,8 @@ def before_announcement(text: str) -> str:
 
 def after_reasoning(text: str) -> str:
     """Return what follows a think-block without the marks that close its sentence."""
-    return text.lstrip(_MARKS)
+    marks = _MARKS.match(text)
+    return text[marks.end() :] if marks else text
 
 
 def only_announces(text: str) -> bool:

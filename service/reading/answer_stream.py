@@ -64,6 +64,14 @@ class AnswerStream:
             delta = self._inside(delta)
         return self._without_ends(delta)
 
+    def finish(self) -> str:
+        """Return what was held back because more might have come; nothing of a marker half said."""
+        held, self._window = self._window, ""
+        if self._phase is not _Phase.BEGINNING or held[:1] in ("<", "\\"):
+            return ""
+        self._phase = _Phase.DONE
+        return self._without_ends(without_announcement(held))
+
     def _begin(self, delta: str) -> str:
         text = (self._window + delta).lstrip()
         so_far = " ".join(text.lower().split()) + (" " if text[-1:].isspace() else "")

@@ -13,11 +13,26 @@ from service.reading.text import ParsedBox, ParsedStep
 
 _IMAGE = re.compile(
     r"\b(?:(?:image|film|radiograph)\s{0,3}(?:no\.?|number|\#|-)?\s{0,3}"
-    r"(?:([1-9])(?!\d|\.\d|\s{0,3}(?:days?|weeks?|months?|years?|hours?|cm|mm)\b)"
+    r"(?:([1-9])(?!\d|\.\d|\s{0,3}(?:days?|weeks?|months?|years?|hours?|min(?:ute)?s?|cm|mm)\b)"
     r"|(one|two|three|four)\b)"
     r"|(first|second|third|fourth|1st|2nd|3rd|4th)\s{1,3}(?:image|film|radiograph)\b)",
     re.I,
 )
+_QUALIFIED = re.compile(
+    r"\b(?:this|that|same|present|current|prior|previous|frontal|lateral|pa|ap)\s{1,3}$", re.I
+)
+_DEFINITE = re.compile(r"\bthe\s{1,3}$", re.I)
+_COUNTED = re.compile(r"\s{1,3}[^\W\d_]")
+"""After a number: what it counts. *On this film 2 nodules are seen* names no second film."""
+_LOCATING = re.compile(r"(?:\s|,|and\b|\[[^\[\]]*\])*(?:in|on|of|from)\s{1,3}(?:the\s{1,3})?", re.I)
+"""Between a box and the name of its image: *[10, 20, 30, 40] in image 2*."""
+_REFERENCE = re.compile(
+    r"\b(?:compared\s(?:with|to)|relative\sto|than\s(?:in|on)|versus|vs\.?|unlike)\s{1,3}(?:the\s{1,3})?$",
+    re.I,
+)
+"""Before a name: what the film at hand is held against."""
+_BOXED = re.compile(r"[\s:(]*\[")
+_LOOK_BACK = 24
 _NAMES = (
     ("one", "first", "1st"),
     ("two", "second", "2nd"),
@@ -31,7 +46,11 @@ ROUNDING = 1e-6
 
 
 def read_step(
-    raw: str, *, images: int = 1, extents: Sequence[tuple[float, float]] | None = None
+    raw: str,
+    *,
+    images: int = 1,
+    extents: Sequence[tuple[float, float]] | None = None,
+    current: int = 0,
 ) -> ParsedStep:
     """Read one raw step.
 
@@ -43,8 +62,10 @@ def read_step(
         How many images were shown.
     extents
         Width and height of each in the checkpoint's box space; without it ranges go unchecked.
+    current
+        Index of the image that the text is at: assumed where the step names none.
     """
-    named = _ImageNames(raw, images)
+    named = _ImageNames(raw, images, current)
     boxes: list[ParsedBox] = []
     flags: list[str] = []
     segments: list[str] = []
@@ -56,11 +77,18 @@ def read_step(
         if bracket.values is None:
             flags.append(_FLAGS[bracket.kind])
         else:
-            image, assumed = named.at(bracket.start)
+            image, assumed = named.at(bracket.start, bracket.end)
             boxes.append(read_box(bracket.values, image, assumed=assumed, extents=extents))
     segments.append(raw[position:])
     segments[0] = strip_enumerator(segments[0])
     return ParsedStep(readable(segments), tuple(boxes), raw, tuple(flags))
+
+
+def image_after(step: ParsedStep, images: int, current: int) -> int:
+    """Return the image that a text is at after a step: that of its last box, else named last."""
+    if step.boxes:
+        return step.boxes[-1].image
+    return _ImageNames(step.raw, images, current).last
 
 
 def read_box(
@@ -101,27 +129,53 @@ def read_box(
 class _ImageNames:
     """Which image a step names at which place."""
 
-    def __init__(self, raw: str, images: int) -> None:
+    def __init__(self, raw: str, images: int, current: int) -> None:
+        self._raw = raw
         self._images = images
+        self._current = current
         self._places: list[int] = []
         self._indices: list[int] = []
         self._first_bracket = raw.find("[")
-        for match in _IMAGE.finditer(raw):
+        for match in _IMAGE.finditer(raw) if images > 1 else ():
             digit, word = match.group(1), match.group(2) or match.group(3)
+            if not self._is_name(match):
+                continue
             self._places.append(match.start())
             self._indices.append(int(digit) - 1 if digit else _ORDER[word.lower()])
 
-    def at(self, place: int) -> tuple[int, bool]:
+    @property
+    def last(self) -> int:
+        """The image named last, of those there are."""
+        return next((i for i in reversed(self._indices) if i < self._images), self._current)
+
+    def at(self, start: int, end: int) -> tuple[int, bool]:
         """Return the image that a box lies on, and whether that had to be assumed.
 
-        The name nearest before the box counts; in a step that begins with a box, the nearest after.
+        A name that *in* or *on* ties to the box counts, else the nearest before it; in a step that
+        begins with a box, the nearest after.
         """
+        if self._images == 1:
+            return 0, False
         if not self._indices:
-            return 0, self._images > 1
-        following = bisect_right(self._places, place)
-        if self._places[0] > self._first_bracket:
+            return self._current, True
+        following = bisect_right(self._places, start)
+        if self._places[0] > self._first_bracket or self._is_tied(end, following):
             nearest = min(following, len(self._indices) - 1)
         else:
             nearest = max(following - 1, 0)
         index = self._indices[nearest]
-        return (index, False) if index < self._images else (0, True)
+        return (index, False) if index < self._images else (self._current, True)
+
+    def _is_name(self, match: re.Match[str]) -> bool:
+        before = self._raw[max(0, match.start() - _LOOK_BACK) : match.start()]
+        if _REFERENCE.search(before) and not _BOXED.match(self._raw, match.end()):
+            return False
+        if match.group(3):  # the second film
+            return True
+        qualified = _QUALIFIED.search(before) or (match.group(2) and _DEFINITE.search(before))
+        return not (qualified and _COUNTED.match(self._raw, match.end()))
+
+    def _is_tied(self, end: int, following: int) -> bool:
+        return following < len(self._places) and bool(
+            _LOCATING.fullmatch(self._raw, end, self._places[following])
+        )

@@ -26,7 +26,9 @@ DETAILS = {
     "box-inverted": "A box had its corners the wrong way round; they were put in order.",
     "box-empty": "A box has no area.",
     "box-out-of-range": "A box was written partly or wholly outside the image.",
-    "box-image-assumed": "A box does not say which image it is on; the first was assumed.",
+    "box-image-assumed": (
+        "A box does not say which image it is on; that named last, else the first, was assumed."
+    ),
     "box-clipped": "A box overshot the film and was clipped to it.",
     "box-outside-film": "A box lies wholly outside the film and is left out.",
 }

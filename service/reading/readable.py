@@ -13,7 +13,9 @@ _LEAD = re.compile(
     re.I,
 )
 _LOOK_BACK = 64
-_GLUED = ".,;:!?)"
+_GLUED = re.compile(r"[,;:!?)]|\.(?!\d)")
+_LEFT_OVER = re.compile(r"(?:[ ,;:)\]\u2013\u2014]|\.(?!\d))*")
+"""Marks that nothing stands before any more; the point of *.5 cm* is none."""
 
 
 def readable(segments: Sequence[str]) -> str:
@@ -59,9 +61,9 @@ def _join(parts: list[str], after: str) -> None:
             else:
                 after = after.lstrip(",;: ")
     if not before and len(parts) == 1:
-        parts[:] = [after.lstrip(" ,;:.)]\u2013\u2014")]
+        parts[:] = [_LEFT_OVER.sub("", after, count=1)]
         return
-    if after[:1] and after[0] in _GLUED:
+    if _GLUED.match(after):
         parts[-1] = before if after[0] == ")" else before.rstrip(" ,;:")
         parts.append(after)
         return

@@ -15,7 +15,7 @@ from service.reading.answer import (
     only_announces,
 )
 from service.reading.answer_stream import AnswerStream
-from service.reading.boxes import read_step
+from service.reading.boxes import image_after, read_step
 from service.reading.canonical import read_canonical
 from service.reading.conventions import Mode
 from service.reading.notices import describe
@@ -79,6 +79,7 @@ class StreamParser:
     ) -> None:
         self._images = images
         self._extents = extents
+        self._image = 0  # that the text is at
         self._state = _State.SEEK if mode is Mode.THINK else _State.PLAIN
         self._splitter = StepSplitter()
         self._steps: list[ParsedStep] = []
@@ -94,6 +95,11 @@ class StreamParser:
         while delta:
             delta = self._advance(delta, events)
         return events
+
+    def shown_last(self) -> list[AnswerDelta]:
+        """Return what was held back of an answer that has ended; to be asked before ``finish``."""
+        shown = "" if self._shown is None else self._shown.finish()
+        return [AnswerDelta(shown)] if shown else []
 
     def finish(self, finish_reason: str | None = None) -> ParsedText:
         """Return the whole reading; ``length`` as the reason says that the text was cut off."""
@@ -189,7 +195,9 @@ class StreamParser:
             self._add(raw, events)
 
     def _add(self, raw: str, events: list[StepRead | AnswerDelta]) -> None:
-        step = read_step(raw, images=self._images, extents=self._extents)
+        step = read_step(raw, images=self._images, extents=self._extents, current=self._image)
+        if self._images > 1:
+            self._image = image_after(step, self._images, self._image)
         if step.text or step.boxes or step.flags:
             self._steps.append(step)
             events.append(StepRead(step))

@@ -59,6 +59,10 @@ class StepEvent(ReplyPart):
     boxes: tuple[BoxReply, ...] = Field(
         description="Regions that the step points at.", examples=[[example_of(BoxReply)]]
     )
+    flags: tuple[str, ...] = Field(
+        description="Codes of warnings about boxes of the step that are not among these.",
+        examples=[["box-outside-film"]],
+    )
 
 
 class AnswerEvent(ReplyPart):
@@ -142,4 +146,10 @@ def to_event(
 
 def _step(event: StepRead) -> StepEvent:
     reply = step_reply(event.step, event.task, event.step.index)
-    return StepEvent(section=reply.section, position=reply.step, text=reply.text, boxes=reply.boxes)
+    return StepEvent(
+        section=reply.section,
+        position=reply.step,
+        text=reply.text,
+        boxes=reply.boxes,
+        flags=reply.flags,
+    )

@@ -50,6 +50,10 @@ class BoxReply(ReplyPart):
     model: tuple[float, float, float, float] = Field(
         description="The numbers that the model wrote, in its own space.", examples=[_MODEL]
     )
+    flags: tuple[str, ...] = Field(
+        description="Codes of the warnings that are about this box: what was mended or assumed.",
+        examples=[[]],
+    )
 
 
 class StepReply(ReplyPart):
@@ -68,6 +72,10 @@ class StepReply(ReplyPart):
     boxes: tuple[BoxReply, ...] = Field(
         description="Regions that the step points at; none where it names none.",
         examples=[[example_of(BoxReply)]],
+    )
+    flags: tuple[str, ...] = Field(
+        description="Codes of warnings about boxes of the step that are not among these.",
+        examples=[["box-outside-film"]],
     )
 
 

@@ -106,6 +106,7 @@ def step_reply(step: ReasoningStep, task: Task, number: int) -> StepReply:
         section=section_name(task),
         text=step.text,
         boxes=tuple(_box(box) for box in step.boxes),
+        flags=step.flags,
     )
 
 
@@ -143,6 +144,7 @@ def _box(box: GroundedBox) -> BoxReply:
         y_max=round(box.y_max, 2),
         normalized=(x_min, y_min, x_max, y_max),
         model=box.model,
+        flags=box.flags,
     )
 
 

@@ -342,3 +342,26 @@ def test_an_address_that_is_none_is_told_in_words(film, url):
     result = run("report", film, "--url", url)
     assert result.exit_code == 1
     assert "--url is no web address" in result.stderr
+
+
+@pytest.mark.parametrize("output", ["missing/out.json", "."])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(
+    film, tmp_path, output, monkeypatch
+):
+    monkeypatch.setattr(service.app, "VllmEngine", None)
+    result = run("report", film, "--format", "json", "-o", tmp_path / output)
+    assert result.exit_code == 2
+    assert run("openapi", "-o", tmp_path / output).exit_code == 2
+
+
+def test_a_key_that_can_be_none_and_a_password_in_the_address_are_not_shown(film, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    away = run("report", film, "--url", f"http://ward:secret@127.0.0.1:{port}")
+    assert "cannot be reached" in away.stderr
+    assert "secret" not in away.stderr
+    monkeypatch.setenv("DEEPMEDIX_API_KEY", "schlüssel")
+    wrong = run("report", film, "--url", f"http://127.0.0.1:{port}")
+    assert wrong.exit_code == 1
+    assert "DEEPMEDIX_API_KEY" in wrong.stderr
+    assert "schl" not in wrong.stderr

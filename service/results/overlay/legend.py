@@ -40,8 +40,16 @@ class _Row:
     ruled: bool = False
 
 
-def draw_legend(groups: Sequence[Group], width: int, size: int, provenance: str) -> Image.Image:
+_MOST_PIXELS = 40_000_000
+"""Of the steps' strip: a model that never stops makes no picture that fills the memory."""
+
+
+def draw_legend(
+    groups: Sequence[Group], width: int, size: int, provenance: str, codes: Sequence[str] = ()
+) -> Image.Image:
     """Return the legend and the footer as one strip.
+
+    Steps for which there is no room are counted.
 
     Parameters
     ----------
@@ -53,14 +61,16 @@ def draw_legend(groups: Sequence[Group], width: int, size: int, provenance: str)
         Of the typeface, in pixels.
     provenance
         Which checkpoint spoke, for the footer.
+    codes
+        Of the reading's warnings, for the footer.
     """
     margin, line = round(1.2 * size), line_height(size)
     labels = [entry.label for group in groups for entry in group.entries]
     widest = max((plate_size(label, size)[0] for label in labels), default=0)
     indent = margin + widest + round(0.7 * size)
     rows = [
-        *_steps(groups, width - indent - margin, size),
-        *_footer(width - 2 * margin, size, provenance),
+        *_steps(groups, width - indent - margin, size, _MOST_PIXELS // width),
+        *_footer(width - 2 * margin, size, provenance, codes),
     ]
     strip = Image.new("RGB", (width, margin + sum(row.height for row in rows)), BACKGROUND)
     draw = ImageDraw.Draw(strip)
@@ -81,8 +91,10 @@ def draw_legend(groups: Sequence[Group], width: int, size: int, provenance: str)
     return strip
 
 
-def _steps(groups: Sequence[Group], width: int, size: int) -> Iterator[_Row]:
+def _steps(groups: Sequence[Group], width: int, size: int, most: int) -> Iterator[_Row]:
     line = line_height(size)
+    left = sum(len(group.entries) for group in groups)
+    taken = 0
     if not any(group.entries for group in groups):
         yield _Row(["No reasoning steps."], MUTED, 2 * line)
     for group in groups:
@@ -92,12 +104,19 @@ def _steps(groups: Sequence[Group], width: int, size: int) -> Iterator[_Row]:
             lines = wrap(entry.text, size, width)
             badge = plate(entry.label, size, entry.colour or MUTED, hollow=entry.colour is None)
             height = max(len(lines) * line, badge.height) + round(0.5 * size)
+            if taken + height > most:
+                yield _Row([f"and {left} more steps, which the JSON reply holds"], MUTED, 2 * line)
+                return
+            taken, left = taken + height, left - 1
             yield _Row(lines, TEXT, height, badge)
         yield _Row([], TEXT, round(0.5 * size))
 
 
-def _footer(width: int, size: int, provenance: str) -> Iterator[_Row]:
+def _footer(width: int, size: int, provenance: str, codes: Sequence[str]) -> Iterator[_Row]:
     line, space = line_height(size), round(0.7 * size)
     caution, source = wrap(FOOTER, size, width), wrap(provenance, size, width)
     yield _Row(caution, CAUTION, space + len(caution) * line, ruled=True)
+    if codes:
+        warned = wrap(f"Warnings: {', '.join(codes)}", size, width)
+        yield _Row(warned, CAUTION, len(warned) * line)
     yield _Row(source, MUTED, len(source) * line + space)

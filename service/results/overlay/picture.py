@@ -19,6 +19,7 @@ _SMALLEST = 900
 _LARGEST = 2048
 _WIDEST = 4096
 _LEAST_WIDTH = 720
+_ASSUMED = "box-image-assumed"
 
 
 def overlay_png(interpretation: Interpretation) -> bytes:
@@ -27,9 +28,12 @@ def overlay_png(interpretation: Interpretation) -> bytes:
     Every step that points at something has a colour and a number, on its boxes and in the legend
     below; the numbers are those of the reply's ``reasoning``. A film is shown upright, in square
     pixels, its longer side between 900 and 2048 pixels; several stand side by side, equally high,
-    at most 4096 pixels wide together. Lines and letters grow with the picture.
+    at most 4096 pixels wide together. Lines and letters grow with the picture. A box whose film had
+    to be assumed has a question mark behind its number, and the footer names the codes of all
+    warnings.
 
-    Takes up to a second of processor time: an event loop calls it in a thread.
+    Takes up to a second of processor time, some with countless steps: an event loop calls it in a
+    thread.
 
     Parameters
     ----------
@@ -57,7 +61,10 @@ def overlay_png(interpretation: Interpretation) -> bytes:
     size = max(16, round(width / 50))
     captions = _captions(interpretation.radiographs)
     top = round(1.6 * line_height(size)) if captions else 0
-    legend = draw_legend(_groups(interpretation, colours), width, size, _provenance(interpretation))
+    codes = [notice.code for notice in interpretation.notices]
+    legend = draw_legend(
+        _groups(interpretation, colours), width, size, _provenance(interpretation), codes
+    )
 
     height = top + max(panel.height for panel in panels)
     picture = Image.new("RGB", (width, height + legend.height), BACKGROUND)
@@ -84,7 +91,7 @@ def _colours(interpretation: Interpretation) -> dict[int, Colour]:
 
 def _marks(interpretation: Interpretation, image: int, colours: dict[int, Colour]) -> list[Mark]:
     return [
-        Mark(str(number), colours[number], box)
+        Mark(f"{number}?" if _ASSUMED in box.flags else str(number), colours[number], box)
         for number, _, step in numbered_steps(interpretation)
         for box in step.boxes
         if box.image == image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,6 +10,24 @@ from PIL import Image, ImageDraw, ImageFont
 from service.results.overlay.palette import INK, Colour
 
 _SMOOTHING = 4
+
+_WRITTEN = str.maketrans(
+    {
+        "\u2265": ">=",
+        "\u2264": "<=",
+        "\u2260": "!=",  # which the decomposition would make an equals sign
+        "\u2248": "~",
+        "\u00d7": "x",
+        "\u2212": "-",  # minus, en and em dash, bullet
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u2022": "-",
+        "\u2192": "->",
+        "\u2190": "<-",
+        "\u2044": "/",  # of a fraction
+        "\u03bc": "u",
+    }
+)
 
 
 @lru_cache(maxsize=32)
@@ -27,8 +46,14 @@ def line_height(size: int) -> int:
 
 
 def printable(text: str) -> str:
-    """Return the text on one line, without characters that have no shape."""
-    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+    """Return the text on one line, without characters that have no shape.
+
+    Signs that the typeface lacks are written with those that it has, since *at least 5 cm* and *at
+    most 5 cm* must not look the same; letters lose their accents.
+    """
+    plain = unicodedata.normalize("NFKD", text.translate(_WRITTEN)).translate(_WRITTEN)
+    shown = (c for c in plain if c.isprintable() or c.isspace())
+    return " ".join("".join(c for c in shown if not unicodedata.combining(c)).split())
 
 
 def wrap(text: str, size: int, width: int) -> list[str]:

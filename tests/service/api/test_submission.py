@@ -89,6 +89,14 @@ async def test_a_raw_body_may_be_any_film(client, content_type):
     assert reply.status_code == 200
 
 
+async def test_half_a_character_in_json_is_replaced(client):
+    encoded = base64.b64encode(FILM).decode()
+    body = '{"image": "' + encoded + '", "question": "a\\ud83d b \\ud83d\\ude00"}'
+    headers = {"Content-Type": "application/json"}
+    reply = await client.post("/echo", content=body, headers=headers)
+    assert reply.json()["question"] == "a\ufffd b \U0001f600"
+
+
 async def test_base64_may_be_broken_into_lines(client):
     lines = base64.encodebytes(FILM * 20).decode()
     assert lines.count("\n") > 1

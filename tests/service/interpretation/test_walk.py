@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from contextlib import aclosing
 
 import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
 from service.engine import EngineUnavailable
 from service.interpretation import (
@@ -20,6 +23,7 @@ from service.interpretation import (
     interpret,
     stream,
 )
+from service.interpretation.films import load_films
 from service.problem import Problem
 from service.reading import ClinicalContext, Decoding, Mode, Task
 from tests.service.scripted_engine import GROUNDED, Script, ScriptedEngine, scripted_manifest
@@ -100,6 +104,20 @@ async def test_several_films_are_seen_in_the_order_given(film, wide_film, decode
     assert [film.width for film in interpretation.radiographs] == [896, 448]
     assert [len(request.images) for request in engine.requests] == [2, 2]
     assert decoder.asked == [(1, True), (1, True)]
+
+
+async def test_a_frame_is_of_those_films_that_have_frames(film, decoder) -> None:
+    frames = dcmread(get_testdata_file("emri_small.dcm"))
+    buffer = io.BytesIO()
+    frames.save_as(buffer)
+    request = StudyRequest(films=(film, buffer.getvalue()), frame=2, allow_other_anatomy=True)
+    films = await load_films(request, decoder, ScriptedEngine().manifest)
+    assert [(it.frame, it.frames) for it in films.radiographs] == [(1, 1), (2, 10)]
+    for films, frame in (((film, film), 2), ((film, buffer.getvalue()), 11), ((film,), 2)):
+        request = StudyRequest(films=films, frame=frame, allow_other_anatomy=True)
+        with pytest.raises(Problem) as refusal:
+            await load_films(request, decoder, ScriptedEngine().manifest)
+        assert refusal.value.code == "frame-out-of-range"
 
 
 async def test_more_films_than_the_checkpoint_reads_are_refused_before_they_are_opened(

@@ -162,7 +162,8 @@ def test_what_is_wrong_with_a_box_is_flagged(
 def test_a_box_lies_on_the_image_that_its_step_names() -> None:
     text = "<think> image 2 shows it [1, 2, 3, 4]; here [1, 2, 3, 4] </think>\\boxed{x}"
     parsed = parse_text(text, mode=Mode.THINK, images=2)
-    assert [step.boxes[0].image for step in parsed.steps] == [1, 0]
+    assert [step.boxes[0].image for step in parsed.steps] == [1, 1]
+    assert [step.boxes[0].flags for step in parsed.steps] == [(), ("box-image-assumed",)]
     assert codes(parsed) == ["box-image-assumed"]
 
 
@@ -334,3 +335,16 @@ def test_training_cannot_put_a_box_on_an_image_that_its_step_does_not_name() -> 
 
 def test_reasoning_without_steps_can_be_written() -> None:
     assert read(write_grounded_text([], "Frontal")).complete
+
+
+def test_the_point_of_a_number_that_an_answer_begins_with_is_kept() -> None:
+    parsed = parse_text("<think> a </think>\n.5 cm nodule", mode=Mode.THINK)
+    assert parsed.answer == ".5 cm nodule"
+
+
+@pytest.mark.parametrize("answer", ["A", "F", "The", "The answer", "Answer: No"])
+def test_a_short_answer_is_shown_as_well(answer: str) -> None:
+    parser = StreamParser(mode=Mode.ANSWER)
+    said = [event for character in answer for event in parser.feed(character)]
+    said += parser.shown_last()
+    assert "".join(delta.text for delta in said) == parser.finish("stop").answer

@@ -132,20 +132,56 @@ def test_other_brackets_are_text(bracket: str) -> None:
         ("Image #2 [1, 2, 3, 4]", 1),
         ("image two [1, 2, 3, 4]", 1),
         ("first image [1, 2, 3, 4]", 0),
+        ("Compared with image 1, there is a new effusion [1, 2, 3, 4] in image 2", 1),
+        ("Image 1 was clear; relative to it the opacity [1, 2, 3, 4] on the second film", 1),
+        ("Relative to the first film, the opacity [1, 2, 3, 4] on the second film is larger", 1),
+        ("Image 2 shows an effusion [1, 2, 3, 4], absent in image 1", 1),
+        ("Larger than in image 1 [1, 2, 3, 4]", 0),
+        ("Image 1 is normal and two nodules [1, 2, 3, 4] [5, 6, 7, 8] in the third image", 2),
+        ("The frontal image 2: a mass [1, 2, 3, 4]", 1),
     ],
 )
 def test_a_step_names_its_image(step: str, image: int) -> None:
     parsed = read(step, images=4)
-    assert parsed.steps[0].boxes[0].image == image
+    assert parsed.steps[-1].boxes[0].image == image
     assert parsed.notices == ()
 
 
 @pytest.mark.parametrize(
-    "step", ["it [1, 2, 3, 4]", "image 5 [1, 2, 3, 4]", "film 2 days ago [1, 2, 3, 4]"]
+    "step",
+    [
+        "it [1, 2, 3, 4]",
+        "image 5 [1, 2, 3, 4]",
+        "film 2 days ago [1, 2, 3, 4]",
+        "Compared with the film 2 min earlier [1, 2, 3, 4]",
+        "On the frontal film two nodules are seen [1, 2, 3, 4]",
+        "On this film 2 nodules are seen [1, 2, 3, 4]",
+        "In the image two ribs are fractured [1, 2, 3, 4]",
+        "On the lateral image one can see an effusion [1, 2, 3, 4]",
+        "Compared with image 2 the heart is larger [1, 2, 3, 4]",
+    ],
 )
 def test_otherwise_the_first_image_is_assumed_and_flagged(step: str) -> None:
     (box,) = read(step, images=2).steps[0].boxes
     assert (box.image, box.flags) == (0, ("box-image-assumed",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Image 1:\n- heart [1, 2, 3, 4]\nImage 2:\n- effusion [1, 2, 3, 4]",
+        "The heart is enlarged [1, 2, 3, 4]. Image 2: clear. There is an effusion [1, 2, 3, 4].",
+    ],
+)
+def test_a_step_that_names_none_is_at_the_image_that_was_named_last_and_flagged(text: str) -> None:
+    first, second = (box for step in read(text, images=2).steps for box in step.boxes)
+    assert (first.image, second.image) == (0, 1)
+    assert second.flags == ("box-image-assumed",)
+
+
+def test_a_box_of_a_single_image_is_on_that_one_whatever_is_named() -> None:
+    (box,) = read("Compared with image 2 the heart is larger [1, 2, 3, 4]").steps[0].boxes
+    assert (box.image, box.flags) == (0, ())
 
 
 def test_a_step_that_names_two_images_has_a_box_on_each() -> None:
@@ -159,3 +195,15 @@ def test_an_inverted_box_is_put_in_order_and_kept_as_written() -> None:
     (box,) = read("A mass [30, 2, 10, 4]").steps[0].boxes
     assert (box.values, box.written) == ((10, 2, 30, 4), (30, 2, 10, 4))
     assert box.flags == ("box-inverted",)
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        ("[1, 2, 3, 4] .5 cm nodule in the left lung", ".5 cm nodule in the left lung"),
+        ("Nodule of [1, 2, 3, 4] .5 cm", "Nodule of .5 cm"),
+        ("Nodule [1, 2, 3, 4] .", "Nodule."),
+    ],
+)
+def test_the_point_of_a_number_is_kept(step: str, text: str) -> None:
+    assert read(step).steps[0].text == text

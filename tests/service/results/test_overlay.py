@@ -11,6 +11,7 @@ from PIL import Image
 
 from service.radiograph import Affine
 from service.results import overlay_png
+from service.results.overlay import legend
 from service.results.overlay.palette import BACKGROUND, STEP_COLOURS, Colour
 
 ONE_BOX = "<think> Heart [56, 112, 168, 196] </think>. \\boxed{Large.}"
@@ -118,3 +119,24 @@ async def test_a_reading_without_reasoning_shows_the_film(ask) -> None:
     picture = opened(overlay_png(await ask("<think></think>. \\boxed{No}")))
     assert not any((picture[:900] == colour).all(axis=2).any() for colour in STEP_COLOURS)
     assert (picture[-1] == BACKGROUND).all()
+
+
+async def test_a_model_that_never_stops_makes_no_endless_picture(ask, monkeypatch) -> None:
+    monkeypatch.setattr(legend, "_MOST_PIXELS", 2_000_000)
+    steps = "; ".join(f"Step {number} says something [56, 112, 168, 196]" for number in range(200))
+    picture = opened(overlay_png(await ask(f"<think> {steps} </think>. \\boxed{{Large.}}")))
+    assert picture.shape[0] * picture.shape[1] < 2_000_000 + 2_000_000
+
+
+async def test_warnings_and_an_assumed_film_are_on_the_picture(ask) -> None:
+    sizes = ((448, 448), (448, 448))
+    named = "<think> Image 1: heart [56, 112, 168, 196] </think>. \\boxed{Large.}"
+    told = await ask(named, sizes=sizes)
+    assumed = await ask(named.replace("Image 1: heart", "Heart"), sizes=sizes)
+    assert [notice.code for notice in told.notices] == []
+    assert [notice.code for notice in assumed.notices] == ["box-image-assumed"]
+    pictures = [opened(overlay_png(it)) for it in (told, assumed)]
+    # A row more below, and another plate on the first film.
+    assert pictures[1].shape[0] > pictures[0].shape[0]
+    half = pictures[0].shape[0] // 2
+    assert (pictures[0][:half] != pictures[1][:half]).any()

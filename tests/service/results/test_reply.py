@@ -29,7 +29,7 @@ async def test_a_report_has_the_documented_fields_in_the_documented_order(read_s
         "raw_text",
     ]
     assert list(reply["report"]) == ["findings", "impression"]
-    assert list(reply["reasoning"][0]) == ["step", "section", "text", "boxes"]
+    assert list(reply["reasoning"][0]) == ["step", "section", "text", "boxes", "flags"]
     assert reply["reasoning"][0]["boxes"] == [
         {
             "image": 0,
@@ -39,6 +39,7 @@ async def test_a_report_has_the_documented_fields_in_the_documented_order(read_s
             "y_max": 360.0,
             "normalized": [0.267857, 0.446429, 0.803571, 0.803571],
             "model": [60.0, 100.0, 180.0, 180.0],
+            "flags": [],
         }
     ]
     assert reply["images"] == [

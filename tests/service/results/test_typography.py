@@ -36,3 +36,9 @@ def test_a_hollow_plate_lets_the_film_through() -> None:
     at = (filled.width // 4, filled.height // 4)
     assert filled.getpixel(at) == (230, 159, 0, 255)
     assert hollow.getpixel(at)[3] == 0  # type: ignore[index]  # an RGBA pixel is a tuple
+
+
+def test_signs_that_the_typeface_lacks_keep_their_meaning() -> None:
+    assert printable(
+        "\u2265 5 cm, \u2264 5 cm, 3 \u00d7 2 \u00bd cm\u00b2 \u2013 \u2260 caf\u00e9"
+    ) == (">= 5 cm, <= 5 cm, 3 x 2 1/2 cm2 - != cafe")
