@@ -33,6 +33,7 @@ _ONLY_ENUMERATOR = re.compile(
     r"\s*(?:\(?\d{1,3}[.)]|step\s{1,3}\d{1,3}\s{0,3}[.:)])", re.IGNORECASE
 )
 _SAYING = re.compile(r"[^\W_]|\[")
+_BOXES = re.compile(r"(?:\[\s{0,3}-?[\d.][^\[\]]*[\s,;][^\[\]]*\][\s,&]*)+")
 _LINE_ENDS = "\r\n"
 _HARD = ";" + _LINE_ENDS
 _STOPS = ".!?"
@@ -50,7 +51,9 @@ class StepSplitter:
     up to 200 characters on one line.
 
     Square brackets that stand alone between a separator and the next step belong to the step
-    before it, unless that step has its own already and the next one goes on from them.
+    before it, unless that step has its own already and the next one goes on from them. Where the
+    text begins with boxes on a line of their own, boxes come first throughout: each line of them
+    belongs to the line after it.
     """
 
     def __init__(self) -> None:
@@ -62,6 +65,8 @@ class StepSplitter:
         self._separator: str | None = None  # "stop" or "hard", while what follows must decide
         self._after: list[str] = []  # what has come since the separator
         self._after_boxed = False
+        self._begun = False  # whether a step has come out
+        self._boxes_first = False
 
     def feed(self, text: str) -> list[str]:
         """Return the raw steps that are certain now."""
@@ -88,8 +93,9 @@ class StepSplitter:
         while self._held:
             self._release()
         if self._after_boxed:
-            self._attach()
+            self._begin_with_boxes() if self._boxes_first else self._attach()
         self._cut()
+        self._begun = self._boxes_first = False
         return self._drain()
 
     def _drain(self) -> list[str]:
@@ -143,7 +149,10 @@ class StepSplitter:
 
     def _append(self, atom: str) -> None:
         if atom in _HARD:
-            if self._boxed or _says_something(self._current):
+            if atom in _LINE_ENDS and self._are_boxes_first():
+                self._boxes_first = True
+                self._current.append(" ")
+            elif self._boxed or _says_something(self._current):
                 self._separator, self._after = "hard", [atom]
             else:
                 self._current, self._boxed = [], False
@@ -180,7 +189,10 @@ class StepSplitter:
 
     def _decide_boxes(self, atom: str) -> bool:
         """Say whose the square brackets after the separator are."""
-        if atom in _HARD or atom in _STOPS:
+        if self._boxes_first and atom in _LINE_ENDS:
+            self._begin_with_boxes()
+            self._current.append(" ")
+        elif atom in _HARD or atom in _STOPS:
             self._attach()
         elif atom.isspace():
             self._after.append(atom)
@@ -189,10 +201,19 @@ class StepSplitter:
             self._attach()
             self._cut()
         else:
-            boxes = "".join(self._after).lstrip("; \r\n")
-            self._cut()
-            self._current, self._boxed = [boxes], True
+            self._begin_with_boxes()
         return True
+
+    def _are_boxes_first(self) -> bool:
+        """Whether the step so far is nothing but boxes, to which the next line belongs."""
+        if not self._boxed or (self._begun and not self._boxes_first):
+            return False
+        return _BOXES.fullmatch(strip_enumerator("".join(self._current))) is not None
+
+    def _begin_with_boxes(self) -> None:
+        boxes = "".join(self._after).lstrip("; \r\n")
+        self._cut()
+        self._current, self._boxed = [boxes], True
 
     def _attach(self) -> None:
         self._boxed = self._boxed or self._after_boxed
@@ -202,6 +223,7 @@ class StepSplitter:
     def _cut(self) -> None:
         if _says_something(self._current):
             self._steps.append("".join(self._current))
+            self._begun = True
         self._current, self._boxed = [], False
         self._separator, self._after, self._after_boxed = None, [], False
 

@@ -207,3 +207,26 @@ def test_an_inverted_box_is_put_in_order_and_kept_as_written() -> None:
 )
 def test_the_point_of_a_number_is_kept(step: str, text: str) -> None:
     assert read(step).steps[0].text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2, 3, 4]\nHeart large\n[5, 6, 7, 8]\nLungs clear",
+        "1. [1, 2, 3, 4]\nHeart large\n2. [5, 6, 7, 8]\nLungs clear\n",
+        "[1, 2, 3, 4]\n\nHeart large\n\n[5, 6, 7, 8]\n\nLungs clear",
+    ],
+)
+def test_where_boxes_come_first_each_belongs_to_the_line_after_it(text: str) -> None:
+    steps = read(text).steps
+    assert [step.text for step in steps] == ["Heart large", "Lungs clear"]
+    assert [box.values for step in steps for box in step.boxes] == [(1, 2, 3, 4), (5, 6, 7, 8)]
+    assert [len(step.boxes) for step in steps] == [1, 1]
+
+
+def test_boxes_below_a_line_still_belong_to_it() -> None:
+    steps = read("Heart large\n[1, 2, 3, 4]\nLungs clear\n[5, 6, 7, 8]").steps
+    assert [(step.text, len(step.boxes)) for step in steps] == [
+        ("Heart large", 1),
+        ("Lungs clear", 1),
+    ]
