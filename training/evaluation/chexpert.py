@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 
-from training.negation import negations, polarity, turns
+from training.negation import NORMAL, asked_until, called_abnormal, negations, polarity, turns
 
 
 class Presence(Enum):
@@ -39,7 +39,8 @@ _PHRASES = {
     "Cardiomegaly": (
         r"cardio ?megaly",
         rf"(?:enlarg\w+|big|prominent|borderline)(?: of)?(?: the)? (?:transverse )?{_HEART}\b",
-        rf"\b{_HEART}\b(?:(?!\b(?:normal|unremarkable|aort\w+|mediastin\w+|lungs?)\b)[^.;,]){{0,60}}?"
+        rf"\b{_HEART}\b(?:, [^.;,]{{0,40}},)?"
+        rf"(?:(?!\b(?:{NORMAL}|(?:unremarkable|aort\w+|mediastin\w+|lungs?)\b))[^.;,]){{0,60}}?"
         r"\b(?:enlarg\w+|increased|(?:mildly|is) prominent|large|upper limits? of normal)",
     ),
     "Lung Lesion": (
@@ -61,7 +62,7 @@ _PHRASES = {
     "Consolidation": (r"consolidat\w+",),
     "Pneumonia": (r"(?<!streptococcus )pneumonias?|pneumonitis|bronchopneumonia",),
     "Atelectasis": (r"atelecta\w+|(?:lobar|lobe|lung|segmental|volume) collapse",),
-    "Pneumothorax": (r"(?:hydro)?pneumothora(?:x|ces)|pneumo thorax|ptx",),
+    "Pneumothorax": (r"(?:hydro)?pneumo[ -]?thora(?:x|ces)|ptx",),
     "Pleural Effusion": (
         r"(?<!pericardial )(?<!joint )effusions?|pleural fluid",
         r"hydro(?:pneumo)?thorax|ha?emothorax",
@@ -101,7 +102,8 @@ _MENTIONS = {
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _CALLED_NORMAL = {
     "Cardiomegaly": re.compile(
-        rf"\b{_HEART}\b[^.;]{{0,80}}?\b(?:normal|unremarkable|not enlarged|within limits|stable)\b"
+        rf"\b{_HEART}\b[^.;]{{0,80}}?"
+        rf"\b(?:{NORMAL}|(?:unremarkable|not enlarged|within limits|stable)\b)"
         rf"|\bnormal\b[^.;]{{0,40}}?\b{_HEART}\b",
         re.I,
     ),
@@ -149,7 +151,7 @@ def observations(report: str) -> dict[str, Presence]:
             ):
                 found[name] = presence
     there = {name for name, presence in found.items() if presence is not Presence.ABSENT}
-    if not there - {"Support Devices"}:
+    if not there - {"Support Devices"} and not called_abnormal(report):
         found[NO_FINDING] = Presence.PRESENT
     return found
 
@@ -162,14 +164,17 @@ def present(report: str, *, uncertain: bool = True) -> frozenset[str]:
 
 def _of_sentence(sentence: str) -> Iterator[tuple[str, Presence]]:
     denials = negations(sentence)
-    turned = turns(sentence) if denials else []
+    turned = turns(sentence, denials)
+    only_asked = asked_until(sentence)
     for name, pattern in _MENTIONS.items():
-        for match in pattern.finditer(sentence):
+        for match in pattern.finditer(sentence, only_asked):
             affirms = polarity(sentence, match.start(), match.end(), denials, turned)
             if affirms:
                 yield name, _certainty(name, sentence, match.start(), match.end())
             elif affirms is not None:
                 yield name, Presence.ABSENT
+    if only_asked or (denials and called_abnormal(sentence)):
+        return
     for name, pattern in _CALLED_NORMAL.items():
         if pattern.search(sentence):
             yield name, Presence.ABSENT
