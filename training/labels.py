@@ -128,7 +128,7 @@ _WHERE = (
     r"|small|tiny|trace|minimal|mild|slight|moderate|large|larger|smaller|severe|new|old|few)"
 )
 _LEFT_AND_RIGHT = re.compile(
-    rf"(?P<at>\b(?:in|on|at|of) (?:the )?)?\b(left|right)(?:[ -]{_WHERE}){{0,4}},? and"
+    rf"(?P<at>\b(?:in|on|at|of) (?:the )?)?\b(left|right)(?:[ -]{_WHERE}){{0,4}},? (?:and|or)"
     rf"(?: {_WHERE}){{0,4}} (?!\2)(?:left|right)\b(?P<next>(?:[ -]{_WHERE}){{0,4}} #)?",
     re.I,
 )
@@ -393,6 +393,8 @@ def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[fr
         before = _BETWEEN.split(both[begin : mention.start])[-1]
         after = _BETWEEN.split(both[mention.end : end])
         own = _sides_in(before + " " + after[0])
+        if not own and not number:  # "left apical and basal opacities and a right nodule"
+            own = _sides_in(both[begin : mention.start])
         found.append(own or _sides_in(" ".join(after)) or _sides_in(both[first:last]))
     if len(mentions) == 1 and not found[0]:
         # "In the left lung there is a nodule that is not calcified"
@@ -402,14 +404,15 @@ def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[fr
 
 def _left_and_right(sentence: str, mentions: list[_Mention]) -> list[tuple[int, int]]:
     """Where both sides of one finding are named."""
-    if " and" not in sentence.lower():
+    if " and" not in sentence.lower() and " or" not in sentence.lower():
         return []
-    masked = sentence
+    parts, position = [], 0
     for start, end, _ in mentions:
-        masked = masked[:start] + "#" * (end - start) + masked[end:]
+        parts += [sentence[position:start], "#" * (end - start)]
+        position = end
     return [
         match.span()
-        for match in _LEFT_AND_RIGHT.finditer(masked)
+        for match in _LEFT_AND_RIGHT.finditer("".join([*parts, sentence[position:]]))
         # "Opacity in the left lung and right effusion"
         if not (mentions[0].start < match.start() and match["next"] and match["at"])
     ]

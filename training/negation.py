@@ -19,7 +19,8 @@ DENYING = frozenset(
     )
 )
 """Words, lower case, without one of which no finding of a sentence is denied."""
-_SHORTENED = r"(?:is|are|was|were|do|does|did|has|have|had|ca|could|would|ai)n['\u2019\u00b4`]?t"
+_NT = r"n['\u2019\u00b4`]?t"
+_SHORTENED = rf"(?:is|are|was|were|do|does|did|has|have|had|ca|could|would|ai){_NT}"
 _NOT = rf"(?:not|never|can(?:not| not)|no longer|{_SHORTENED})"
 _BE = r"(?:is|are|was|were|has|have|had)"
 _SHOWN = (
@@ -31,14 +32,17 @@ _UNTOLD = (
     r"(?:chang\w+|increas\w+|decreas\w+|worse\w*|better|improv\w*|progress\w*|differ\w+|new|as|only"
     r"|larger?|bigg?(?:er)?|small(?:er)?|greater|resolv\w+|clear(?:ed|ing)?|calcified|cavitary|well"
     r"|exclu\w+|rule[sd]? out|free|devoid|lack\w*|absent|without|negative|unlikely|assess\w*"
-    r"|evaluat\w+|determin\w+|distinguish\w*)\b"
+    r"|evaluat\w+|determin\w+|distinguish\w*|previously)\b"
 )
 """After *not*: what leaves the finding in place."""
 _STILL_TOLD = rf"(?!{_SLIGHTLY} {_UNTOLD})"
 _PARTLY_DONE = r"(?:partial|incomplete|near|almost|largely|mostly|some)\w*(?:[ -][a-z]+)?[ -]"
 NORMAL = r"normal\b(?! to\b|,? (?:is |but |it is )*now\b)"
 """Not *normal to mildly enlarged*, *previously normal, now enlarged*."""
-_BEFORE_NOW = r"(?![^.;,]{0,40}\b(?:on|in|at) (?:\w+ ){0,2}(?:prior|previous|earlier|older)\b)"
+_BEFORE_NOW = (
+    r"(?![^.;,]{0,40}\b(?:previously|before"
+    r"|(?:on|in|at) (?:\w+ ){0,2}(?:prior|previous|earlier|older))\b)"
+)
 """After *not seen*: not where it says that something is new."""
 _LOOKED_FOR = re.compile(
     r"\b(?:(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?) for"
@@ -122,15 +126,19 @@ _DENIED_AFTER = re.compile(
     rf" (?:(?:not|never)\b{_STILL_TOLD}{_BEFORE_NOW}|no longer{_STILL_TOLD}"
     r"|resolved|absent|excluded|ruled out|cleared|non-?existent|nil|false"
     rf"|(?:less likely|unlikely){_UNLIKELY_ENDS})"
-    rf"|\b(?:{_SHORTENED}|can(?:not| not))\b{_STILL_TOLD}{_BEFORE_NOW}"
-    rf"|\bnot(?: \w+ly)? {_SHOWN}\b{_BEFORE_NOW}|\b(?:absent|resolved|non-?existent)\b"
+    rf"|\b(?:(?:is|are|was|were|has|have|had|ca|could){_NT}|can(?:not| not)|could not)\b"
+    rf"{_STILL_TOLD}{_BEFORE_NOW}"
+    rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:be|exist|persist|remain|occur|appear|show)\b"
+    rf"{_STILL_TOLD}{_BEFORE_NOW}"
+    rf"|\bnot(?: (?!previously)\w+ly)? {_SHOWN}\b{_BEFORE_NOW}"
+    r"|\b(?:absent|resolved|denied|non-?existent)\b"
     rf"|\b(?:less likely|unlikely){_UNLIKELY_ENDS}"
     rf"|:\s*{_GONE}\b{_STILL_TOLD}|\(\s*{_GONE}\s*\)|\s[-\u2013\u2014]+\s*{_GONE}{_ENDS})",
     re.I,
 )
 _MAYBE_DENIED_AFTER = re.compile(
     r"\b(?:not|never|cannot|longer|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil|false"
-    r"|nonexistent)\b|n['\u2019\u00b4`]?t\b|[:(]|[-\u2013\u2014] ?[nae]",
+    rf"|nonexistent|denied)\b|{_NT}\b|[:(]|[-\u2013\u2014] ?[nae]",
     re.I,
 )
 _ASKED = re.compile(r"\?(?![a-z])")

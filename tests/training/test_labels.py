@@ -214,6 +214,10 @@ def test_any_text_is_read(text):
         "Mass less likely.",
         "A mass, previously seen, has resolved.",
         "The mass has completely resolved.",
+        "The mass does not exist.",
+        "The mass doesn't persist.",
+        "A mass would not be expected.",
+        "Mass denied.",
     ],
 )
 def test_a_denial_is_one_in_other_words(text):
@@ -235,6 +239,10 @@ def test_a_denial_is_one_in_other_words(text):
         "The left pleural effusion is not absent.",
         "Left pleural effusion: not increased.",
         "Left pleural effusion, not seen on the prior film.",
+        "Left pleural effusion not previously seen.",
+        "The left pleural effusion was not present before.",
+        "The left pleural effusion does not appear to be present on the prior film.",
+        "The left pleural effusion doesn't reach the apex.",
         "No relevant change in the left pleural effusion.",
         "Not significantly changed left pleural effusion.",
         "Partial resolution of the left pleural effusion.",
@@ -415,6 +423,10 @@ def test_a_question_about_what_is_normal_denies_nothing():
         ("Bibasilar atelectasis.", {"left atelectasis", "right atelectasis"}),
         ("Biapical fibrosis.", {"left fibrosis", "right fibrosis"}),
         (
+            "Left apical and basal opacities and a right nodule.",
+            {"left opacity", "right nodule"},
+        ),
+        (
             "Opacity in the left lower lobe and right pleural effusion.",
             {"left opacity", "right pleural effusion"},
         ),
@@ -430,6 +442,7 @@ def test_both_sides_of_a_list_are_read(text, labels):
 
 
 def test_one_side_and_not_the_other():
+    assert negated_labels("No left or right mass.") == {"left mass", "right mass"}
     text = "There is a right, but no left, pleural effusion."
     assert finding_labels(text) == {"right pleural effusion"}
     assert negated_labels(text) == {"left pleural effusion"}
@@ -506,11 +519,12 @@ def test_a_denial_of_what_is_abnormal_is_none_of_normality(text):
         "no left mass but right effusion, " * 2_000,
         "no mass and left is " * 2_000,
     ],
+    ids=["no change", "turns", "ellipses", "sides", "clauses"],
 )
 def test_long_repetition_is_read_in_a_blink(text):
     started = process_time()
     read_findings(text)
-    assert process_time() - started < 0.5
+    assert process_time() - started < 1
 
 
 @pytest.mark.parametrize("words", ["heart ", "mass ", "normal ", "no ", "aorta ", "mass: "])

@@ -12,7 +12,15 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 
-from training.negation import NORMAL, asked_until, called_abnormal, negations, polarity, turns
+from training.negation import (
+    DENYING,
+    NORMAL,
+    asked_until,
+    called_abnormal,
+    negations,
+    polarity,
+    turns,
+)
 
 
 class Presence(Enum):
@@ -99,6 +107,7 @@ FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusi
 _MENTIONS = {
     name: re.compile(rf"\b(?:{'|'.join(phrases)})\b", re.I) for name, phrases in _PHRASES.items()
 }
+_WORD = re.compile(r"[a-z]+")
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _CALLED_NORMAL = {
     "Cardiomegaly": re.compile(
@@ -163,7 +172,7 @@ def present(report: str, *, uncertain: bool = True) -> frozenset[str]:
 
 
 def _of_sentence(sentence: str) -> Iterator[tuple[str, Presence]]:
-    denials = negations(sentence)
+    denials = negations(sentence) if DENYING.intersection(_WORD.findall(sentence.lower())) else []
     turned = turns(sentence, denials)
     only_asked = asked_until(sentence)
     for name, pattern in _MENTIONS.items():
