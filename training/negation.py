@@ -92,7 +92,7 @@ _TURN = re.compile(
     r"\b(?:but|however|although|though|except|yet|while|whereas|despite|given|apart from|aside from"
     r"|other than|(?<!that )there (?:is|are|was|were))\b"
     rf"|(?:,|\band|\bwith)\s+(?=(?:{_SIDED} )?{_SOME}\b{_NO_LIST})"
-    rf"|(?:,|\bwith)\s+(?={_SIDED}\b(?! (?:or|and|side)\b){_NO_LIST})"
+    rf"|(?:,|\bwith)\s+(?=(?:{_SIDED}|new)\b(?! (?:or|and|side)\b){_NO_LIST})"
     rf"|\b{_SHOWN}(?=, {_NO_LIST})",
     re.I,
 )
@@ -130,7 +130,7 @@ _DENIED_AFTER = re.compile(
     rf"{_STILL_TOLD}{_BEFORE_NOW}"
     rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:be|exist|persist|remain|occur|appear|show)\b"
     rf"{_STILL_TOLD}{_BEFORE_NOW}"
-    rf"|\bnot(?: (?!previously)\w+ly)? {_SHOWN}\b{_BEFORE_NOW}"
+    rf"|\b(?:not(?: (?!previously)\w+ly)?|no longer) {_SHOWN}\b{_BEFORE_NOW}"
     r"|\b(?:absent|resolved|denied|non-?existent)\b"
     rf"|\b(?:less likely|unlikely){_UNLIKELY_ENDS}"
     rf"|:\s*{_GONE}\b{_STILL_TOLD}|\(\s*{_GONE}\s*\)|\s[-\u2013\u2014]+\s*{_GONE}{_ENDS})",
