@@ -8,19 +8,33 @@ labeler (Irvin et al., 2019); sides are taken from the words around each mention
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from training.negation import DENYING, negations, polarity, turns
+from training.negation import (
+    DENYING,
+    NORMAL,
+    Negation,
+    asked_until,
+    called_abnormal,
+    negations,
+    polarity,
+    turns,
+)
 
 _HEART = r"(?:heart|cardiac (?:silhouette|size|contours?|shadow)|cardiomediastinal silhouette)"
 _PATTERNS = {
     "cardiomegaly": (
         ("cardiomegaly", "heart", "cardiac", "cardiomediastinal"),
-        rf"cardiomegaly|(?:enlarged|enlargement of the) {_HEART}|cardiac enlargement"
-        rf"|{_HEART}\b(?:(?!\b(?:normal|aort|mediast|hil))[^.;]){{0,120}}?"
-        r"\b(?:enlarged|enlargement|increased in size)",
+        r"cardiomegaly|cardiac enlargement"
+        rf"|(?:enlarged|enlargement of the|large|prominent) {_HEART}"
+        rf"|{_HEART}\b(?:(?!\b(?:{NORMAL}|aort|mediast|hil))[^.;]){{0,120}}?"
+        r"\b(?:enlarged|enlargement|increased in size)"
+        rf"|{_HEART}(?: size)?(?: (?:is|are|was|were|not|now|again|appears?|seems?|remains?|to be"
+        r"|slightly|somewhat|\w+ly)){1,4} (?:increased|large|prominent)\b(?! (?:left|right|but)\b)",
     ),
     "enlarged mediastinum": (
         ("mediastin",),
@@ -36,7 +50,10 @@ _PATTERNS = {
         ("effusion", "pleural fluid"),
         r"(?:pleural )?(?<!pericardial )effusions?|pleural fluid",
     ),
-    "pneumothorax": (("pneumothora", "ptx"), r"(?:hydro)?pneumothora(?:x|ces)|ptx"),
+    "pneumothorax": (
+        ("pneumothora", "pneumo-thora", "pneumo thora", "ptx"),
+        r"(?:hydro)?pneumo[ -]?thora(?:x|ces)|ptx",
+    ),
     "consolidation": (
         ("consolidat",),
         r"consolidat(?:ions?|ive)(?: opacit(?:y|ies))?",
@@ -53,7 +70,10 @@ _PATTERNS = {
     "lesion": (("lesion",), r"(?:lung|pulmonary|focal) lesions?"),
     "pleural thickening": (("pleural",), r"pleural (?:thickening|plaques?|scarring)"),
     "fibrosis": (("fibro",), r"fibrosis|fibrotic changes?"),
-    "emphysema": (("emphysema",), r"emphysema\w*"),
+    "emphysema": (
+        ("emphysema",),
+        r"(?<!subcutaneous )(?<!tissue )(?<!surgical )(?<!mediastinal )emphysema\w*",
+    ),
     "fracture": (("fracture", "fx"), r"fractures?|fxs?"),
     "hernia": (("hernia",), r"(?:hiat(?:al|us) )?hernias?"),
     "granuloma": (("granuloma",), r"granulomas?|granulomata"),
@@ -69,12 +89,23 @@ _UNSIDED = frozenset(("cardiomegaly", "enlarged mediastinum", "aortic enlargemen
 
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _WORD = re.compile(r"[a-z]+")
-_SIDE_WORDS = "left lt lingula lingular right rt middle bilateral bilaterally both"
+_SIDE_WORDS = (
+    "left lt lingula lingular right rt middle bilateral bilaterally both bibasilar bibasal biapical"
+)
 _SIDING = frozenset(_SIDE_WORDS.split())
 _NORMALISING = frozenset(("normal", "clear", "unremarkable", "negative", "no"))
+_OMINOUS_WORDS = (
+    "abnormal abnormally abnormality abnormalities tuberculosis tuberculous metastasis metastases"
+    " metastatic cancer cancers malignancy malignancies malignant carcinoma tumor tumors tumour"
+    " tumours abscess abscesses cavity cavities cavitary pneumoperitoneum pneumomediastinum"
+)
+_OMINOUS = re.compile(rf"\b(?:{_OMINOUS_WORDS.replace(' ', '|')}|free (?:\w+ )?air)\b", re.I)
+"""What no normal film has, beside the findings above."""
+_MAYBE_OMINOUS = frozenset((*_OMINOUS_WORDS.split(), "free"))
+_NORMAL_WORDS = frozenset(("normal", "clear", "unremarkable", "negative"))
 """Single words without one of which a sentence need not be searched for the patterns below."""
 _NORMAL_HEART = re.compile(
-    rf"\b{_HEART}\b[^.;]{{0,120}}?\b(?:normal|unremarkable)\b"
+    rf"\b{_HEART}\b[^.;]{{0,120}}?\b(?:{NORMAL}|unremarkable\b)"
     rf"|\bnormal\b[^.;]{{0,120}}?\b{_HEART}\b",
     re.I,
 )
@@ -87,27 +118,47 @@ _NORMAL = re.compile(
     re.I,
 )
 _SIDE = re.compile(
-    r"\b(?:(left|lt|lingula\w*)|(right|rt|middle lobe)|(bilateral\w*|both))\b"
-    r"(?! (?:heart|ventric|atri))",
+    r"\b(?:(left|lt|lingula\w*)|(right|rt|middle lobe)"
+    r"|(bilateral\w*|both|bibasilar|bibasal|biapical))\b(?! (?:heart|ventric|atri))",
     re.I,
 )
-_LEFT_AND_RIGHT = re.compile(
-    r"\b(?:left(?:[ -]sided)? and (?:the )?right|right(?:[ -]sided)? and (?:the )?left)\b", re.I
+_WHERE = (
+    r"(?:an?|the|on|in|at|to|upper|mid|middle|lower|lobes?|zones?|lungs?|bases?|apex|apices|basal"
+    r"|basilar|apical|perihilar|hilar|sides?|sided|hemithorax|fields?|pleural|lateral|medial"
+    r"|small|tiny|trace|minimal|mild|slight|moderate|large|larger|smaller|severe|new|old|few)"
 )
+_LEFT_AND_RIGHT = re.compile(
+    rf"(?P<at>\b(?:in|on|at|of) (?:the )?)?\b(left|right)(?:[ -]{_WHERE}){{0,4}},? (?:and|or)"
+    rf"(?: {_WHERE}){{0,4}} (?!\2)(?:left|right)\b(?P<next>(?:[ -]{_WHERE}){{0,4}} #)?",
+    re.I,
+)
+"""Both sides of one finding, with what tells of size and place alone between them."""
+_BUT_NOT = re.compile(
+    r"\b(left|right)(?:[ -]sided)?,? but (?:no|not)(?: an?| the| any)? (?!\1)(left|right)"
+    r"(?:[ -]sided)?,?(?: \w+)? $",
+    re.I,
+)
+"""Before a mention that one side has and the other has not."""
+_BEFORE = 60
+"""Characters before a mention in which that is looked for."""
 _BETWEEN = re.compile(r"\b(?:and|or|with|without|but|plus)\b|[,;]", re.I)
-_ASKED_AND_DENIED = re.compile(r"\?\s*(?=(?:no|none|absent|negative)\b\s*(?:[.,;!\n]|\Z))", re.I)
-"""Between a question and its *no*: *Pneumothorax? No.* is *Pneumothorax: no.*"""
+_ANSWERED = re.compile(
+    r"\?\s*(?=(?:no|none|absent|negative|yes|present|positive)\b\s*(?:[.,;!\n]|\Z))", re.I
+)
+"""Between a question and its answer: *Pneumothorax? No.* is *Pneumothorax: no.*"""
 _SIZE = (
     r"small|tiny|trace|minimal|mild|moderate|large|severe|present|seen|noted|visible|one|a|an|is|are|it"
     r"|there"
 )
 _ELLIPSIS = re.compile(
-    rf"(?:[;,.]|\b(?:but|however|though|yet|while|whereas)\b)\s+(?=(?:(?:{_SIZE})\s+){{1,5}}"
+    rf"(?:[;,.]|\b(?:and|but|however|though|yet|while|whereas)\b)\s+(?=(?:(?:{_SIZE})\s+){{1,5}}"
     r"(?:on|at|in) the (?:left|right)\b(?: side)?\s*(?:[.;,!]|\Z))",
     re.I,
 )
 """Where a side is said to have what was named, and denied, before."""
 _AT = frozenset(("on", "at", "in"))
+_WORDS_BEFORE = 24
+"""Characters that the two words before a side have at most."""
 _SIZES = frozenset(_SIZE.split("|"))
 _SIDES = ({"left"}, {"right"}, {"left", "right"})
 
@@ -126,16 +177,23 @@ class Findings:
         named stands without one; denied without a side, it is denied on both.
     normal
         Whether the text denies something or calls something normal.
+    asked
+        Labels that its questions and conditions name.
+    abnormal
+        Whether the text denies that something is normal, or names what no normal film has.
     """
 
     affirmed: frozenset[str] = frozenset()
     denied: frozenset[str] = frozenset()
     normal: bool = False
+    asked: frozenset[str] = frozenset()
+    abnormal: bool = False
 
 
 def finding_labels(text: str) -> frozenset[str]:
-    """Labels affirmed in a text."""
-    return read_findings(text).affirmed
+    """Labels affirmed in a text, and of a question those that it asks for."""
+    found = read_findings(text)
+    return found.affirmed | found.asked if found.asked else found.affirmed
 
 
 def negated_labels(text: str) -> frozenset[str]:
@@ -190,7 +248,7 @@ def name_findings(text: str) -> str:
 def read_findings(text: str) -> Findings:
     """Read a text sentence by sentence."""
     if "?" in text:
-        text = _ASKED_AND_DENIED.sub(": ", text)
+        text = _ANSWERED.sub(": ", text)
     if _has_ellipsis(text):
         text = _with_ellipses_filled(text)
     read = [_read_sentence(sentence) for sentence in _SENTENCE.split(text)]
@@ -200,6 +258,8 @@ def read_findings(text: str) -> Findings:
         frozenset().union(*(found.affirmed for found in read)),
         frozenset().union(*(found.denied for found in read)),
         any(found.normal for found in read),
+        frozenset().union(*(found.asked for found in read)),
+        any(found.abnormal for found in read),
     )
 
 
@@ -208,7 +268,7 @@ def _has_ellipsis(text: str) -> bool:
     for side in (" the left", " the right"):
         end = text.find(side)
         while end >= 0:
-            before = text[:end].rsplit(None, 2)
+            before = text[max(0, end - _WORDS_BEFORE) : end].rsplit(None, 2)
             if len(before) > 1 and before[-1].lower() in _AT and before[-2].lower() in _SIZES:
                 return True
             end = text.find(side, end + 1)
@@ -221,18 +281,19 @@ def _with_ellipses_filled(text: str) -> str:
     Nothing is filled in where the sentence before denies nothing, or names more than one finding.
     """
     parts, position = [], 0
+    starts = [0, *(match.end() for match in _SENTENCE.finditer(text))]
     for gap in _ELLIPSIS.finditer(text):
-        before = _SENTENCE.split(text[: gap.start()])[-1]
+        before = text[starts[bisect_left(starts, gap.start()) - 1] : gap.start()]
         mentions = _mentions(before, before.lower())
         parts.append(text[position : gap.end()])
         if len(mentions) == 1 and _denies(before, mentions[0]):
-            parts.append(f"{mentions[0].kind} ")
+            parts.append(f"but {mentions[0].kind} ")
         position = gap.end()
     return "".join([*parts, text[position:]])
 
 
 def _denies(sentence: str, mention: _Mention) -> bool:
-    return polarity(sentence, mention.start, mention.end, negations(sentence), []) is False
+    return polarity(sentence, mention.start, mention.end, negations(sentence), ()) is False
 
 
 class _Mention(NamedTuple):
@@ -243,12 +304,12 @@ class _Mention(NamedTuple):
 
 def _mentions(sentence: str, lower: str) -> list[_Mention]:
     """Findings named, in order; where two lie over each other, the first and longest."""
-    found = [
-        _Mention(match.start(), match.end(), kind)
-        for kind, stems, pattern in _MENTIONS
-        if any(stem in lower for stem in stems)
-        for match in pattern.finditer(sentence)
-    ]
+    found = []
+    for kind, stems, pattern in _MENTIONS:
+        for stem in stems:
+            if stem in lower:
+                found += [_Mention(*match.span(), kind) for match in pattern.finditer(sentence)]
+                break
     if len(found) < 2:
         return found
     found.sort(key=lambda mention: (mention.start, -mention.end))
@@ -263,14 +324,19 @@ def _mentions(sentence: str, lower: str) -> list[_Mention]:
 def _read_sentence(sentence: str) -> Findings:
     affirmed: set[str] = set()
     denied: set[str] = set()
+    asked: set[str] = set()
     lower = sentence.lower()
     words = frozenset(_WORD.findall(lower))
     mentions = _mentions(sentence, lower)
     denials = negations(sentence) if words & DENYING else []
-    if not denials and words & _NORMALISING:
+    only_asked = asked_until(sentence)
+    normalising = words & _NORMALISING
+    if normalising and not only_asked and not any(one.denies_on for one in denials):
         denied |= _normal_parts(sentence)
+    abnormal = bool(denials and words & _NORMAL_WORDS and called_abnormal(sentence))
+    normal = bool(normalising and not abnormal and _NORMAL.search(sentence, only_asked))
     if mentions:
-        turned = turns(sentence) if denials else []
+        turned = turns(sentence, denials) if denials else []
         sides = _sides(sentence, mentions, turned) if words & _SIDING else None
         for number, mention in enumerate(mentions):
             affirms = polarity(sentence, mention.start, mention.end, denials, turned)
@@ -279,9 +345,33 @@ def _read_sentence(sentence: str) -> Findings:
             named = {mention.kind}
             if sides and sides[number] and mention.kind not in _UNSIDED:
                 named = {f"{side} {mention.kind}" for side in sides[number]}
+            if mention.start < only_asked:
+                asked |= named if affirms else set()
+                continue
+            if not affirms and sides and (other := _on_the_other_side(sentence, mention)):
+                affirmed.add(other)
+                named.discard(other)
             (affirmed if affirms else denied).update(named)
-    normal = bool(denied) or bool(words & _NORMALISING and _NORMAL.search(sentence))
-    return Findings(frozenset(affirmed), frozenset(denied), normal)
+    if words & _MAYBE_OMINOUS and not abnormal:
+        abnormal = _is_ominous(sentence, denials)
+    return Findings(
+        frozenset(affirmed), frozenset(denied), normal or bool(denied), frozenset(asked), abnormal
+    )
+
+
+def _on_the_other_side(sentence: str, mention: _Mention) -> str | None:
+    """What *a right, but no left, effusion* affirms."""
+    before = sentence[max(0, mention.start - _BEFORE) : mention.start]
+    told = _BUT_NOT.search(before) if "but" in before else None
+    return f"{told[1].lower()} {mention.kind}" if told else None
+
+
+def _is_ominous(sentence: str, denials: Sequence[Negation]) -> bool:
+    turned = turns(sentence, denials)
+    return any(
+        polarity(sentence, match.start(), match.end(), denials, turned)
+        for match in _OMINOUS.finditer(sentence)
+    )
 
 
 def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[frozenset[str]]:
@@ -289,19 +379,43 @@ def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[fr
     anywhere = _sides_in(sentence)
     if not anywhere or (len(anywhere) == 1 and not turns):
         return [anywhere] * len(mentions)
-    both = _LEFT_AND_RIGHT.sub(lambda m: "bilateral".ljust(len(m[0])), sentence)
-    edges = [0, *turns, len(both)]
+    both, edges = sentence, turns
+    for start, end in _left_and_right(sentence, mentions):
+        both = both[:start] + "bilateral".ljust(end - start) + both[end:]
+        edges = [turn for turn in edges if not start <= turn < end]
+    edges = [0, *edges, len(both)]
     found = []
     for number, mention in enumerate(mentions):
-        first = max(edge for edge in edges if edge <= mention.start)
-        last = min(edge for edge in edges if edge >= mention.end)
+        first = edges[bisect_right(edges, mention.start) - 1]
+        last = edges[bisect_left(edges, mention.end)]
         begin = max(first, mentions[number - 1].end if number else 0)
         end = min(last, mentions[number + 1].start if number + 1 < len(mentions) else last)
         before = _BETWEEN.split(both[begin : mention.start])[-1]
         after = _BETWEEN.split(both[mention.end : end])
         own = _sides_in(before + " " + after[0])
+        if not own and not number:  # "left apical and basal opacities and a right nodule"
+            own = _sides_in(both[begin : mention.start])
         found.append(own or _sides_in(" ".join(after)) or _sides_in(both[first:last]))
+    if len(mentions) == 1 and not found[0]:
+        # "In the left lung there is a nodule that is not calcified"
+        return [_sides_in(both[: mentions[0].start])]
     return found
+
+
+def _left_and_right(sentence: str, mentions: list[_Mention]) -> list[tuple[int, int]]:
+    """Where both sides of one finding are named."""
+    if " and" not in sentence.lower() and " or" not in sentence.lower():
+        return []
+    parts, position = [], 0
+    for start, end, _ in mentions:
+        parts += [sentence[position:start], "#" * (end - start)]
+        position = end
+    return [
+        match.span()
+        for match in _LEFT_AND_RIGHT.finditer("".join([*parts, sentence[position:]]))
+        # "Opacity in the left lung and right effusion"
+        if not (mentions[0].start < match.start() and match["next"] and match["at"])
+    ]
 
 
 def _sides_in(text: str) -> frozenset[str]:

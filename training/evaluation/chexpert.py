@@ -12,7 +12,15 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 
-from training.negation import negations, polarity, turns
+from training.negation import (
+    DENYING,
+    NORMAL,
+    asked_until,
+    called_abnormal,
+    negations,
+    polarity,
+    turns,
+)
 
 
 class Presence(Enum):
@@ -39,7 +47,8 @@ _PHRASES = {
     "Cardiomegaly": (
         r"cardio ?megaly",
         rf"(?:enlarg\w+|big|prominent|borderline)(?: of)?(?: the)? (?:transverse )?{_HEART}\b",
-        rf"\b{_HEART}\b(?:(?!\b(?:normal|unremarkable|aort\w+|mediastin\w+|lungs?)\b)[^.;,]){{0,60}}?"
+        rf"\b{_HEART}\b(?:, [^.;,]{{0,40}},)?"
+        rf"(?:(?!\b(?:{NORMAL}|(?:unremarkable|aort\w+|mediastin\w+|lungs?)\b))[^.;,]){{0,60}}?"
         r"\b(?:enlarg\w+|increased|(?:mildly|is) prominent|large|upper limits? of normal)",
     ),
     "Lung Lesion": (
@@ -61,7 +70,7 @@ _PHRASES = {
     "Consolidation": (r"consolidat\w+",),
     "Pneumonia": (r"(?<!streptococcus )pneumonias?|pneumonitis|bronchopneumonia",),
     "Atelectasis": (r"atelecta\w+|(?:lobar|lobe|lung|segmental|volume) collapse",),
-    "Pneumothorax": (r"(?:hydro)?pneumothora(?:x|ces)|pneumo thorax|ptx",),
+    "Pneumothorax": (r"(?:hydro)?pneumo[ -]?thora(?:x|ces)|ptx",),
     "Pleural Effusion": (
         r"(?<!pericardial )(?<!joint )effusions?|pleural fluid",
         r"hydro(?:pneumo)?thorax|ha?emothorax",
@@ -98,10 +107,12 @@ FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusi
 _MENTIONS = {
     name: re.compile(rf"\b(?:{'|'.join(phrases)})\b", re.I) for name, phrases in _PHRASES.items()
 }
+_WORD = re.compile(r"[a-z]+")
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _CALLED_NORMAL = {
     "Cardiomegaly": re.compile(
-        rf"\b{_HEART}\b[^.;]{{0,80}}?\b(?:normal|unremarkable|not enlarged|within limits|stable)\b"
+        rf"\b{_HEART}\b[^.;]{{0,80}}?"
+        rf"\b(?:{NORMAL}|(?:unremarkable|not enlarged|within limits|stable)\b)"
         rf"|\bnormal\b[^.;]{{0,40}}?\b{_HEART}\b",
         re.I,
     ),
@@ -149,7 +160,7 @@ def observations(report: str) -> dict[str, Presence]:
             ):
                 found[name] = presence
     there = {name for name, presence in found.items() if presence is not Presence.ABSENT}
-    if not there - {"Support Devices"}:
+    if not there - {"Support Devices"} and not called_abnormal(report):
         found[NO_FINDING] = Presence.PRESENT
     return found
 
@@ -161,15 +172,18 @@ def present(report: str, *, uncertain: bool = True) -> frozenset[str]:
 
 
 def _of_sentence(sentence: str) -> Iterator[tuple[str, Presence]]:
-    denials = negations(sentence)
-    turned = turns(sentence) if denials else []
+    denials = negations(sentence) if DENYING.intersection(_WORD.findall(sentence.lower())) else []
+    turned = turns(sentence, denials)
+    only_asked = asked_until(sentence)
     for name, pattern in _MENTIONS.items():
-        for match in pattern.finditer(sentence):
+        for match in pattern.finditer(sentence, only_asked):
             affirms = polarity(sentence, match.start(), match.end(), denials, turned)
             if affirms:
                 yield name, _certainty(name, sentence, match.start(), match.end())
             elif affirms is not None:
                 yield name, Presence.ABSENT
+    if only_asked or (denials and called_abnormal(sentence)):
+        return
     for name, pattern in _CALLED_NORMAL.items():
         if pattern.search(sentence):
             yield name, Presence.ABSENT

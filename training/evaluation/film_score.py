@@ -15,7 +15,7 @@ from training.data.ct_radiographs.language import MOST_BOXES
 from training.data.example import Example
 from training.evaluation.overlap import box_iou, matched_overlaps
 from training.evaluation.wording import meteor, rouge_l
-from training.labels import finding_labels
+from training.labels import finding_labels, read_findings
 from training.whole_file import write_whole
 
 _BROKEN_BOXES = frozenset(("box-malformed", "box-not-finite", "box-inverted", "box-empty"))
@@ -81,7 +81,7 @@ def score_report(record: FilmRecord, example: Example, reading: Reading) -> Film
 
     Of a study of several films, the first counts: its boxes alone are looked at.
     """
-    said = finding_labels(reading.answer)
+    said = read_findings(reading.answer).affirmed
     truth = frozenset(example.labels)
     boxes: dict[str, list[tuple[float, float, float, float]]] = {}
     heart = None

@@ -193,8 +193,9 @@ def _own_labels(example: Example) -> frozenset[str]:
 @lru_cache(maxsize=65_536)
 def _affirms(text: str, label: str) -> bool:
     return any(
-        polarity(sentence, match.start(), match.end(), negations(sentence), turns(sentence))
+        polarity(sentence, match.start(), match.end(), denials, turns(sentence, denials))
         for sentence in _SENTENCE.split(text)
+        for denials in [negations(sentence)]
         for match in _pattern(label).finditer(sentence)
     )
 

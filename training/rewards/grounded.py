@@ -135,7 +135,8 @@ class _Read:
             return None if kinds(said) <= kinds(truth.labels) else 0.0
         if truth.labels or said:
             return label_f1(settled(said), truth.labels)
-        return float(self.answered.normal)
+        abnormal = self.answered.abnormal and not truth.told.abnormal
+        return float(self.answered.normal and not abnormal)
 
     def _reasons_as_due(self) -> bool:
         """Whether a step names something, where the reference's do."""

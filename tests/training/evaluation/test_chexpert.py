@@ -64,6 +64,16 @@ def open_i(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("Pericardial effusion.", {}),
         ("Healed rib fractures.", {"Fracture": HERE}),
         ("No pneumothorax. Small apical pneumothorax on the left.", {"Pneumothorax": HERE}),
+        ("There isn't a pneumothorax.", {"Pneumothorax": NOT}),
+        ("The effusion has not changed.", {"Pleural Effusion": HERE}),
+        ("No relevant change in the effusion.", {"Pleural Effusion": HERE}),
+        ("The effusion has not been excluded.", {"Pleural Effusion": MAYBE}),
+        ("No pneumothorax, effusion is present.", {"Pneumothorax": NOT, "Pleural Effusion": HERE}),
+        ("Is there an effusion?", {}),
+        ("If there is concern for fracture, consider rib films.", {}),
+        ("No pneumo-thorax.", {"Pneumothorax": NOT}),
+        ("The heart is normal to mildly enlarged.", {"Cardiomegaly": HERE}),
+        ("The heart, previously normal, is now enlarged.", {"Cardiomegaly": HERE}),
     ],
 )
 def test_what_a_report_says(text: str, found: dict[str, Presence]) -> None:
@@ -79,11 +89,19 @@ def test_what_a_report_says(text: str, found: dict[str, Presence]) -> None:
         ("The lungs are clear.", True),
         ("Lungs clear. Pacemaker in place.", True),
         ("Possible pneumonia.", False),
+        ("The heart is not normal.", False),
+        ("The lungs aren't clear.", False),
+        ("The heart is not enlarged.", True),
         ("", True),
     ],
 )
 def test_no_finding_is_the_absence_of_all_but_devices(text: str, nothing: bool) -> None:
     assert (NO_FINDING in present(text)) == nothing
+
+
+def test_a_heart_that_is_not_normal_is_not_denied_to_be_large() -> None:
+    assert "Cardiomegaly" not in observations("The heart is not normal.")
+    assert observations("The heart is not enlarged.")["Cardiomegaly"] is NOT
 
 
 def test_what_is_hedged_counts_as_present_unless_told_otherwise() -> None:

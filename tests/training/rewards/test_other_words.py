@@ -1,0 +1,62 @@
+"""Denials, questions and suppositions in any words earn no more than they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.data.example import Example
+from training.rewards.gallery import CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
+from training.rewards.grounded import grounded
+from training.rewards.protocol import Rollout
+
+HONEST = EXHIBITS[0].completion.rpartition("</think>")[0]
+OF_NORMAL = EXHIBITS[2].completion.rpartition("</think>")[0]
+
+
+def worth(example: Example, steps: str, answer: str) -> dict[str, float]:
+    said = f"{steps}</think>. The answer is: \\boxed{{{answer}}}"
+    return dict(grounded([Rollout(said, example, CONVENTIONS, GRID)])[0])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The heart isn't enlarged. There isn't a moderate left pleural effusion. There isn't a "
+        "mass in the right upper zone. No pneumothorax.",
+        "The heart is never enlarged. The film lacks a moderate left pleural effusion. It is false "
+        "that there is a mass in the right upper zone. No pneumothorax.",
+        "Is the heart enlarged? Is there a moderate left pleural effusion? Is there a mass in the "
+        "right upper zone? No pneumothorax.",
+        "If the heart is enlarged. If there is a moderate left pleural effusion. If there is a "
+        "mass in the right upper zone. No pneumothorax.",
+    ],
+)
+def test_a_report_that_says_none_of_the_findings_earns_nothing_for_them(answer: str) -> None:
+    assert worth(FILM, HONEST, FILM.answer)["findings"] == 1
+    assert worth(FILM, HONEST, answer)["findings"] == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The heart is not normal in size. The lungs are not clear. No pleural effusion or "
+        "pneumothorax.",
+        f"{NORMAL.answer} Cavitary tuberculosis and metastases.",
+        f"{NORMAL.answer} Free air under the diaphragm.",
+        "Is the heart normal in size? Are the lungs clear?",
+    ],
+)
+def test_a_normal_film_called_abnormal_earns_nothing_for_its_findings(answer: str) -> None:
+    assert worth(NORMAL, OF_NORMAL, NORMAL.answer)["findings"] == 1
+    assert worth(NORMAL, OF_NORMAL, answer)["findings"] == 0
+
+
+def test_what_a_normal_reference_says_itself_costs_nothing() -> None:
+    told = Example(**{**vars(NORMAL), "answer": f"{NORMAL.answer} Old healed tuberculosis."})
+    assert worth(told, OF_NORMAL, told.answer)["findings"] == 1
+
+
+def test_no_is_the_right_answer_in_its_short_form() -> None:
+    absent = Example(**{**vars(PRESENCE), "answer": "No", "steps": (), "regions": ()})
+    assert worth(absent, OF_NORMAL, "There isn't a mass")["findings"] == 1
+    assert worth(PRESENCE, OF_NORMAL, "There isn't a mass")["findings"] == 0
