@@ -84,7 +84,7 @@ def _contradictions(
 ) -> float:
     affirmed, steps = stepped, parsed.steps
     if not truth.one_film:
-        steps = [s for s in steps if truth.of_current_film(box.image for box in s.boxes)]
+        steps = tuple(s for s in steps if truth.of_current_film(box.image for box in s.boxes))
         affirmed = affirmed_in(steps)
     tricks = 0
     if denied := [said.denied for step in steps if (said := words_of(step.text)).denied]:

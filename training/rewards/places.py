@@ -97,7 +97,7 @@ def read_places(parsed: ParsedText, truth: Truth) -> Places:
                         overlap = iou(original, other) if other else 1.0
                         if overlap:
                             touches = True
-                            if overlap >= _ELSEWHERE and same_side(side, where):
+                            if overlap >= _ELSEWHERE and (side == where or same_side(side, where)):
                                 shown.add(f"{side} {kind}" if side else kind)
                 if not touches:
                     stray += _TOUCHES_NOTHING

@@ -18,7 +18,7 @@ from training.rewards.agreement import kinds, settled
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import says_yes
 from training.rewards.geometry import Box
-from training.rewards.predicates import film_called_normal
+from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import structures_named, words_of
 from training.rewards.wording import count_words, repeated, sentences
@@ -103,7 +103,8 @@ class Truth:
         denied = frozenset[str]().union(*(words.denied for words in current))
         self.clashes = len(clashes(told.affirmed | affirmed, told.denied))
         self.step_clashes = len(clashes(told.affirmed | affirmed, told.denied | denied))
-        self.normal = film_called_normal(example.answer)
+        named_film = not self.words.words.keys().isdisjoint(FILMS)
+        self.normal = named_film and film_called_normal(example.answer)
         self.repeated = repeated(example.answer)
         named = [words.named for words in steps]
         self.reasons = any(named)
