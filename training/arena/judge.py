@@ -34,6 +34,7 @@ _FRAME = 512 + len(json.dumps(SCHEMA))
 _FORMS = (SCHEMA, PLAIN_SCHEMA, None)
 """Schemas that a server is asked to hold its model to; None: the prompt alone asks for JSON."""
 _FORM_REFUSED = ("HTTP 400", "HTTP 422")
+_GROUNDING = "grounding"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class RuleJudge:
 
     The better text is that with the higher mean of CheXpert F1 and matched IoU, or the right
     answer; a difference below ``margin`` is a tie, and two texts below ``floor`` are both bad.
+    Where nothing is to be boxed, who boxes nothing has grounding 1 if the other boxes something;
+    if neither does, F1 alone counts.
     """
 
     def __init__(self, *, margin: float = 0.05, floor: float = 0.2) -> None:
@@ -116,11 +119,15 @@ class RuleJudge:
     async def judge(self, example: Example, first: Prediction, second: Prediction) -> Opinion:
         """The verdict, and what decided it."""
         (one, parts), (other, others) = (_worth(example, each) for each in (first, second))
+        if _GROUNDING in parts.keys() | others.keys():
+            one = (one + parts.setdefault(_GROUNDING, 1.0)) / 2
+            other = (other + others.setdefault(_GROUNDING, 1.0)) / 2
         if max(one, other) < self._floor:
             return Opinion(Verdict(Choice.BOTH_BAD, "Neither is right.", "correctness"))
         if abs(one - other) < self._margin:
             return Opinion(Verdict(Choice.TIE, "They are worth about the same."))
-        by = max(parts, key=lambda name: abs(parts[name] - others[name]))
+        ahead = 1 if one > other else -1
+        by = max(parts, key=lambda name: ahead * (parts[name] - others[name]))
         reason = f"{by}: {parts[by]:.2f} against {others[by]:.2f}."
         return Opinion(Verdict(Choice.A if one > other else Choice.B, reason, by))
 
@@ -252,7 +259,10 @@ class ModelJudge:
 
 
 def _worth(example: Example, said: Prediction) -> tuple[float, dict[str, float]]:
-    """What a text is worth, and the parts of it by criterion."""
+    """What a text is worth, boxes aside, and its parts by criterion.
+
+    Grounding is among them where something is to be boxed, or is.
+    """
     columns = columns_of(example, said)
     if "questions" in columns:
         return columns["equivalent"], {"correctness": columns["equivalent"]}
@@ -264,10 +274,9 @@ def _worth(example: Example, said: Prediction) -> tuple[float, dict[str, float]]
         "completeness": hits / (hits + left) if hits + left else 1.0,
     }
     f1 = 2 * hits / (2 * hits + vain + left) if hits + vain + left else 1.0
-    if not columns.get("boxes"):
-        return f1, parts
-    parts["grounding"] = columns["iou"] / columns["boxes"]
-    return (f1 + parts["grounding"]) / 2, parts
+    if columns.get("boxes"):
+        parts[_GROUNDING] = columns["iou"] / columns["boxes"]
+    return f1, parts
 
 
 def _content(said: Prediction) -> list[Any]:

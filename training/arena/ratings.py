@@ -8,6 +8,7 @@ scale, 400 points for odds of ten to one, around 1000.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,17 +138,25 @@ class Arena:
         return self._fit(np.ones(len(self._row)))
 
     def intervals(self, *, resamples: int = 200, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """95% percentile intervals of the ratings over patients drawn with replacement."""
+        """95% percentile intervals of the ratings over patients drawn with replacement.
+
+        A resample in which a system has no match tells nothing of it, and is left out of its
+        interval; not a number where no resample has one.
+        """
         rng = np.random.default_rng(seed)
         number = {cluster: n for n, cluster in enumerate(dict.fromkeys(self._clusters))}
         of_match = np.array([number[cluster] for cluster in self._clusters])
+        plays = self._design[:, : len(self.systems)] != 0
         drawn = []
         for _ in range(resamples):
             times = np.bincount(rng.integers(len(number), size=len(number)), minlength=len(number))
             weights = times[of_match].astype(float)
             if weights.any():
-                drawn.append(self._fit(weights).strengths)
-        low, high = np.percentile(_MEAN + ELO * np.array(drawn), [2.5, 97.5], axis=0)
+                there = plays[np.unique(self._row[weights > 0])].any(axis=0)
+                drawn.append(np.where(there, self._fit(weights).strengths, np.nan))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            low, high = np.nanpercentile(_MEAN + ELO * np.array(drawn), [2.5, 97.5], axis=0)
         return {system: (float(low[n]), float(high[n])) for n, system in enumerate(self.systems)}
 
     def _fit(self, times: np.ndarray) -> Fit:

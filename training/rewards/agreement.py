@@ -56,3 +56,22 @@ def same_side(one: str | None, other: str | None) -> bool:
 def kinds(labels: Collection[str]) -> set[str]:
     """The findings without their sides."""
     return {kind_of(label) for label in labels}
+
+
+def affirm(asked: Collection[str], labels: Collection[str]) -> bool:
+    """Whether labels name one of those asked for, on its side or without one."""
+    return any(
+        kind_of(label) == kind_of(wanted) and same_side(side_of(label), side_of(wanted))
+        for wanted in asked
+        for label in labels
+    )
+
+
+def deny(asked: Collection[str], denied: Collection[str]) -> bool:
+    """Whether one of those asked for is denied: on its side, or on both."""
+    return any(
+        label in denied
+        or (kind := kind_of(label)) in denied
+        or (f"left {kind}" in denied and f"right {kind}" in denied)
+        for label in asked
+    )

@@ -6,8 +6,9 @@ import re
 
 from service.reading import ParsedText
 from training.labels import Findings, clashes, kind_of, side_of
-from training.rewards.agreement import kinds, settled, shared
+from training.rewards.agreement import affirm, kinds, settled, shared
 from training.rewards.equivalence import is_closed, says_yes
+from training.rewards.places import Places
 from training.rewards.step_words import StepWords, words_of
 from training.rewards.truth import Truth
 
@@ -15,25 +16,28 @@ _SIDE = re.compile(r"\b(left|right|both|bilateral)\b", re.I)
 _BOTH = {"left", "right"}
 
 
-def coherence(parsed: ParsedText, answered: Findings, truth: Truth) -> float:
+def coherence(parsed: ParsedText, answered: Findings, found: Places, truth: Truth) -> float:
     """How far the answer follows from the steps, 0 to 1.
 
     F1 of the findings of the answer and those of the steps; a finding counts as supported by a
-    step that affirms it, with a box where one is due. Halved for every finding that is affirmed in
-    one place and denied in another.
+    step that affirms it, with a box that shows it where one is due. Halved for every finding that
+    is affirmed in one place and denied in another.
+
+    Parameters
+    ----------
+    answered
+        What the answer says.
+    found
+        What the steps' boxes show.
     """
     words = []
     stepped: set[str] = set()
-    shown: set[str] = set()
     for step in parsed.steps:
         said = words_of(step.text)
         words.append(said)
-        if said.affirmed:
-            stepped |= said.affirmed
-            if step.boxes:
-                shown |= said.affirmed
+        stepped |= said.affirmed
     affirmed = frozenset(stepped)
-    unshown = [label for label in stepped if label not in shown and truth.box_is_due(label)]
+    unshown = [label for label in stepped if label not in found.shown and truth.box_is_due(label)]
     supported = affirmed.difference(unshown) if unshown else affirmed
     if truth.report:
         value = _of_report(affirmed, supported, answered.affirmed, bool(words))
@@ -75,8 +79,9 @@ def _of_answer(
     asked = kinds(truth.asked)
     if is_closed(example.answer) and asked:
         if says_yes(parsed.answer, truth.asked, truth.question):
-            return float(bool(asked & kinds(supported)))
-        return float(not asked & kinds(affirmed))
+            return float(affirm(truth.asked, supported))
+        # Where the reference affirms it and says no, the question is not whether it is there.
+        return float(not affirm(truth.asked, affirmed) or affirm(truth.asked, truth.stepped))
     sides = {word.lower() for word in _SIDE.findall(parsed.answer)}
     if asked and sides:
         shown = {side_of(label) for label in affirmed if kind_of(label) in asked} - {None}

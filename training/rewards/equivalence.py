@@ -6,7 +6,9 @@ import re
 from functools import lru_cache
 from unicodedata import normalize
 
-from training.labels import KINDS, kind_of, name_findings, read_findings
+from training.labels import KINDS, name_findings, read_findings, side_of
+from training.rewards.agreement import affirm, deny, kinds
+from training.rewards.predicates import film_called_normal, predicate_of
 
 _BETWEEN = re.compile(r"\s*(?:[|,;/&\n]|\band\b|\bor\b)\s*")
 _WORD = re.compile(r"[^\W_]+(?:[.-][^\W_]+)*")
@@ -95,6 +97,10 @@ _OF_A_SIDE = frozenset(("lung", "hemithorax", "chest"))
 _HEIGHTS = frozenset(("upper", "mid", "lower"))
 _OF_A_HEIGHT = frozenset(("lobe", "zone", "lung", "field"))
 _OF_LUNG = frozenset(("lung", "pulmonary"))
+_DETAILS = _HEIGHTS | _OF_A_HEIGHT | frozenset(("small", "moderate", "large", "base", "apex"))
+"""What may stand with a finding where the reference names no more than its kind."""
+_BARE = frozenset(tuple(sorted(kind.split())) for kind in KINDS)
+"""Findings that are named by their kind alone."""
 _CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
 """An answer of a multiple choice with its letter: ``A. Left lung``."""
 _LETTER = re.compile(
@@ -135,6 +141,11 @@ _QUALIFYING_WORDS = (
 )
 _QUALIFYING = frozenset(_QUALIFYING_WORDS.split())
 """What a *not* may limit without taking back the *yes* before it."""
+_AS_WELL = frozenset(("also", "too", "well", "another", "additional", "second"))
+"""With which a side that is not the one asked about is no answer to it."""
+_WITH_A_SIDE = _FILLING | _QUALIFYING | {"only", "just", "solely", "alone"}
+"""What a clause may hold that says no more than on which side: *only on the right*."""
+_RETRACTS = frozenset(("wrong", "mistaken", "mistake", "disregard", "ignore"))
 _EITHER = {True, False}
 _YES, _NO, _NONE = (frozenset({(word,)}) for word in ("yes", "no", "none"))
 
@@ -151,7 +162,8 @@ def answer_worth(
     abbreviations are one, and *both* is left and right. One answer wanted, nothing but that one
     counts; of a list, every item named in vain takes away one that is right. After a *yes* or *no*
     a reason may follow that does not deny it; the reason alone will do. *I cannot tell* is neither.
-    Of a multiple choice the letter, its text, or both.
+    Of a multiple choice the letter, its text, or both. Where a finding is wanted by its kind alone,
+    its side, size or place in the lung may stand beside it, unless the question tells another side.
 
     Parameters
     ----------
@@ -185,6 +197,10 @@ def answer_worth(
         return 1.0
     if all(len(item) == 1 and item[0] in _SIDES for item in wanted):
         found = frozenset(_side_alone(item, asked) for item in found)
+    bare = wanted & _BARE
+    if bare and found != wanted:
+        where = _SIDES.intersection(_words_of_question(question)[2])
+        found = frozenset(_without_details(item, bare, where) for item in found)
     if found == wanted:  # of signs alone, only the same ones
         return float(bool(wanted) or (bool(said.strip()) and said.strip() == reference.strip()))
     if single:
@@ -196,11 +212,18 @@ def answer_worth(
 def _side_alone(item: tuple[str, ...], asked: frozenset[str]) -> tuple[str, ...]:
     """The side of an item that names beside it one finding, the one asked for if any is."""
     sides = _SIDES.intersection(item)
-    kinds = {kind_of(label) for label in asked} or KINDS
+    wanted = kinds(asked) or KINDS
     rest = [word for word in item if word not in sides]
-    if len(sides) == 1 and len(rest) + 1 == len(item) and rest in map(_sorted_words, kinds):
+    if len(sides) == 1 and len(rest) + 1 == len(item) and rest in map(_sorted_words, wanted):
         return tuple(sides)
     return item
+
+
+def _without_details(item: tuple[str, ...], bare: Items, where: frozenset[str]) -> tuple[str, ...]:
+    """A finding named more closely than it is wanted, by the name that is; else the item."""
+    details = _SIDES.difference(("left", "right") if where else ()) | where | _DETAILS
+    rest = tuple(word for word in item if word not in details)
+    return rest if rest in bare else item
 
 
 def _sorted_words(kind: str) -> list[str]:
@@ -218,17 +241,23 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
     """Whether an answer says *yes* or *no* of the findings asked for.
 
     None where it says neither or both, takes back what it said, evades, or asks. It says *no* with
-    a plain word for it, or by denying what is asked for: a finding or words of the question.
+    a plain word for it, or by denying what is asked for: a finding or words of the question. Asked
+    about a side, what is there on the other side alone is a *no*, and what is denied there alone is
+    neither.
     """
     lower = said.lower().replace("\u2019", "'").replace("can't", "cannot").replace("n't", " not")
     lower = _AND_ON.sub(r"\1, ", lower).replace("ruled out", "excluded")
     spoken = [words for clause in _CLAUSE.split(lower) if (words := _tokens(clause))]
     if not spoken or any(no.search(lower) for no in (_ASKS, _NEGATED_VERDICT, _EVADES)):
         return None
-    kinds = {kind_of(label) for label in asked}
-    told, spared = _words_of_question(question)
+    told, spared, words_asked = _words_of_question(question)
+    if _RETRACTS.difference(words_asked).intersection(word for words in spoken for word in words):
+        return None
+    predicate = predicate_of(question, words_asked, asked)
+    side = _one_side(asked)
+    as_well = any(not _AS_WELL.isdisjoint(words) for words in spoken)
     verdicts: set[bool] = set()
-    taken_back = False
+    taken_back = here = elsewhere = False
     for words in spoken:
         words = [_LETTERS.get(word, word) for word in words]
         if words[0] == "yes":
@@ -236,9 +265,22 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
             words = words[1:]
         clause = " ".join(words)
         found = read_findings(clause)
-        named = {kind_of(label) for label in found.affirmed | found.denied}
+        if predicate:
+            verdict = predicate.verdict(words, clause, found)
+            if verdict is not None:
+                verdicts.add(verdict)
+                continue
+        elif asked and film_called_normal(clause):
+            verdicts.add(False)
+        named = found.affirmed | found.denied
         denials = _SAYS_NO.intersection(words) - spared
-        if named and named.isdisjoint(kinds):
+        if side and not denials and not as_well:
+            where = _SIDES.intersection(words)
+            if where and not named and _WITH_A_SIDE.issuperset(words):
+                here |= side in where or "both" in where
+                elsewhere = True
+            elsewhere |= affirm(kinds(asked), found.affirmed)
+        if named and not affirm(asked, found.affirmed) and not deny(asked, found.denied):
             if not asked and not question and not found.affirmed and len(denials) == 1:
                 verdicts.add(False)
             continue
@@ -253,20 +295,31 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
             taken_back |= _denies(words, denials)
         elif _affirms(words) or (len(spoken) == 1 and _AFFIRMS.fullmatch(clause)):
             verdicts.add(True)
-    if asked:
+    if asked and not predicate:
         found = read_findings(said)
-        verdicts |= {True for label in found.affirmed if kind_of(label) in kinds}
-        verdicts |= {False for label in found.denied if kind_of(label) in kinds}
+        here |= affirm(asked, found.affirmed)
+        one_denied = not side and not here and kinds(asked) & kinds(found.denied)
+        verdicts |= {True} if here else set()
+        verdicts |= {False} if one_denied or deny(asked, found.denied) else set()
+        if elsewhere and not here:
+            verdicts.add(False)
     if len(verdicts) != 1 or (True in verdicts and taken_back):
         return None
     return True in verdicts
 
 
 @lru_cache(maxsize=4_096)
-def _words_of_question(question: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Its words without their endings, and those that would deny elsewhere."""
+def _words_of_question(question: str) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
+    """Its words without their endings, those that would deny elsewhere, and all as they stand."""
     words = _tokens(question.lower())
-    return frozenset(_ENDING.sub("", word) for word in words), _GONE.intersection(words)
+    stems = frozenset(_ENDING.sub("", word) for word in words)
+    return stems, _GONE.intersection(words), tuple(words)
+
+
+def _one_side(asked: frozenset[str]) -> str | None:
+    """The side asked about, where it is one."""
+    sides = {side_of(label) for label in asked}
+    return sides.pop() if len(sides) == 1 else None
 
 
 def _affirms(words: list[str]) -> bool:

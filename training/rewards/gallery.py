@@ -102,6 +102,8 @@ KINDS = replace(
     steps=_STEPS,
 )
 
+ONE_SIDE = replace(SIDE, question="Is there a left pleural effusion?", answer="Yes")
+
 _HEART = "The heart is enlarged [130, 180, 330, 330]"
 _MASS = "There is a mass in the right upper zone [90, 90, 150, 150]"
 _FLUID = "There is a moderate left pleural effusion [270, 260, 400, 380]"
@@ -343,6 +345,40 @@ EXHIBITS = (
         _text([_HEART, _MASS, _FLUID], f"{NORMAL.answer} {_REPORT}"),
     ),
     Exhibit(
+        "two answers, one of them within the steps",
+        _text([_HEART, _MASS, _FLUID, "\\boxed{Normal chest}"], _REPORT),
+    ),
+    Exhibit(
+        "the film called normal beside its findings",
+        _text([_HEART, _MASS, _FLUID], f"{_REPORT} Or: normal chest radiograph."),
+    ),
+    Exhibit(
+        "a report taken back",
+        _text([_HEART, _MASS, _FLUID], f"{_REPORT} The above is incorrect; disregard it."),
+    ),
+    Exhibit(
+        "right steps, all of it denied in the report",
+        _text(
+            [_HEART, _MASS, _FLUID],
+            "The heart is not enlarged. There is no left pleural effusion. There is no mass in "
+            "the right upper zone. No pneumothorax.",
+        ),
+    ),
+    Exhibit(
+        "steps that contradict each other",
+        _text(
+            [
+                *(_HEART, _MASS, _FLUID),
+                *("The heart is not enlarged", "There is no mass", "There is no left effusion"),
+            ],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
+        "a word in letters that only look Latin",
+        _text([_HEART, _MASS, _FLUID], f"There is \u039d\u043e mass. {_REPORT}"),
+    ),
+    Exhibit(
         "the report's words in another order",
         _text(
             [_HEART, _MASS, _FLUID],
@@ -375,6 +411,13 @@ EXHIBITS = (
         KINDS,
         honest=True,
     ),
+    Exhibit("the other side for the one asked about", _text([_FLUID], "Right effusion"), ONE_SIDE),
+    Exhibit(
+        "steps that assert anything, where *no* is right",
+        _text([f"There is a {kind}" for kind in _ABSENT[1:]], "No"),
+        ABSENCE,
+    ),
+    Exhibit("yes, the chest is normal", _text([_MASS], "Yes, the chest is normal"), PRESENCE),
     Exhibit("right boxes, a wrong answer", _text([_MASS], "No"), PRESENCE),
     *(
         Exhibit(said.lower(), _text([_MASS], said), PRESENCE)

@@ -12,7 +12,10 @@ def closeness(a: Box, b: Box) -> float:
     if union <= 0:
         return 0.0
     value = overlap / union
-    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    ax0, ay0, ax1, ay1 = a
+    bx0, by0, bx1, by1 = b
+    across = (ax1 if ax1 > bx1 else bx1) - (ax0 if ax0 < bx0 else bx0)
+    hull = across * ((ay1 if ay1 > by1 else by1) - (ay0 if ay0 < by0 else by0))
     generalised = value - (hull - union) / hull
     return (value + generalised) / 2 if generalised > 0 else value / 2
 

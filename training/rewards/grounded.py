@@ -3,8 +3,8 @@
 ``overall = format x honesty x (weighted mean of the parts)``, where every part lies in 0 to 1:
 
 * ``format``: 1 for a text that parses without a flag, as its mode demands, and in think mode says
-  something in its steps where the reference does, all in letters of one script
-  (:mod:`training.rewards.disguise`); else 0.
+  something in its steps where the reference does, with one answer and all in letters of one
+  script (:mod:`training.rewards.disguise`); else 0.
 * ``honesty``: halved for every trick (:mod:`training.rewards.honesty`).
 * ``findings``: of a report, F1 of the findings affirmed with their sides
   (:mod:`training.rewards.agreement`), and where the reference calls the film normal, that this is
@@ -19,7 +19,8 @@
 A part that an example has no truth for is left out of the mean: findings where the reference tells
 of none and does not call the film normal either, places where there is nothing to point at and
 nothing is pointed at. A wrong answer to a question earns nothing, however well it is boxed, and a
-report loses where hardly a word is the reference's, or all are but in no order.
+report's boxes earn half as far as it does not say what they show. A report loses where hardly a
+word is the reference's, but for a terse one with the right findings, or all are but in no order.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from training.rewards.agreement import kinds, label_f1, settled
 from training.rewards.coherence import coherence as coherence_of
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import answer_worth
-from training.rewards.honesty import affirmed_in_steps
+from training.rewards.honesty import affirmed_in
 from training.rewards.honesty import honesty as honesty_of
 from training.rewards.places import closeness_of_places, read_places
 from training.rewards.protocol import Rollout
@@ -44,7 +45,8 @@ Agreement = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 """For pairs of a report and its reference, how far their findings agree, 0 to 1."""
 
 _HARDLY_A_WORD = 0.25
-"""Word F1 below which a report is not taken for one on the film in question."""
+"""Word F1 below which a report is not taken for one on the film in question, unless it is short
+and its findings are right."""
 TOLERATED = frozenset(("box-image-assumed",))
 """Notices that leave a text's format whole."""
 
@@ -117,6 +119,7 @@ class _Read:
     def __init__(self, completion: str, truth: Truth) -> None:
         example = truth.example
         self.truth = truth
+        self.answers_once = completion.count(r"\boxed") < 2
         self.disguised = not truth.disguised and disguised(completion, truth.words.words)
         self.parsed = parse_text(
             completion, mode=example.mode, images=len(example.images), extents=truth.extents
@@ -148,24 +151,30 @@ class _Read:
         parsed, truth = self.parsed, self.truth
         flags = {notice.code for notice in parsed.notices} - TOLERATED if parsed.notices else ()
         format_ = float(
-            parsed.complete and not flags and self._reasons_as_due() and not self.disguised
+            parsed.complete
+            and not flags
+            and self.answers_once
+            and self._reasons_as_due()
+            and not self.disguised
         )
         found = read_places(parsed, truth)
-        stepped = affirmed_in_steps(parsed)
+        stepped = affirmed_in(parsed.steps)
         honesty = honesty_of(parsed, self.answered, stepped, found, truth)
         parts = {} if self.right is None else {"findings": self.right}
         right = self.right or 0.0
         if truth.report:
-            wording = compare_words(count_words(parsed.answer), truth.words)
+            words = count_words(parsed.answer)
+            wording = compare_words(words, truth.words)
             parts["words"] = wording.worth
             right = wording.worth if self.right is None else right
         if truth.example.mode is Mode.THINK:
-            parts["coherence"] = right and right * coherence_of(parsed, self.answered, truth)
+            parts["coherence"] = right and right * coherence_of(parsed, self.answered, found, truth)
             if truth.places_known:
                 named = self.answered.affirmed | stepped if truth.report else frozenset()
                 close = closeness_of_places(found, named, truth)
                 if close is not None:
-                    parts["places"] = close
+                    unsaid = truth.report and self.right is not None
+                    parts["places"] = close * (1 + right) / 2 if unsaid else close
         mean = total = 0.0
         for name, value in parts.items():
             total += weights[name]
@@ -174,5 +183,7 @@ class _Read:
         if not truth.report:
             mean *= right
         else:
-            mean *= wording.in_order * min(1.0, wording.words / _HARDLY_A_WORD)
+            terse = truth.labels and words.length <= truth.length
+            told = max(wording.words / _HARDLY_A_WORD, right * right if terse else 0.0)
+            mean *= wording.in_order * min(1.0, told)
         return {"overall": format_ * honesty * mean, "format": format_, "honesty": honesty, **parts}

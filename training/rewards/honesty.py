@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from service.reading import ParsedText
+import re
+from collections.abc import Sequence
+
+from service.reading import ParsedStep, ParsedText
 from training.labels import Findings, clashes
 from training.rewards.agreement import kinds
 from training.rewards.places import Places
+from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.step_words import words_of
 from training.rewards.truth import Truth
-from training.rewards.wording import repeated
+from training.rewards.wording import count_words, repeated
 
 _CONTRADICTION = 3
 _STEPS_WITHOUT_REFERENCE = 8
@@ -17,6 +21,14 @@ _WORDS_OF_AN_ANSWER = 16
 """Words that an answer to a question may have beyond twice the reference's."""
 _IDLE_STEPS = 2
 """Steps that may name nothing beyond those of the reference."""
+_WRONG = frozenset(("incorrect", "wrong", "false", "untrue", "mistaken", "disregard", "ignore"))
+_TAKEN_BACK = re.compile(
+    r"\b(?:above|foregoing|preceding|previous|this|that|report|findings?|it)\b[^.;]{0,20}?"
+    r"\b(?:is|are|was|were|being)(?: all| entirely| completely)? (?:incorrect|wrong|false|untrue"
+    r"|mistaken)\b|\b(?:disregard|ignore)\b",
+    re.I,
+)
+"""Where a report takes back what it said."""
 _NOTHING_NEW = 0.5
 """Of such a step, what one counts that only names again what one before it named."""
 
@@ -30,25 +42,24 @@ def honesty(
 ) -> float:
     """1 halved for every trick; for what is a matter of degree, by that degree.
 
-    Stray boxes, sentences said twice, an answer that contradicts itself, many more steps than the
-    reference takes, steps of many words, steps that name nothing, findings that a report's steps
-    affirm and neither its answer nor the truth knows, and a short answer padded out. What the
-    reference does itself costs nothing.
+    Stray boxes, sentences said twice, an answer that contradicts itself or its steps, a report
+    that is taken back or calls the film normal beside its findings, steps that contradict each
+    other, many more of them than the reference takes, steps of many words, steps that name
+    nothing, findings that steps affirm and nobody knows of (a report's answer may), and a short
+    answer padded out. What the reference does itself costs nothing.
 
     Parameters
     ----------
     answered
         What the answer says.
     stepped
-        What the steps affirm: :func:`affirmed_in_steps`.
+        What the steps affirm: :func:`affirmed_in`.
     """
     expected = len(truth.example.steps) or _STEPS_WITHOUT_REFERENCE
     most_steps = 2 * expected + 2
     steps = "; ".join([step.text for step in parsed.steps])
     tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated) + repeated(steps)
-    if answered.denied:
-        contradictory = len(clashes(answered.affirmed, answered.denied))
-        tricks += _CONTRADICTION * max(0, contradictory - truth.clashes)
+    tricks += _contradictions(parsed, answered, stepped, truth)
     if len(parsed.steps) > most_steps:
         tricks += (len(parsed.steps) - most_steps) / 2
     tricks += max(0.0, _idle(parsed) - _IDLE_STEPS - truth.idle)
@@ -57,13 +68,38 @@ def honesty(
         known = kinds(answered.affirmed | truth.labels)
         tricks += len(kinds(stepped) - known)
     else:
+        if truth.known is not None and not stepped <= truth.labels:
+            tricks += len(kinds(stepped) - truth.known)
         tricks += _excess(len(parsed.answer.split()), _WORDS_OF_AN_ANSWER + 2 * truth.length)
     return 0.5**tricks if tricks else 1.0
 
 
-def affirmed_in_steps(parsed: ParsedText) -> frozenset[str]:
-    """Labels that the steps affirm."""
-    return frozenset[str]().union(*(words_of(step.text).affirmed for step in parsed.steps))
+def affirmed_in(steps: Sequence[ParsedStep]) -> frozenset[str]:
+    """Labels that steps affirm."""
+    return frozenset[str]().union(*[words_of(step.text).affirmed for step in steps])
+
+
+def _contradictions(
+    parsed: ParsedText, answered: Findings, stepped: frozenset[str], truth: Truth
+) -> float:
+    affirmed, steps = stepped, parsed.steps
+    if not truth.one_film:
+        steps = tuple(s for s in steps if truth.of_current_film(box.image for box in s.boxes))
+        affirmed = affirmed_in(steps)
+    tricks = 0
+    if denied := [said.denied for step in steps if (said := words_of(step.text)).denied]:
+        between = len(clashes(affirmed, frozenset[str]().union(*denied)))
+        tricks += max(0, between - truth.step_clashes)
+    if answered.denied:
+        against = len(clashes(answered.affirmed | affirmed, answered.denied))
+        tricks += _CONTRADICTION * max(0, against - truth.clashes)
+    if truth.report:
+        words = count_words(parsed.answer).words.keys()
+        if answered.affirmed and not truth.normal and not words.isdisjoint(FILMS):
+            tricks += _CONTRADICTION * film_called_normal(parsed.answer)
+        if not words.isdisjoint(_WRONG) and _TAKEN_BACK.search(parsed.answer):
+            tricks += _CONTRADICTION * (_TAKEN_BACK.search(truth.example.answer) is None)
+    return tricks
 
 
 def _idle(parsed: ParsedText) -> float:

@@ -24,12 +24,19 @@ _UNPLACED, _UNPLACED_BOXES = 0.25, 2
 before each costs as much as one around nothing."""
 _ELSEWHERE = 0.1
 """IoU below which a box does not show the structure that it is said to."""
+_TOUCHES_NOTHING = 0.1
+"""What a box costs that touches no place of the finding that it is said to show, lest it be worth
+as much as none: little, for who looks for a small one may well miss it."""
+_SPAM = 20
+"""Tricks from which no further box is looked at."""
 _BOXES_TOO_MANY = 2
 """Boxes that a finding or structure may have beyond the true ones; each further one is spam."""
 _FEW = 3
 """Boxes up to which all pairings are tried out."""
 
 Sided = tuple[str | None, Box]
+_NOBODY_KNOWS: list[tuple[str | None, Box | None]] = [(None, None)]
+"""In place of the boxes of a finding that has none: any box shows it as well as another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +50,22 @@ class Places:
     stray
         Boxes around nothing named or what is denied, given twice, around the whole film, far from
         the structure named, and too many around a structure or a finding; a part of one for a box
-        around a structure of unknown place.
+        around a structure of unknown place, and a little for one that misses its finding.
+    shown
+        Labels that a box of their step shows, as far as their places are known: it covers some
+        of one.
     """
 
     of_findings: dict[Place, list[Sided]]
     stray: float
+    shown: frozenset[str]
 
 
 def read_places(parsed: ParsedText, truth: Truth) -> Places:
     """Sort the boxes of a parsed text by what their steps name."""
     found: dict[Place, list[Sided]] = {}
-    shown: dict[Place, int] = {}
+    structures: dict[Place, int] = {}
+    shown: set[str] = set()
     stray: float = 0
     unplaced = 0
     for step in parsed.steps:
@@ -62,6 +74,8 @@ def read_places(parsed: ParsedText, truth: Truth) -> Places:
         words = words_of(step.text)
         whole = _WHOLE_FILM_OF_A_FINDING if words.findings else _WHOLE_FILM
         for box in step.boxes:
+            if stray + unplaced > _SPAM:
+                break
             across, down, area = truth.scales[box.image]
             x0, y0, x1, y1 = box.values
             stray += (x1 - x0) * (y1 - y0) > whole * area
@@ -72,28 +86,40 @@ def read_places(parsed: ParsedText, truth: Truth) -> Places:
                     kind, side = _nearest(original, box.image, words.findings, truth)
                 given = found.setdefault((box.image, kind), [])
                 if given:
+                    most = max(len(truth.boxes.get((box.image, kind), ())), 1) + _BOXES_TOO_MANY
                     stray += any(iou(original, other) > _DUPLICATE for _, other in given)
+                    stray += len(given) >= most
                 given.append((side, original))
+                touches = False
+                for kind, side in words.findings:
+                    true = truth.boxes.get((box.image, kind), _NOBODY_KNOWS)
+                    for where, other in true:
+                        overlap = iou(original, other) if other else 1.0
+                        if overlap:
+                            touches = True
+                            if overlap >= _ELSEWHERE and (side == where or same_side(side, where)):
+                                shown.add(f"{side} {kind}" if side else kind)
+                if not touches:
+                    stray += _TOUCHES_NOTHING
                 continue
             place = _structure_shown(original, box.image, words.shown, truth)
             if place:
-                shown[place] = shown.get(place, 0) + 1
+                structures[place] = structures.get(place, 0) + 1
             elif any((box.image, name) not in truth.structures for name in words.structures):
                 unplaced += 1
             else:
                 stray += 1
     if unplaced:
         stray += unplaced if unplaced > _UNPLACED_BOXES else unplaced * _UNPLACED
-    for place, times in shown.items():
+    for place, times in structures.items():
         stray += max(0, times - len(truth.structures[place]) - _BOXES_TOO_MANY)
-    for place, given in found.items():
-        most = max(len(truth.boxes.get(place, ())), 1) + _BOXES_TOO_MANY
-        stray += max(0, len(given) - most)
-    return Places(found, stray)
+    return Places(found, stray, frozenset(shown))
 
 
 def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> float | None:
     """How well boxes fit, 0 to 1, averaged over the findings due and those named or boxed in vain.
+
+    Of a question, what is boxed where another finding is counts for nothing.
 
     Boxes of one finding are matched one to one, left with left; one missing and one too many both
     count 0. None where nothing is due, named or boxed: nothing to point at earns nothing.
@@ -114,7 +140,7 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
         if place in boxed:
             total += matched_closeness(boxed[place], truth.boxes[place], wanted)
     for place, given in boxed.items():
-        if place not in truth.due and place[1] not in truth.unboxed:
+        if place not in truth.due and place not in truth.others and place[1] not in truth.unboxed:
             count += 1
             if place in truth.boxes:
                 total += matched_closeness(given, truth.boxes[place], len(truth.boxes[place]))

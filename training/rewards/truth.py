@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.reading import Task, to_model_space
 from training.data.example import Example
@@ -14,9 +14,11 @@ from training.labels import (
     read_findings,
     side_of,
 )
-from training.rewards.agreement import settled
+from training.rewards.agreement import kinds, settled
 from training.rewards.disguise import disguised
+from training.rewards.equivalence import says_yes
 from training.rewards.geometry import Box
+from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import structures_named, words_of
 from training.rewards.wording import count_words, repeated, sentences
@@ -37,13 +39,22 @@ class Truth:
         source marks where it says nothing of any), of a question those that the source marks.
     told
         What the reference itself says.
+    stepped
+        What the reference's steps affirm.
+    one_film
+        Whether there is no film but that in question.
+    known
+        Of a question on a film that is marked, the kinds of findings that its steps may affirm:
+        those marked, those of the reference's steps, and the one asked about where it is there.
+        None where nobody knows.
     told_nothing
         Of a report, whether its reference says nothing of any finding, nor that all is normal.
     words, length
         The reference's words, and how many they are.
-    clashes, repeated, idle, disguised
-        How many contradictions, sentences said twice and sentences or steps that name nothing the
-        reference has itself, and whether words of it are written in letters of other scripts.
+    clashes, step_clashes, repeated, idle, disguised, normal
+        How many contradictions of the answer or between steps, sentences said twice and sentences
+        or steps that name nothing the reference has itself, whether words of it are written in
+        letters of other scripts, and whether it calls the film normal as a whole.
     reasons
         Whether the reference's steps name anything.
     question, asked
@@ -58,6 +69,9 @@ class Truth:
         Whether boxes can be judged at all.
     expected
         Kinds that are due or unboxed.
+    others
+        Places of findings that a question is not about: a box there is neither paid nor held
+        against anybody.
     structures
         Boxes of structures, and of findings that the reference's steps deny, by place, as far as
         they are known.
@@ -69,6 +83,7 @@ class Truth:
     def __init__(self, rollout: Rollout) -> None:
         example = rollout.example
         self.example = example
+        self.one_film = len(example.images) == 1
         self.report = example.task is not Task.VQA
         marked = frozenset(name for label in example.labels for name in labels_of_source(label))
         self.told = told = read_findings(example.answer)
@@ -77,16 +92,35 @@ class Truth:
         self.labels = settled(told.affirmed if tells else marked or told.affirmed)
         self.words = count_words(example.answer)
         self.length = self.words.length
-        self.clashes = len(clashes(told.affirmed, told.denied))
+        steps = [words_of(step.text) for step in example.steps]
+        self.stepped = frozenset[str]().union(*(words.affirmed for words in steps))
+        current = [
+            words
+            for words, step in zip(steps, example.steps, strict=True)
+            if self.one_film or self.of_current_film(image for image, _ in step.boxes)
+        ]
+        affirmed = frozenset[str]().union(*(words.affirmed for words in current))
+        denied = frozenset[str]().union(*(words.denied for words in current))
+        self.clashes = len(clashes(told.affirmed | affirmed, told.denied))
+        self.step_clashes = len(clashes(told.affirmed | affirmed, told.denied | denied))
+        named_film = not self.words.words.keys().isdisjoint(FILMS)
+        self.normal = named_film and film_called_normal(example.answer)
         self.repeated = repeated(example.answer)
-        named = [words_of(step.text).named for step in example.steps]
+        named = [words.named for words in steps]
         self.reasons = any(named)
         idle = _idle_sentences(example.answer) if self.report else 0
         self.idle = max(named.count(frozenset()), idle)
         self.disguised = disguised(example.answer, ())
         self.question = example.question or ""
         self.asked = finding_labels(self.question)
+        self.known = None if self.report else self._known(marked)
         self._read_boxes(example)
+        about = kinds(self.asked | told.affirmed)
+        self.others = frozenset(
+            place
+            for place in self.boxes
+            if not self.report and place not in self.due and place[1] not in about
+        )
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
         self.expected = self.unboxed | {kind for _, kind in self.due}
         self.places_known = bool(self.boxes) or not self.unboxed
@@ -103,6 +137,23 @@ class Truth:
     def box_is_due(self, label: str) -> bool:
         """Whether a finding that is named must be shown, too."""
         return bool(self.boxes) and kind_of(label) not in self.unboxed
+
+    @staticmethod
+    def of_current_film(images: Iterable[int]) -> bool:
+        """Whether a step with boxes on these of several images is about the film in question.
+
+        One without boxes may be about any of them.
+        """
+        return set(images) == {0}
+
+    def _known(self, marked: frozenset[str]) -> set[str] | None:
+        example = self.example
+        if not (marked or example.regions or example.regions_by_image or example.structures):
+            return None
+        known = kinds(marked | self.stepped)
+        if says_yes(example.answer, self.asked, self.question) is not False:
+            known |= kinds(self.asked | self.told.affirmed)
+        return known
 
     def _read_boxes(self, example: Example) -> None:
         self.boxes: dict[Place, list[tuple[str | None, Box]]] = {}

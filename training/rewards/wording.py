@@ -84,7 +84,12 @@ def compare_words(said: Wording, wanted: Wording) -> WordAgreement:
         same = float(said.length == wanted.length)
         return WordAgreement(same, same, 1.0)
     own, other = said.words, wanted.words
-    common = sum([min(own[word], other[word]) for word in own.keys() & other.keys()])
+    common = sum(  # of each word the smaller count; without min, which is slower
+        [
+            times if (times := own[word]) < (most := other[word]) else most
+            for word in own.keys() & other.keys()
+        ]
+    )
     shared = 2 * common / (said.length + wanted.length)
     ordered = 2 * len(said.pairs & wanted.pairs) / (len(said.pairs) + len(wanted.pairs))
     fit = length_share(said.length / wanted.length)

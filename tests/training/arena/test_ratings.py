@@ -98,6 +98,15 @@ def test_who_never_lost_has_a_rating_all_the_same() -> None:
     assert fit.rating("a") > fit.rating("b")
 
 
+def test_a_resample_without_a_system_tells_nothing_of_it() -> None:
+    matches = [Match("1", "a", "b", Outcome.FIRST), Match("2", "c", "d", Outcome.FIRST)]
+    intervals = Arena(matches, position=False).intervals()
+    assert all(intervals[winner][0] > 1000 for winner in "ac")
+    assert all(intervals[loser][1] < 1000 for loser in "bd")
+    few = [Arena(matches).intervals(resamples=1, seed=seed)["a"] for seed in range(8)]
+    assert any(np.isnan(low) and np.isnan(high) for low, high in few)
+
+
 def test_what_cannot_be_rated_is_refused() -> None:
     with pytest.raises(ValueError, match="no matches"):
         Arena([])

@@ -21,7 +21,7 @@ from training.chat.errors import ChatError
 from training.data.store import write_examples
 from training.evaluation.folder import Selection
 from training.evaluation.folder import run as evaluate
-from training.systems.prediction import Prediction
+from training.systems.prediction import PredictedStep, Prediction
 
 EXAMPLES = [example(n) for n in range(10)]
 GOOD = [right(e) for e in EXAMPLES]
@@ -71,6 +71,42 @@ def test_the_rule_judge_prefers_what_is_true_and_placed(tmp_path: Path) -> None:
         assert won == better
         assert match.decided_by in CRITERIA
     assert read_matches(tmp_path / MATCHES) == matches
+
+
+NORMAL = replace(
+    EXAMPLES[0],
+    answer="The heart is normal in size. The lungs are clear.",
+    labels=(),
+    regions=(),
+    structures=(("heart", (10, 20, 30, 50)),),
+)
+CALM = replace(right(NORMAL), answer=NORMAL.answer)
+POINTS = replace(CALM, steps=(PredictedStep("There is a right nodule.", ((0, (1, 1, 9, 9)),)),))
+ALARMED = replace(POINTS, answer="There is a right lung nodule.")
+
+
+def ruled(first: Prediction, second: Prediction) -> Verdict:
+    opinion = asyncio.run(RuleJudge().judge(NORMAL, first, second))
+    assert opinion.verdict is not None
+    return opinion.verdict
+
+
+@pytest.mark.parametrize("worse", [ALARMED, POINTS])
+def test_the_rule_judge_counts_a_box_where_nothing_is_against_who_draws_it(worse) -> None:
+    there, back = ruled(CALM, worse), ruled(worse, CALM)
+    assert (there.choice, back.choice) == (Choice.A, Choice.B)
+    assert there.decided_by == back.decided_by
+
+
+def test_the_rule_judge_says_what_set_two_texts_apart() -> None:
+    told = ruled(POINTS, CALM)
+    assert told.reason == "grounding: 0.00 against 1.00."
+    assert told.decided_by == "grounding"
+
+
+def test_the_rule_judge_weighs_the_answers_alone_where_nobody_boxes_anything() -> None:
+    assert ruled(CALM, CALM).choice is Choice.TIE
+    assert ruled(CALM, replace(ALARMED, steps=())).choice is Choice.A
 
 
 def test_a_judge_that_looks_at_the_order_alone_makes_ties_and_is_found_out(tmp_path: Path) -> None:

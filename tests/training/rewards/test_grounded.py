@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from service.reading import Mode, Task
 from training.data.example import ReasoningTarget
+from training.labels import finding_labels
 from training.rewards.cli import rewards
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import answer_worth, is_closed, says_yes
@@ -306,6 +307,86 @@ def test_a_denial_of_what_is_asked_for_is_a_no(said, question, asked):
     assert answer_worth(said, "Yes", frozenset(asked), question) == 0
 
 
+LEFT = ("Is there a left pleural effusion?", frozenset({"left pleural effusion"}))
+ANY = ("Is there a pleural effusion?", frozenset({"pleural effusion"}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "yes", "no"),
+    [
+        (LEFT, "There is a left pleural effusion", 1, 0),
+        (LEFT, "There is a pleural effusion", 1, 0),
+        (LEFT, "Yes, bilateral effusions", 1, 0),
+        (LEFT, "Yes, but no right effusion", 1, 0),
+        (LEFT, "Yes, and a right effusion, too", 1, 0),
+        (LEFT, "Only on the left", 1, 0),
+        (LEFT, "There is a right pleural effusion", 0, 1),
+        (LEFT, "No, the effusion is on the right", 0, 1),
+        (LEFT, "No left effusion, but a right effusion", 0, 1),
+        (LEFT, "Only on the right", 0, 1),
+        (LEFT, "No pleural effusion", 0, 1),
+        (LEFT, "Yes, right effusion", 0, 0),
+        (LEFT, "No right effusion", 0, 0),
+        (ANY, "Yes, left effusion, no right effusion", 1, 0),
+        (ANY, "There is a right pleural effusion", 1, 0),
+    ],
+)
+def test_asked_about_a_side_the_other_one_is_no_answer(asked, said, yes, no):
+    question, labels = asked
+    assert answer_worth(said, "Yes", labels, question) == yes
+    assert answer_worth(said, "No", labels, question) == no
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "yes", "no"),
+    [
+        ("Are the lungs clear?", "The lungs are clear", 1, 0),
+        ("Are the lungs clear?", "The lungs are not clear", 0, 1),
+        ("Are the lungs clear?", "There is a mass", 0, 1),
+        ("Are the lungs clear?", "No, but the heart is normal", 0, 1),
+        ("Is the left lung clear?", "The right lung is clear", 0, 0),
+        ("Is the heart normal?", "Cardiomegaly", 0, 1),
+        ("Is the heart normal?", "The heart is normal in size", 1, 0),
+        ("Is the chest normal?", "There is a mass", 0, 1),
+        ("Has the effusion resolved?", "The effusion has resolved", 1, 0),
+        ("Has the effusion resolved?", "The effusion has not resolved", 0, 1),
+        ("Has the effusion resolved?", "There is a persistent effusion", 0, 1),
+        ("Has the effusion changed?", "Unchanged", 0, 1),
+        ("Has the effusion changed?", "The effusion is larger", 1, 0),
+        ("Is the mass larger?", "The mass is unchanged", 0, 1),
+        ("Is there no effusion?", "No effusion", 1, 0),
+        ("Is there a mass?", "The chest is normal", 0, 1),
+        ("Is there a mass?", "Yes, the chest is normal", 0, 0),
+        ("Is there a mass?", "Yes - wrong", 0, 0),
+        ("Is there a mass?", "Yes. I was wrong", 0, 0),
+    ],
+)
+def test_a_sentence_answers_what_is_asked_of_the_film(question, said, yes, no):
+    asked = finding_labels(question)
+    assert answer_worth(said, "Yes", asked, question) == yes
+    assert answer_worth(said, "No", asked, question) == no
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "same"),
+    [
+        ("left pleural effusion", "Which finding?", 1),
+        ("small right pleural effusion", "Which finding?", 1),
+        ("right pleural effusion", "What is seen on the right?", 1),
+        ("left pleural effusion", "What is seen on the right?", 0),
+        ("pericardial effusion", "Which finding?", 0),
+    ],
+)
+def test_a_finding_may_be_named_more_closely_than_it_is_wanted(said, question, same):
+    assert answer_worth(said, "Pleural effusion", frozenset(), question) == same
+
+
+def test_a_list_of_kinds_may_be_answered_with_sides_but_not_twice():
+    wanted = "Cardiomegaly | Mass | Pleural effusion"
+    assert answer_worth("Cardiomegaly | right mass | left pleural effusion", wanted) == 1
+    assert answer_worth("left mass | right mass | mass", wanted) == pytest.approx(1 / 3)
+
+
 def test_what_would_deny_elsewhere_may_be_what_is_asked_about():
     assert answer_worth("Yes, it has resolved", "Yes", question="Has it resolved?") == 1
 
@@ -348,6 +429,142 @@ def test_a_wrong_answer_to_a_question_earns_nothing_however_well_it_is_boxed():
 def test_yes_without_a_step_that_says_so_is_incoherent():
     text = "<think> No mass is seen </think>. \\boxed{Yes}"
     assert worth(text, QUESTION)["coherence"] == 0
+
+
+def asked_of(*steps, said="Yes", example=QUESTION):
+    return worth(f"<think> {'; '.join(steps)} </think>. \\boxed{{{said}}}", example)
+
+
+IN_THE_ZONE = "There is a mass in the right upper zone"
+FAR = f"{IN_THE_ZONE} [300, 300, 360, 360]"
+ELSE = (f"The heart is enlarged {list(HEART)}", f"A moderate left pleural effusion {list(FLUID)}")
+
+
+def test_boxes_of_findings_that_a_question_is_not_about_pay_nothing_and_cost_nothing():
+    shown = f"{IN_THE_ZONE} {list(MASS)}"
+    assert asked_of(shown, *ELSE)["overall"] == pytest.approx(1)
+    assert asked_of(FAR, *ELSE)["overall"] == asked_of(FAR)["overall"]
+    assert asked_of(*ELSE)["places"] == 0
+    near = asked_of(f"{IN_THE_ZONE} [120, 110, 180, 170]")["overall"]
+    assert asked_of(*ELSE)["overall"] < near
+    assert asked_of(FAR, *ELSE)["overall"] < near
+
+
+MISSED = ((0, 0, 60, 60), (300, 30, 360, 90), (10, 300, 60, 360))
+SPECKS = ((0, 0, 1, 1), (300, 30, 301, 31), (10, 300, 11, 301))
+HALVES = ((0, 0, 448, 224), (0, 224, 448, 448), (0, 0, 224, 448))
+
+
+@pytest.mark.parametrize("boxes", [MISSED, SPECKS, HALVES])
+def test_a_box_that_misses_its_finding_pays_less_than_none_and_a_near_miss_more(boxes):
+    none = re.sub(r" \[.*?\]", "", report())
+    near = report((150, 200, 345, 345), (105, 100, 165, 160), (285, 275, 415, 395))
+    assert worth(report(*boxes))["overall"] < worth(none)["overall"] < worth(near)["overall"]
+    assert asked_of(FAR)["overall"] < asked_of(IN_THE_ZONE)["overall"]
+
+
+def test_a_box_for_two_findings_shows_both():
+    two = replace(FILM, regions=(*FILM.regions, ("left atelectasis", (270, 250, 400, 380))))
+    step = f"Left pleural effusion with left atelectasis {list(FLUID)}"
+    said = "There is a left pleural effusion with left atelectasis."
+    two = replace(two, labels=(), steps=(), answer=said)
+    assert worth(f"<think> {step} </think>. \\boxed{{{said}}}", two)["coherence"] == 1
+
+
+def test_the_steps_of_a_question_may_not_assert_what_is_not_there():
+    absent = replace(QUESTION, question="Is there a pneumothorax?", answer="No", steps=())
+    anything = ("There is an edema", "There is a fracture", "There is a nodule")
+    assert asked_of("The lungs are clear", said="No", example=absent)["honesty"] == 1
+    assert asked_of(*anything, said="No", example=absent)["honesty"] == 1 / 8
+    assert asked_of("A right mass", said="No", example=absent)["honesty"] == 1
+    unmarked = replace(absent, labels=(), regions=())
+    assert asked_of(*anything, said="No", example=unmarked)["honesty"] == 1
+
+
+def test_steps_that_contradict_each_other_are_tricks_unless_they_are_of_two_films():
+    for denials in range(1, 4):
+        against = ["The heart is not enlarged", "There is no mass", "There is no left effusion"]
+        assert thought(SHOWN + against[:denials])["honesty"] == 0.5**denials
+    boxed = "Image 1 shows a right mass [90, 90, 150, 150]"
+    assert asked_of(boxed, "Image 2 shows no mass", example=PAIR)["honesty"] == 1
+
+
+def test_a_no_to_one_side_follows_from_a_step_on_the_other():
+    step = f"There is a moderate left pleural effusion {list(FLUID)}"
+    shown = (ReasoningTarget("There is a moderate left pleural effusion", ((0, FLUID),)),)
+    side = replace(
+        QUESTION, question="Is there a right pleural effusion?", answer="No", steps=shown
+    )
+    assert asked_of(step, said="No", example=side)["coherence"] == 1
+    here = replace(side, question="Is there a left pleural effusion?", answer="Yes")
+    assert asked_of(step, example=here)["coherence"] == 1
+    assert asked_of(step.replace("left", "right"), example=here)["coherence"] == 0
+
+
+DENIED = "The heart is not enlarged. There is no left pleural effusion. There is no mass."
+
+
+@pytest.mark.parametrize("answer", [DENIED, NORMAL.answer])
+def test_right_steps_buy_nothing_where_the_report_denies_what_they_show(answer):
+    assert worth(report(answer=answer))["overall"] < 0.01
+
+
+def test_a_terse_report_with_all_findings_is_worth_far_more_than_one_that_says_nothing():
+    terse = worth(report(answer="Cardiomegaly, left effusion, right upper mass."))["overall"]
+    assert terse > 0.8
+    assert (
+        worth(report(answer="Heart, left pleura and right upper zone: see above."))["overall"]
+        < terse / 4
+    )
+    assert worth(report())["overall"] > terse
+
+
+def test_boxes_are_paid_as_far_as_the_report_says_what_they_show():
+    said = "The heart is enlarged. There is a moderate left pleural effusion. No pneumothorax."
+    assert worth(report(answer=said))["places"] == pytest.approx((1 + 0.8) / 2)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "honesty"),
+    [
+        ("Or: normal chest radiograph.", 1 / 8),
+        ("Alternatively the film is normal.", 1 / 8),
+        ("The above is incorrect; disregard it.", 1 / 8),
+        ("Otherwise normal chest.", 1),
+        ("Otherwise, the chest is unremarkable.", 1),
+        ("Unremarkable chest wall.", 1),
+        ("The previous study was normal.", 1),
+        ("The study is negative for pneumonia.", 1),
+    ],
+)
+def test_a_second_answer_beside_the_first_is_a_contradiction(sentence, honesty):
+    assert worth(report(answer=f"{FILM.answer} {sentence}"))["honesty"] == honesty
+
+
+def test_there_is_one_boxed_answer():
+    assert worth(report().replace(" </think>", r"; \boxed{Normal chest} </think>"))["format"] == 0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("\u039d\u043e", "\U0001d40d\U0001d428", "\u1d0d\u1d00\ua731\ua731"),
+        *("\u24dc\u24d0\u24e2\u24e2", "\u1d50\u1d43\u02e2\u02e2", "\uff4d\uff41\uff53\uff53"),
+    ],
+)
+def test_a_word_of_letters_that_only_look_latin_is_a_disguise_among_latin_ones(word):
+    assert worth(report(answer=f"There is {word} mass. {FILM.answer}"))["format"] == 0
+    assert not disguised(word, ())
+
+
+@pytest.mark.parametrize("word", ["2\u207f\u1d48", "1\u02e2\u1d57", "mm\u00b2", "\u2122", "\u2162"])
+def test_ordinals_units_and_signs_are_no_disguise(word):
+    assert not disguised(f"{FILM.answer} {word}", ())
+
+
+def test_thousands_of_boxes_earn_nothing():
+    boxes = " ".join(f"[{n % 300}, {n // 300}, {n % 300 + 90}, 400]" for n in range(2000))
+    assert worth(report().replace("; ", f" {boxes}; ", 1))["overall"] < 0.001
 
 
 def test_structures_may_be_boxed_at_no_cost():
@@ -712,10 +929,10 @@ def test_findings_whose_place_nobody_knows_are_not_held_against_the_boxes():
 
 
 def test_weights_set_what_counts():
-    far = report(mass=(300, 90, 360, 150))
-    assert worth(far, places=0.0)["overall"] == pytest.approx(1)
+    off = report(mass=(110, 90, 170, 150))
+    assert worth(off, places=0.0)["overall"] == pytest.approx(1)
     with pytest.raises(ValueError, match="weights"):
-        worth(far, places=-1.0)
+        worth(off, places=-1.0)
 
 
 PAIR = replace(
