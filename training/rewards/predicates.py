@@ -148,7 +148,8 @@ def predicate_of(question: str, words: tuple[str, ...], asked: frozenset[str]) -
     asked
         Labels of the findings that it names as there.
     """
-    absent = read_findings(question).denied if not asked else frozenset()
+    # A question denies nothing: its words are read as if they stated it.
+    absent = read_findings(question.replace("?", "")).denied if not asked else frozenset()
     found = [predicate for by, predicate in _ASKED_BY if not by.isdisjoint(words)]
     if len(found) > 1:
         return None
