@@ -254,13 +254,18 @@ def read_findings(text: str) -> Findings:
     read = [_read_sentence(sentence) for sentence in _SENTENCE.split(text)]
     if len(read) == 1:
         return read[0]
-    return Findings(
-        frozenset().union(*(found.affirmed for found in read)),
-        frozenset().union(*(found.denied for found in read)),
-        any(found.normal for found in read),
-        frozenset().union(*(found.asked for found in read)),
-        any(found.abnormal for found in read),
-    )
+    affirmed: set[str] = set()
+    denied: set[str] = set()
+    asked: set[str] = set()
+    normal = abnormal = False
+    for found in read:  # one pass: of answers this is the most of the time
+        affirmed |= found.affirmed
+        denied |= found.denied
+        normal = normal or found.normal
+        abnormal = abnormal or found.abnormal
+        if found.asked:
+            asked |= found.asked
+    return Findings(frozenset(affirmed), frozenset(denied), normal, frozenset(asked), abnormal)
 
 
 def _has_ellipsis(text: str) -> bool:
