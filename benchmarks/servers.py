@@ -40,7 +40,8 @@ def openai_server(model: str, arguments: dict[str, Any]) -> Iterator[str]:
     line = [
         sys.executable, "-W", "ignore", "-m", "vllm.entrypoints.openai.api_server",
         "--model", model, "--host", "127.0.0.1", "--port", str(port),
-        "--generation-config", "vllm", "--disable-uvicorn-access-log", *_flags(arguments),
+        "--generation-config", "vllm", "--disable-uvicorn-access-log",
+        "--trust-request-mm-kwargs", *_flags(arguments),
     ]  # fmt: skip
     with _running(line, port, "/health"):
         yield f"http://127.0.0.1:{port}/v1"

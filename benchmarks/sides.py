@@ -8,12 +8,13 @@ import itertools
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from service.engine import EngineSettings, GenerationRequest, Manifest, load_manifest
@@ -42,15 +43,22 @@ class Asked:
     question
         The question; ``None`` asks for the findings.
     generation
-        Prompt, decoded image and sampling, for the other two.
+        Prompt and sampling, for the other two.
+    image
+        The decoded image, for the other two: RGB, 8 bit.
     data_url
         The decoded image as a PNG, for the OpenAI server.
+    processing
+        What the engine is to do with the image beyond the service's arguments, by which it comes
+        in the model's size.
     """
 
     film: bytes
     question: str | None
     generation: GenerationRequest
+    image: npt.NDArray[np.uint8]
     data_url: str
+    processing: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -100,15 +108,20 @@ def prepared(
     plan = plan_section(
         task, section_prompt(task, study, manifest), study, manifest, sampling, films
     )
-    generation = plan.generation(plan.decoding)
-    if whole:
-        generation = replace(
-            generation, images=(np.asarray(Image.fromarray(radiograph.pixels).convert("RGB")),)
-        )
+    image = Image.fromarray(radiograph.pixels if whole else films.pixels[0]).convert("RGB")
     png = io.BytesIO()
-    Image.fromarray(generation.images[0]).save(png, format="PNG", compress_level=1)
+    image.save(png, format="PNG", compress_level=1)
     url = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    return Asked(film, question, generation, url)
+    grid = grid_of(manifest)
+    size = {"shortest_edge": grid.min_pixels, "longest_edge": grid.max_pixels}
+    return Asked(
+        film,
+        question,
+        plan.generation(plan.decoding),
+        np.asarray(image),
+        url,
+        {"do_resize": True, "size": size} if whole else {},
+    )
 
 
 class BareEngine:
@@ -171,7 +184,8 @@ class BareEngine:
         )
         prompt = {
             "prompt_token_ids": self._prompts.encode(request),
-            "multi_modal_data": {"image": [Image.fromarray(i, "RGB") for i in request.images]},
+            "multi_modal_data": {"image": [Image.fromarray(asked.image, "RGB")]},
+            **({"mm_processor_kwargs": asked.processing} if asked.processing else {}),
         }
         started = time.perf_counter()
         first, tokens = None, 0
@@ -254,7 +268,11 @@ class OpenAISide:
     async def ask(self, asked: Asked) -> Answered:
         """Stream one chat completion."""
         request = asked.generation
-        extra = {"structured_outputs": {"grammar": request.grammar}} if request.grammar else {}
+        extra: dict[str, Any] = {}
+        if request.grammar:
+            extra["structured_outputs"] = {"grammar": request.grammar}
+        if asked.processing:
+            extra["mm_processor_kwargs"] = asked.processing
         started = time.perf_counter()
         first, tokens = None, 0
         stream = await self._client.chat.completions.create(
