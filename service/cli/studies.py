@@ -14,7 +14,7 @@ from rich.console import Console
 
 from service.api.negotiation import JSON, MARKDOWN, PNG
 from service.cli.client import ServiceError, connect, post
-from service.cli.documents import check_output, write_output
+from service.cli.output import check_output, write_output
 from service.reading import Decoding, Mode
 
 
