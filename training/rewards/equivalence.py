@@ -66,8 +66,15 @@ _SAME = {
     "one": "1",
     "two": "2",
     "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
 }
-_ALONE = {"f": "female", "m": "male", "y": "yes", "n": "no"}
+_ALONE = {"f": "female", "m": "male", "y": "yes", "n": "no", "l": "left", "r": "right"}
 """Letters that stand for a word where they are all that an item says."""
 _WRITTEN_OUT = {
     f"{side[0]}{zone[0]}{part[0]}": f"{side} {zone} {part}"
@@ -84,6 +91,8 @@ _UNCHANGED = re.compile(
 _NOT_ENLARGED = re.compile(
     r"\b(?:(?:the )?(?:heart|cardiac silhouette)(?: size)? is )?not enlarged\b"
 )
+_MEASURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ -]?(cm|mm)\b")
+_WHOLE_NUMBER = re.compile(r"(?<![\d.])(\d+)\.0+(?![\d.])")
 _SIDED = re.compile(r"\b(\w+)-(?:sided|sized)\b")
 _TUBES = re.compile(r"\b(?:(?:ett|et tube)|(ngt|ng tube))\b")
 _LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
@@ -97,12 +106,15 @@ _OF_A_SIDE = frozenset(("lung", "hemithorax", "chest"))
 _HEIGHTS = frozenset(("upper", "mid", "lower"))
 _OF_A_HEIGHT = frozenset(("lobe", "zone", "lung", "field"))
 _OF_LUNG = frozenset(("lung", "pulmonary"))
+_PARTS_OF_LUNG = frozenset(("lobe", "zone"))
 _DETAILS = _HEIGHTS | _OF_A_HEIGHT | frozenset(("small", "moderate", "large", "base", "apex"))
 """What may stand with a finding where the reference names no more than its kind."""
 _BARE = frozenset(tuple(sorted(kind.split())) for kind in KINDS)
 """Findings that are named by their kind alone."""
 _CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
 """An answer of a multiple choice with its letter: ``A. Left lung``."""
+_LETTER_WANTED = re.compile(r"\W*([A-H])\W*")
+"""A reference that is a letter: of a choice, or of a sex."""
 _LETTER = re.compile(
     r"\W*(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?\s+)?\W*([a-h])\W*", re.I
 )
@@ -175,6 +187,10 @@ def answer_worth(
         Its words; where they are not known, a denial of any finding is a *no* if none is asked for.
     """
     choice = _CHOICE.match(reference)
+    if not choice and (wanted_letter := _LETTER_WANTED.fullmatch(reference)):
+        told = _CHOICE.match(said) or _LETTER.fullmatch(said)
+        if told:
+            return float(told[1].upper() == wanted_letter[1])
     if choice:
         letter = _LETTER.fullmatch(said)
         if letter:
@@ -340,6 +356,7 @@ def _items(answer: str) -> tuple[Items, bool]:
     lower = _UNCHANGED.sub("unchanged", _NOT_ENLARGED.sub("normal", lower))
     lower = _TUBES.sub(lambda tube: f"{'nasogastric' if tube[1] else 'endotracheal'} tube", lower)
     lower = _LEFT_AND_RIGHT.sub("both", lower)
+    lower = _WHOLE_NUMBER.sub(r"\1", _MEASURE.sub(_in_millimetres, lower))
     lower = _SHORT.sub(lambda match: _WRITTEN_OUT[match[0]], lower)
     lower = _VIEW.sub(lambda match: "ap" if match["ap"] else "pa", lower)
     written = [item for part in _BETWEEN.split(name_findings(lower)) if (item := _item(part))]
@@ -353,6 +370,10 @@ def _items(answer: str) -> tuple[Items, bool]:
     return frozenset(items), len(set(written)) < 2
 
 
+def _in_millimetres(measure: re.Match[str]) -> str:
+    return f"{float(measure[1]) * (10 if measure[2] == 'cm' else 1):g}mm"
+
+
 def _item(text: str) -> tuple[str, ...]:
     if _finds_nothing(text):
         return ("normal",)
@@ -362,7 +383,7 @@ def _item(text: str) -> tuple[str, ...]:
             words = bare
     if len(words) == 1:
         words = [_ALONE.get(words[0], words[0])]
-    elif not KINDS.isdisjoint(words):
+    elif not (KINDS.isdisjoint(words) and _PARTS_OF_LUNG.isdisjoint(words)):
         words = [word for word in words if word not in _OF_LUNG]
     return tuple(sorted(words))
 

@@ -217,6 +217,18 @@ def test_a_finding_that_no_step_supports_is_incoherent():
         ("Option A", "B. Left lung", 0),
         ("it's on the left side", "Left", 1),
         ("There is no abnormality", "No abnormality", 1),
+        ("1.5cm", "15 mm", 1),
+        ("1.50 cm", "1.5 cm", 1),
+        ("1.5 cm", "15 cm", 0),
+        ("four", "4", 1),
+        ("2.0", "2", 1),
+        ("2", "20", 0),
+        ("right lower lung zone", "Right lower zone", 1),
+        ("L", "Left", 1),
+        ("Option B", "B", 1),
+        ("B. Right lung", "B", 1),
+        ("A", "B", 0),
+        ("Female", "F", 1),
     ],
 )
 def test_answers_that_say_the_same_are_the_same(said, reference, same):
