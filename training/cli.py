@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from training.system_error import described
+
 if TYPE_CHECKING:
     from service.engine import MeasuredResult
 
@@ -94,8 +96,7 @@ def _in_words() -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"{where}{error.strerror or error}.", err=True)
+        typer.echo(described(error), err=True)
         raise typer.Exit(2) from error
     except SilentFailureError as error:
         typer.echo(str(error), err=True)

@@ -192,18 +192,15 @@ class AuditFile:
         except DamagedHeadError:
             LOG.error("%s is damaged and is made anew", head_file(self.path))
         if last is not None:
-            if (
-                head is None
-                or head.hash in (last.hash, last.previous)
-                or last.sequence > head.sequence + 1
-            ):
-                if head is not None and last.sequence > head.sequence + 1:
-                    LOG.error(
-                        "%s goes on beyond the line that %s names: the head could not be written "
-                        "for a while, or lines were added",
-                        self.path,
-                        head_file(self.path),
-                    )
+            beyond = head is not None and last.sequence > head.sequence + 1
+            if beyond:
+                LOG.error(
+                    "%s goes on beyond the line that %s names: the head could not be written for a "
+                    "while, or lines were added",
+                    self.path,
+                    head_file(self.path),
+                )
+            if head is None or beyond or head.hash in (last.hash, last.previous):
                 self._sequence, self._hash = last.sequence, last.hash
                 return
             LOG.error(

@@ -32,6 +32,9 @@ LOG = logging.getLogger("deepmedix")
 _LAST_REPLIES = 2
 """Seconds at least for what is still to be sent once no request is at work."""
 
+_LAST_WORDS = 0.05
+"""Seconds in which those at work are told that the engine is given up."""
+
 _LOOK = 0.05
 """Seconds between two looks at whether all has been sent."""
 
@@ -244,7 +247,5 @@ async def _announce(service: Service, server: uvicorn.Server, url: str) -> None:
         # The operator's own log: the text of a start-up failure holds no caller's data.
         LOG.error("the service could not start: %s", service.why_failed)
         LOG.error("`deepmedix doctor` checks what it needs and says how to mend what is missing")
-    service.admission.drain()
-    await asyncio.sleep(_LOOK)  # those at work are told what they lost
-    service.admission.end_all()  # else the server cuts off who still waits for a film to open
+    await service.finish(_LAST_WORDS)  # else the server cuts off who still waits for a film to open
     server.should_exit = True

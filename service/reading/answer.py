@@ -84,8 +84,7 @@ def before_announcement(text: str) -> str:
 
 def after_reasoning(text: str) -> str:
     """Return what follows a think-block without the marks that close its sentence."""
-    marks = _MARKS.match(text)
-    return text[marks.end() :] if marks else text
+    return _MARKS.sub("", text, count=1)
 
 
 def only_announces(text: str) -> bool:

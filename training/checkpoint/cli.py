@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.system_error import described
+
 if TYPE_CHECKING:
     from service.engine import LineageRecord, MeasuredResult
     from training.checkpoint.identity import Identity
@@ -238,6 +240,5 @@ def _in_words() -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"{where}{error.strerror or error}.", err=True)
+        typer.echo(described(error), err=True)
         raise typer.Exit(2) from error

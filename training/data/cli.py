@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from training.data.teacher.cli import teach
+from training.system_error import described
 
 data = typer.Typer(
     help="Prepare data sets for training, and look at what was prepared.", no_args_is_help=True
@@ -216,8 +217,7 @@ def _told() -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"{where}{error.strerror or error}.", err=True)
+        typer.echo(described(error), err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as interrupt:
         typer.echo("Interrupted. What is finished is kept: the same command goes on.", err=True)
