@@ -1,4 +1,4 @@
-"""Read at once a text that is written exactly as training's targets are.
+"""Read at once a text that is written as training's targets are, or with a line for each step.
 
 Most texts of a trained checkpoint are, and a reward reads thousands of them. Anything out of the
 ordinary, a single character even, is left to the parser that reads everything; where this one
@@ -17,10 +17,12 @@ from service.reading.text import ParsedBox, ParsedStep, ParsedText
 
 _NUMBERS = r"\[\d{1,4}, \d{1,4}, \d{1,4}, \d{1,4}\]"
 _STEP = rf"[A-Z][A-Za-z0-9 ,-]*[a-z](?: {_NUMBERS})*"
+_SEPARATOR = r"(?:; |\.?\n(?:- )?)"
 _WHOLE = re.compile(
-    rf"<think>( {_STEP}(?:; {_STEP})* )</think>\. The answer is: "
+    rf"<think>([ \n](?:- )?{_STEP}(?:{_SEPARATOR}{_STEP})*\.?[ \n])</think>\. The answer is: "
     r"\\boxed\{([A-Za-z0-9](?:[A-Za-z0-9 ,.|%:;/'()-]*[A-Za-z0-9.)%])?)\}\.?"
 )
+_APART = re.compile(r"; |\n")
 _LEADS = "and or at in within with around inside on by see box boxes bbox coordinate coordinates"
 _LEADING_UP = frozenset(_LEADS.split())
 """What the readable text loses beside a box."""
@@ -47,17 +49,23 @@ def read_canonical(
         return None
     right, bottom = extents[0] if extents else (inf, inf)
     right, bottom = right + ROUNDING, bottom + ROUNDING
+    if block.endswith(". "):
+        block = block[:-1]
     steps = []
-    for raw in block.split("; "):  # a separator keeps no white space, the block does
-        words, bracket, written = raw.strip().partition(" [")
+    # A separator keeps no white space, the block does.
+    for raw in block.split("; ") if "\n" not in block else filter(None, _APART.split(block)):
+        words, bracket, written = raw.strip().removeprefix("- ").partition(" [")
         if words.rpartition(" ")[2].rpartition(",")[2].lower() in _LEADING_UP:
             return None
         boxes = []
-        for numbers in written[:-1].split("] [") if bracket else ():
-            x0, y0, x1, y1 = map(float, numbers.split(", "))
-            if not (x0 < x1 <= right and y0 < y1 <= bottom):
-                return None  # it has a flag
-            values = (x0, y0, x1, y1)
-            boxes.append(ParsedBox(values, 0, (), values))
+        if bracket:
+            if written[-1] == ".":
+                written, words = written[:-1], f"{words}."
+            for numbers in written[:-1].split("] ["):
+                x0, y0, x1, y1 = map(float, numbers.split(", "))
+                if not (x0 < x1 <= right and y0 < y1 <= bottom):
+                    return None  # it has a flag
+                values = (x0, y0, x1, y1)
+                boxes.append(ParsedBox(values, 0, (), values))
         steps.append(ParsedStep(words, tuple(boxes), raw))
     return ParsedText(tuple(steps), answer, (), complete=True)

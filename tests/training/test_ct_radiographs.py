@@ -22,7 +22,7 @@ from training.data.ct_radiographs.generate import (
     read_records,
     simulate_patient,
 )
-from training.data.ct_radiographs.pathology import Chest, Plan
+from training.data.ct_radiographs.pathology import SCATTERED, Chest, Plan, plan_findings
 from training.data.ct_radiographs.pose import Patient, pose_patient, sample_pose
 from training.labels import finding_labels
 from training.rewards.gallery import CONVENTIONS, GRID
@@ -112,6 +112,16 @@ def test_a_finding_changes_the_film_on_its_own_side(patient: Patient, kind: str,
     x0, _, x1, _ = finding.box
     # The patient's right is on the left of a frontal film.
     assert ((x0 + x1) / 2 > film.pixels.shape[1] / 2) == (side == "left")
+
+
+@pytest.mark.parametrize("share", [SCATTERED, 0.3])
+def test_as_many_films_show_several_nodules_or_masses_as_are_asked_for(share: float) -> None:
+    rng = np.random.default_rng(0)
+    films = [plan_findings(rng, share) for _ in range(4000)]
+    several = [sum(plan.kind in ("nodule", "mass") for plan in plans) > 1 for plans in films]
+    one_of_each = sum({"nodule", "mass"} <= {plan.kind for plan in plans} for plans in films)
+    assert abs(np.mean(several) - one_of_each / len(films) - share) < 0.02
+    assert abs(np.mean([not plans for plans in films]) - 0.2) < 0.02
 
 
 def test_what_lies_within_fluid_adds_nothing_to_the_film(patient: Patient) -> None:

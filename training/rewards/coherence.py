@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from service.reading import ParsedText
 from training.labels import Findings, clashes, kind_of, side_of
 from training.rewards.agreement import affirm, kinds, settled, shared
 from training.rewards.equivalence import is_closed, says_yes
 from training.rewards.places import Places
-from training.rewards.step_words import StepWords, words_of
+from training.rewards.step_words import StepWords
 from training.rewards.truth import Truth
 
 _SIDE = re.compile(r"\b(left|right|both|bilateral)\b", re.I)
 _BOTH = {"left", "right"}
 
 
-def coherence(parsed: ParsedText, answered: Findings, found: Places, truth: Truth) -> float:
+def coherence(
+    parsed: ParsedText,
+    said: Sequence[StepWords],
+    answered: Findings,
+    affirmed: frozenset[str],
+    found: Places,
+    truth: Truth,
+) -> float:
     """How far the answer follows from the steps, 0 to 1.
 
     F1 of the findings of the answer and those of the steps; a finding counts as supported by a
@@ -25,31 +33,28 @@ def coherence(parsed: ParsedText, answered: Findings, found: Places, truth: Trut
 
     Parameters
     ----------
+    said
+        What each step names.
     answered
         What the answer says.
+    affirmed
+        What the steps affirm.
     found
         What the steps' boxes show.
     """
-    words = []
-    stepped: set[str] = set()
-    for step in parsed.steps:
-        said = words_of(step.text)
-        words.append(said)
-        stepped |= said.affirmed
-    affirmed = frozenset(stepped)
-    unshown = [label for label in stepped if label not in found.shown and truth.box_is_due(label)]
+    unshown = [label for label in affirmed if label not in found.shown and truth.box_is_due(label)]
     supported = affirmed.difference(unshown) if unshown else affirmed
     if truth.report:
-        value = _of_report(affirmed, supported, answered.affirmed, bool(words))
+        value = _of_report(affirmed, supported, answered.affirmed, bool(said))
     else:
         value = _of_answer(parsed, affirmed, supported, answered, truth)
     if not value:
         return 0.0
-    return value * 0.5 ** max(0, _contradicted(words, affirmed, answered) - truth.clashes)
+    return value * 0.5 ** max(0, _contradicted(said, affirmed, answered) - truth.clashes)
 
 
-def _contradicted(words: list[StepWords], affirmed: frozenset[str], answered: Findings) -> int:
-    denied = frozenset().union(answered.denied, *(said.denied for said in words))
+def _contradicted(said: Sequence[StepWords], affirmed: frozenset[str], answered: Findings) -> int:
+    denied = answered.denied.union(*[words.denied for words in said])
     return len(clashes(affirmed | answered.affirmed, denied)) if denied else 0
 
 

@@ -22,7 +22,16 @@ def closeness(a: Box, b: Box) -> float:
 
 def iou(a: Box, b: Box) -> float:
     """Intersection over union; 0 where both are empty."""
-    overlap, union = _overlap(a, b)
+    ax0, ay0, ax1, ay1 = a  # as _overlap, of which most boxes need half: they do not touch
+    bx0, by0, bx1, by1 = b
+    across = (ax1 if ax1 < bx1 else bx1) - (ax0 if ax0 > bx0 else bx0)
+    if across <= 0:
+        return 0.0
+    down = (ay1 if ay1 < by1 else by1) - (ay0 if ay0 > by0 else by0)
+    if down <= 0:
+        return 0.0
+    overlap = across * down
+    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - overlap
     return overlap / union if union > 0 else 0.0
 
 

@@ -124,6 +124,7 @@ class _Read:
         self.parsed = parse_text(
             completion, mode=example.mode, images=len(example.images), extents=truth.extents
         )
+        self.said = [words_of(step.text) for step in self.parsed.steps]
         self.answered: Findings = read_findings(self.parsed.answer)
         self.right = self._right()
 
@@ -145,10 +146,10 @@ class _Read:
         """Whether a step names something, where the reference's do."""
         if self.truth.example.mode is not Mode.THINK or not self.truth.reasons:
             return True
-        return any(words_of(step.text).named for step in self.parsed.steps)
+        return any(words.named for words in self.said)
 
     def score(self, weights: Mapping[str, float]) -> dict[str, float]:
-        parsed, truth = self.parsed, self.truth
+        parsed, said, answered, truth = self.parsed, self.said, self.answered, self.truth
         flags = {notice.code for notice in parsed.notices} - TOLERATED if parsed.notices else ()
         format_ = float(
             parsed.complete
@@ -157,9 +158,9 @@ class _Read:
             and self._reasons_as_due()
             and not self.disguised
         )
-        found = read_places(parsed, truth)
-        stepped = affirmed_in(parsed.steps)
-        honesty = honesty_of(parsed, self.answered, stepped, found, truth)
+        found = read_places(parsed, said, truth)
+        stepped = affirmed_in(said)
+        honesty = honesty_of(parsed, said, answered, stepped, found, truth)
         parts = {} if self.right is None else {"findings": self.right}
         right = self.right or 0.0
         if truth.report:
@@ -168,9 +169,11 @@ class _Read:
             parts["words"] = wording.worth
             right = wording.worth if self.right is None else right
         if truth.example.mode is Mode.THINK:
-            parts["coherence"] = right and right * coherence_of(parsed, self.answered, found, truth)
+            parts["coherence"] = right and right * coherence_of(
+                parsed, said, answered, stepped, found, truth
+            )
             if truth.places_known:
-                named = self.answered.affirmed | stepped if truth.report else frozenset()
+                named = answered.affirmed | stepped if truth.report else frozenset()
                 close = closeness_of_places(found, named, truth)
                 if close is not None:
                     unsaid = truth.report and self.right is not None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from service.reading import ParsedStep, ParsedText
+from service.reading import ParsedText
 from training.labels import Findings, clashes
 from training.rewards.agreement import kinds
 from training.rewards.places import Places
 from training.rewards.predicates import FILMS, film_called_normal
-from training.rewards.step_words import words_of
+from training.rewards.step_words import StepWords
 from training.rewards.truth import Truth
 from training.rewards.wording import count_words, repeated
 
+_NOTHING = frozenset[str]()
 _CONTRADICTION = 3
 _STEPS_WITHOUT_REFERENCE = 8
 _WORDS_OF_A_STEP = 24
@@ -35,6 +36,7 @@ _NOTHING_NEW = 0.5
 
 def honesty(
     parsed: ParsedText,
+    said: Sequence[StepWords],
     answered: Findings,
     stepped: frozenset[str],
     found: Places,
@@ -50,6 +52,8 @@ def honesty(
 
     Parameters
     ----------
+    said
+        What each step names.
     answered
         What the answer says.
     stepped
@@ -59,10 +63,10 @@ def honesty(
     most_steps = 2 * expected + 2
     steps = "; ".join([step.text for step in parsed.steps])
     tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated) + repeated(steps)
-    tricks += _contradictions(parsed, answered, stepped, truth)
+    tricks += _contradictions(parsed, said, answered, stepped, truth)
     if len(parsed.steps) > most_steps:
         tricks += (len(parsed.steps) - most_steps) / 2
-    tricks += max(0.0, _idle(parsed) - _IDLE_STEPS - truth.idle)
+    tricks += max(0.0, _idle(parsed, said) - _IDLE_STEPS - truth.idle)
     tricks += _excess(steps.count(" "), _WORDS_OF_A_STEP * most_steps)
     if truth.report:
         known = kinds(answered.affirmed | truth.labels)
@@ -74,21 +78,29 @@ def honesty(
     return 0.5**tricks if tricks else 1.0
 
 
-def affirmed_in(steps: Sequence[ParsedStep]) -> frozenset[str]:
+def affirmed_in(said: Sequence[StepWords]) -> frozenset[str]:
     """Labels that steps affirm."""
-    return frozenset[str]().union(*[words_of(step.text).affirmed for step in steps])
+    return _NOTHING.union(*[words.affirmed for words in said])
 
 
 def _contradictions(
-    parsed: ParsedText, answered: Findings, stepped: frozenset[str], truth: Truth
+    parsed: ParsedText,
+    said: Sequence[StepWords],
+    answered: Findings,
+    stepped: frozenset[str],
+    truth: Truth,
 ) -> float:
-    affirmed, steps = stepped, parsed.steps
+    affirmed = stepped
     if not truth.one_film:
-        steps = tuple(s for s in steps if truth.of_current_film(box.image for box in s.boxes))
-        affirmed = affirmed_in(steps)
+        said = [
+            words
+            for step, words in zip(parsed.steps, said, strict=True)
+            if truth.of_current_film(box.image for box in step.boxes)
+        ]
+        affirmed = affirmed_in(said)
     tricks = 0
-    if denied := [said.denied for step in steps if (said := words_of(step.text)).denied]:
-        between = len(clashes(affirmed, frozenset[str]().union(*denied)))
+    if denied := [words.denied for words in said if words.denied]:
+        between = len(clashes(affirmed, _NOTHING.union(*denied)))
         tricks += max(0, between - truth.step_clashes)
     if answered.denied:
         against = len(clashes(answered.affirmed | affirmed, answered.denied))
@@ -102,12 +114,12 @@ def _contradictions(
     return tricks
 
 
-def _idle(parsed: ParsedText) -> float:
+def _idle(parsed: ParsedText, said: Sequence[StepWords]) -> float:
     """Steps without a box that name no finding and no structure, or none that is new."""
     idle = 0.0
     seen: set[str] = set()
-    for step in parsed.steps:
-        named = words_of(step.text).named
+    for step, words in zip(parsed.steps, said, strict=True):
+        named = words.named
         if not step.boxes and named <= seen:
             idle += _NOTHING_NEW if named else 1
         seen |= named

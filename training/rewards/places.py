@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from service.reading import ParsedText
 from training.labels import kind_of
 from training.rewards.agreement import same_side
 from training.rewards.geometry import Box, closeness, iou
-from training.rewards.step_words import words_of
+from training.rewards.step_words import StepWords
 
 if TYPE_CHECKING:
     from training.rewards.truth import Place, Truth
@@ -61,38 +62,37 @@ class Places:
     shown: frozenset[str]
 
 
-def read_places(parsed: ParsedText, truth: Truth) -> Places:
-    """Sort the boxes of a parsed text by what their steps name."""
+def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> Places:
+    """Sort the boxes of a parsed text by what its steps name (``said``)."""
     found: dict[Place, list[Sided]] = {}
     structures: dict[Place, int] = {}
     shown: set[str] = set()
     stray: float = 0
     unplaced = 0
-    for step in parsed.steps:
-        if not step.boxes:
-            continue
-        words = words_of(step.text)
-        whole = _WHOLE_FILM_OF_A_FINDING if words.findings else _WHOLE_FILM
+    for step, words in zip(parsed.steps, said, strict=True):
+        findings = words.findings
+        whole = _WHOLE_FILM_OF_A_FINDING if findings else _WHOLE_FILM
         for box in step.boxes:
             if stray + unplaced > _SPAM:
                 break
-            across, down, area = truth.scales[box.image]
+            image = box.image
+            across, down, area = truth.scales[image]
             x0, y0, x1, y1 = box.values
             stray += (x1 - x0) * (y1 - y0) > whole * area
             original = (x0 * across, y0 * down, x1 * across, y1 * down)
-            if words.findings:
-                kind, side = words.findings[0]
-                if len(words.findings) > 1:
-                    kind, side = _nearest(original, box.image, words.findings, truth)
-                given = found.setdefault((box.image, kind), [])
+            if findings:
+                kind, side = findings[0]
+                if len(findings) > 1:
+                    kind, side = _nearest(original, image, findings, truth)
+                given = found.setdefault((image, kind), [])
                 if given:
-                    most = max(len(truth.boxes.get((box.image, kind), ())), 1) + _BOXES_TOO_MANY
+                    most = max(len(truth.boxes.get((image, kind), ())), 1) + _BOXES_TOO_MANY
                     stray += any(iou(original, other) > _DUPLICATE for _, other in given)
                     stray += len(given) >= most
                 given.append((side, original))
                 touches = False
-                for kind, side in words.findings:
-                    true = truth.boxes.get((box.image, kind), _NOBODY_KNOWS)
+                for kind, side in findings:
+                    true = truth.boxes.get((image, kind), _NOBODY_KNOWS)
                     for where, other in true:
                         overlap = iou(original, other) if other else 1.0
                         if overlap:
@@ -102,10 +102,10 @@ def read_places(parsed: ParsedText, truth: Truth) -> Places:
                 if not touches:
                     stray += _TOUCHES_NOTHING
                 continue
-            place = _structure_shown(original, box.image, words.shown, truth)
+            place = _structure_shown(original, image, words.shown, truth)
             if place:
                 structures[place] = structures.get(place, 0) + 1
-            elif any((box.image, name) not in truth.structures for name in words.structures):
+            elif any((image, name) not in truth.structures for name in words.structures):
                 unplaced += 1
             else:
                 stray += 1
@@ -190,7 +190,8 @@ def _nearest(
 def _structure_shown(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> Place | None:
     """The first of the structures named that a box shows, as far as their places are known."""
     for name in names:
-        known = truth.structures.get((image, name), ())
-        if any(iou(box, other) >= _ELSEWHERE for other in known):
-            return image, name
+        place = image, name
+        for other in truth.structures.get(place, ()):
+            if iou(box, other) >= _ELSEWHERE:
+                return place
     return None

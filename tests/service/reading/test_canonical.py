@@ -36,10 +36,26 @@ STEP = st.tuples(st.lists(WORDS, min_size=1, max_size=6), st.lists(BOX, max_size
 ANSWER = st.text("ab Yes,.|%-19:;/'()", min_size=1, max_size=24)
 
 
-@given(st.lists(STEP, min_size=1, max_size=4), ANSWER, st.sampled_from([".", "", " "]))
-@settings(max_examples=2000)
-def test_a_text_in_the_ordinary_form_is_read_as_ever(steps, answer, end):
-    text = f"<think> {'; '.join(steps)} </think>. The answer is: \\boxed{{{answer}}}{end}"
+BETWEEN = st.sampled_from(["; ", "; ", ".\n", "\n", ".\n- ", "\n- ", ";\n", ". "])
+OPENING = st.sampled_from([" ", " ", "\n", " - ", "\n- ", ""])
+CLOSING = st.sampled_from([" ", " ", "\n", ".\n", ". ", "; "])
+
+
+@given(
+    st.lists(st.tuples(BETWEEN, STEP), min_size=1, max_size=4),
+    OPENING,
+    CLOSING,
+    ANSWER,
+    st.sampled_from([".", "", " "]),
+)
+@settings(max_examples=3000)
+def test_a_text_in_the_ordinary_form_is_read_as_ever(steps, opening, closing, answer, end):
+    block = (
+        opening
+        + "".join(f"{between}{step}" for between, step in steps)[len(steps[0][0]) :]
+        + closing
+    )
+    text = f"<think>{block}</think>. The answer is: \\boxed{{{answer}}}{end}"
     read = read_canonical(text, extents=EXTENTS)
     assert read is None or read == the_long_way(text)
 
@@ -62,6 +78,15 @@ def test_the_ordinary_form_is_taken_the_short_way():
     assert read is not None
     assert [len(step.boxes) for step in read.steps] == [1, 2, 0]
     assert read.complete
+
+
+@pytest.mark.parametrize("apart", ["\n", ".\n", "\n- ", ".\n- "])
+def test_so_is_a_step_on_a_line_of_its_own(apart):
+    text = TEXT.replace("; ", apart)
+    read = read_canonical(text, extents=EXTENTS)
+    assert read is not None
+    assert [len(step.boxes) for step in read.steps] == [1, 2, 0]
+    assert read == the_long_way(text)
 
 
 @pytest.mark.parametrize("box", ["[9, 9, 5, 12]", "[0, 0, 225, 10]", "[5, 5, 5, 9]"])

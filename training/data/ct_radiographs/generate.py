@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from training.data.ct_radiographs.anatomy import load_anatomy
 from training.data.ct_radiographs.film import Film, FilmFinding, Region, expose
-from training.data.ct_radiographs.pathology import Plan, plan_findings
+from training.data.ct_radiographs.pathology import SCATTERED, Plan, plan_findings
 from training.data.ct_radiographs.pose import pose_patient, sample_pose
 
 SPLITS = {"train": 0, "validate": 1, "test": 2}
@@ -61,7 +61,9 @@ class FilmRecord:
     frontal: str | None = None
 
 
-def simulate_patient(seed: int, split: str, patient: int) -> Iterator[tuple[FilmRecord, Film]]:
+def simulate_patient(
+    seed: int, split: str, patient: int, scattered: float = SCATTERED
+) -> Iterator[tuple[FilmRecord, Film]]:
     """The films of one simulated patient; equal arguments give equal films."""
     code = SPLITS[split]
     pose_rng = np.random.default_rng([seed, code, patient])
@@ -78,7 +80,7 @@ def simulate_patient(seed: int, split: str, patient: int) -> Iterator[tuple[Film
         if follow_up and earlier is not None:
             plans, frame = [_changed(plan, rng) for plan in earlier[1]], number - 1
         else:
-            plans, frame = plan_findings(rng), number
+            plans, frame = plan_findings(rng, scattered), number
         first = first if number else plans
         film = expose(
             posed, plans, rng, fixed=np.random.default_rng([seed, code, patient, frame, 9])
@@ -139,12 +141,14 @@ def _compare(
     return change
 
 
-def _write_shard(folder: Path, seed: int, split: str, patients: tuple[int, ...]) -> int:
+def _write_shard(
+    folder: Path, seed: int, split: str, scattered: float, patients: tuple[int, ...]
+) -> int:
     torch.set_num_threads(1)  # one process per core already
     shard = patients[0] // _PATIENTS_PER_SHARD
     lines = []
     for patient in patients:
-        for record, film in simulate_patient(seed, split, patient):
+        for record, film in simulate_patient(seed, split, patient, scattered):
             target = folder / record.path
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(film.pixels).save(target)
@@ -156,10 +160,23 @@ def _write_shard(folder: Path, seed: int, split: str, patients: tuple[int, ...])
     return FILMS_PER_PATIENT * len(patients)
 
 
-def generate(folder: Path, split: str, films: int, *, seed: int, workers: int) -> None:
+def generate(
+    folder: Path,
+    split: str,
+    films: int,
+    *,
+    seed: int,
+    workers: int,
+    scattered: float = SCATTERED,
+) -> None:
     """Write at least ``films`` films of a split, laterals beside a frontal film not counted.
 
     Complete shards of an earlier run are kept.
+
+    Parameters
+    ----------
+    scattered
+        Share of films with several nodules or masses, at most 0.8.
 
     Raises
     ------
@@ -182,7 +199,7 @@ def generate(folder: Path, split: str, films: int, *, seed: int, workers: int) -
         progress.advance(task, sum(map(len, shards)) * 4 - sum(map(len, missing)) * 4)
         context = multiprocessing.get_context("spawn")
         with context.Pool(workers) as pool:
-            write = partial(_write_shard, folder, seed, split)
+            write = partial(_write_shard, folder, seed, split, scattered)
             for written in pool.imap_unordered(write, missing):
                 progress.advance(task, written)
 

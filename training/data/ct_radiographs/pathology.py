@@ -57,16 +57,26 @@ class Placed:
     change: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
 
 
-def plan_findings(rng: np.random.Generator) -> list[Plan]:
+SCATTERED = 0.08
+"""Share of films with several nodules or masses, as metastases lie."""
+_NORMAL = 0.2
+
+
+def plan_findings(rng: np.random.Generator, scattered: float = SCATTERED) -> list[Plan]:
     """Draw the findings of one film; about one film in five is normal.
 
     Effusion and a large heart are the most frequent, nodules and masses the rarest, in the order of
     the CheXpert labels of MIMIC-CXR (Johnson et al., 2019), though less unequal.
+
+    Parameters
+    ----------
+    scattered
+        Share of films with several nodules or masses, at most 0.8.
     """
     roll = rng.random()
-    if roll < 0.2:
+    if roll < _NORMAL:
         return []
-    if roll < 0.28:  # scattered nodules or masses, as metastases lie
+    if roll < _NORMAL + scattered:
         kind = "mass" if rng.random() < 0.55 else "nodule"
         sides = SIDES if rng.random() < 0.75 else (str(rng.choice(SIDES)),)
         plans = [
