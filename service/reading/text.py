@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.notice import Notice
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedBox:
+class ParsedBox(NamedTuple):
     """A box of four finite numbers.
 
     Attributes
@@ -30,8 +30,7 @@ class ParsedBox:
     written: tuple[float, float, float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedStep:
+class ParsedStep(NamedTuple):
     """One step of reasoning.
 
     Attributes

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from service.reading import ParsedText
 from training.labels import kind_of
@@ -40,8 +39,7 @@ _NOBODY_KNOWS: list[tuple[str | None, Box | None]] = [(None, None)]
 """In place of the boxes of a finding that has none: any box shows it as well as another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """The boxes of a reading, in original pixels.
 
     Attributes
