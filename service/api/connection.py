@@ -21,6 +21,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.api import metrics
+from service.api.middleware import ACCESS
 from service.api.problems import (
     MEDIA_TYPE,
     document,
@@ -32,6 +33,7 @@ from service.api.problems import (
 from service.problem import Problem
 from service.settings import Settings
 
+_UNMATCHED = "unmatched"
 _LINGER = 2.0
 """Seconds that a refused client gets to read why, while what it still sends is thrown away."""
 
@@ -300,6 +302,8 @@ class ProblemProtocol(HttpToolsProtocol):
             cycle.disconnected = True  # the application has no say any more
             cycle.message_event.set()
         request_id = uuid.uuid4().hex
+        if self.waits:  # else the application, which it was cut short in, tells of it
+            _tell(problem, request_id)
         body = json.dumps(document(problem, request_id)).encode()
         retry = f"retry-after: {problem.retry_after}\r\n" if problem.retry_after else ""
         head = (
@@ -316,6 +320,13 @@ class ProblemProtocol(HttpToolsProtocol):
             self.loop.call_later(_LINGER, self._close)
         else:
             self._close()
+
+
+def _tell(problem: Problem, request_id: str) -> None:
+    """Log and count an answer that no application saw, as one that it did."""
+    metrics.REQUESTS.labels(route=_UNMATCHED, code=str(problem.status)).inc()
+    facts = {"request_id": request_id, "route": _UNMATCHED, "status": problem.status}
+    ACCESS.info("%s %d", _UNMATCHED, problem.status, extra={**facts, "code": problem.code})
 
 
 def bounded_protocol(settings: Settings) -> type[ProblemProtocol]:

@@ -24,6 +24,7 @@ from service.api.problems import (
 from service.problem import Problem
 from service.telemetry import Span, places_of, request_span
 
+_SERVER_ERROR = 500
 ACCESS = logging.getLogger("deepmedix.access")
 ERRORS = logging.getLogger("deepmedix.errors")
 
@@ -180,7 +181,8 @@ def _trace_headers(scope: Scope) -> dict[str, str]:
 def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     route = route_of(scope)
     # A stream that broke off had begun with 200; what it came to is its problem's status.
-    metrics.REQUESTS.labels(route=route, code=str(scope["state"].get("broken_off", code))).inc()
+    final = int(scope["state"].get("broken_off", code))
+    metrics.REQUESTS.labels(route=route, code=str(final)).inc()
     metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
     method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
     facts = {"method": method, "route": route, "status": code, "seconds": round(seconds, 4)}
@@ -195,6 +197,8 @@ def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     if (problem := scope["state"].get("problem")) is not None:
         facts["code"] = problem
         span.tell({"error.type": problem})
+    if final >= _SERVER_ERROR:  # a caller's error is no failure of the server's span
+        span.fail()
     if (caller := getattr(scope["state"].get("principal"), "name", None)) is not None:
         facts["caller"] = caller
     level = logging.DEBUG if route in ("/livez", "/readyz", "/metrics") else logging.INFO

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from service.api import metrics
 from service.api.documentation import PROBLEM_CODES
+from service.radiograph import FILM_NOTICES
 from service.reading.notices import DETAILS
 
 _READING = ("/report", "/vqa", "/render")
@@ -17,7 +18,7 @@ _OTHER_CODES = {
     "/readyz": ("200", "503"),
     "/metrics": ("200", "400", "401", "403", "503"),
     "/admin/keys/reload": ("200", "400", "401", "403", "500", "503"),
-    "unmatched": ("400", "401", "403", "404", "503"),
+    "unmatched": ("400", "401", "403", "404", "408", "431", "503"),
 }
 _EVERYWHERE = ("405", "413", "421")
 """What the routing, and the layers before it, may answer whatever the route."""
@@ -39,7 +40,7 @@ def begin() -> None:
     for codes in (*PROBLEM_CODES.values(), _OTHER_PROBLEMS):
         for code in codes:
             metrics.PROBLEMS.labels(code=code)
-    for code in (*DETAILS, "retried-constrained", "max-tokens-capped"):
+    for code in (*DETAILS, *FILM_NOTICES, "retried-constrained", "max-tokens-capped"):
         metrics.NOTICES.labels(code=code)
     for kind in ("prompt", "completion"):
         metrics.TOKENS.labels(kind=kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from service.audit import metrics
 from service.audit.event import Resource
 from service.audit.file import AuditUnavailableError
 
@@ -38,7 +40,8 @@ class _Parcel:
 class Collector:
     """Sends events in the background, one after the other, again and again until they are taken.
 
-    What the server refuses for good (4xx but 408, 425 and 429) is logged and passed over. A repeat
+    What the server refuses for good (4xx but 408, 425 and 429) is logged, counted as undelivered
+    and passed over. A repeat
     after an answer that got lost can store an event twice; its ``X-Request-Id`` tells.
 
     Parameters
@@ -130,7 +133,7 @@ class Collector:
         except TimeoutError as error:
             if not delivered.cancelled():
                 return  # taken in the very moment
-            self._down = True
+            self._note(down=True)
             if instead is not None:
                 parcel.event = instead()
             raise CollectorSilentError(
@@ -146,13 +149,20 @@ class Collector:
                 await self._waiting.join()
         except TimeoutError:
             LOG.warning("%d audit events could not be sent to the collector", self.waiting)
+            metrics.UNDELIVERED.inc(self.waiting)
         self._sender.cancel()
         await asyncio.gather(self._sender, return_exceptions=True)
         self._sender = None
 
+    def _note(self, *, down: bool) -> None:
+        self._down = down
+        metrics.COLLECTOR_DOWN.set(down)
+
     def _put(self, parcel: _Parcel) -> None:
         if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_all())
+            # It outlives the request: its lines are not to bear that one's id.
+            nobody = contextvars.Context()
+            self._sender = asyncio.create_task(self._send_all(), context=nobody)
         try:
             self._waiting.put_nowait(parcel)
         except asyncio.QueueFull as error:
@@ -187,13 +197,13 @@ class Collector:
                 if refused:
                     error = AuditUnavailableError("the audit collector refuses the event")
                 if status < 300 or refused:
-                    self._down = False
+                    self._note(down=False)
                     if parcel.event is not event:
                         continue  # another took its place meanwhile
                     _settle(parcel, error)
                     return
             failures += 1
-            self._down = self._down or failures > _CHANCE
+            self._note(down=self._down or failures > _CHANCE)
             self._next_attempt = self._clock() + pause
             await asyncio.sleep(pause)
             self._next_attempt = None
@@ -202,6 +212,8 @@ class Collector:
 
 def _settle(parcel: _Parcel, error: AuditUnavailableError | None) -> None:
     if parcel.delivered is None or parcel.delivered.done():
+        if error is not None:
+            metrics.UNDELIVERED.inc()
         return
     if error is None:
         parcel.delivered.set_result(None)

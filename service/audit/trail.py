@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Coroutine, Iterable
 from dataclasses import replace
@@ -170,7 +171,10 @@ class AuditTrail:
     def _tell_later(self) -> None:
         pause = self._refusals.next_due()
         if self._next_telling is None and pause is not None and not self._closing:
-            self._next_telling = asyncio.get_running_loop().call_later(pause, self._tell_now)
+            # Of many requests: its lines are not to bear the id of that which was there first.
+            self._next_telling = asyncio.get_running_loop().call_later(
+                pause, self._tell_now, context=contextvars.Context()
+            )
 
     def _tell_now(self) -> None:
         self._telling = asyncio.create_task(self._tell_and_go_on())
@@ -186,6 +190,7 @@ class AuditTrail:
         try:
             self._collector.send(event)
         except AuditUnavailableError as error:
+            metrics.UNDELIVERED.inc()
             LOG.error("an audit event is in the file alone: %s", error)
 
     def note_unrecorded(self) -> None:

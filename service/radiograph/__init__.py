@@ -2,6 +2,7 @@
 
 from service.radiograph.decoder import RadiographDecoder
 from service.radiograph.film import Radiograph
+from service.radiograph.film_notices import FILM_NOTICES
 from service.radiograph.geometry import Affine, Box, clip_box
 from service.radiograph.grid import PixelGrid, resize_to_grid
 from service.radiograph.image_headers import stated_size
@@ -11,6 +12,7 @@ from service.radiograph.memory import FilmMemory
 from service.radiograph.model_image import ModelImage, fit_to_grid, render_png
 
 __all__ = [
+    "FILM_NOTICES",
     "Affine",
     "Box",
     "FilmMemory",

@@ -55,6 +55,16 @@ class Span:
             self._recorded.update_name(name)
         self._recorded.set_attributes(attributes)
 
+    def fail(self, kind: str | None = None) -> None:
+        """Mark as failed; ``kind`` goes into ``error.type``."""
+        if self._recorded is None:
+            return
+        from opentelemetry.trace import StatusCode
+
+        if kind is not None:
+            self._recorded.set_attribute("error.type", kind)
+        self._recorded.set_status(StatusCode.ERROR)
+
 
 _provider: Any = None
 _tracer: Any = None
@@ -146,15 +156,14 @@ def stage(name: str, attributes: Mapping[str, Attribute] | None = None) -> Itera
     if request is None or request._recorded is None or _tracer is None:
         yield Span(request.context if request else None)
         return
-    from opentelemetry.trace import StatusCode, set_span_in_context
+    from opentelemetry.trace import set_span_in_context
 
     span = _record(name, set_span_in_context(request._recorded), attributes=attributes)
     try:
         yield span
     except BaseException as error:
         kind = error.code if isinstance(error, Problem) else type(error).__qualname__
-        span.tell({"error.type": kind})
-        span._recorded.set_status(StatusCode.ERROR)
+        span.fail(kind)
         raise
     finally:
         span._recorded.end()

@@ -239,7 +239,7 @@ def test_a_service_begins_with_every_series_that_the_alerts_are_tested_with_at_0
 @pytest.mark.parametrize(
     ("name", "label", "values"),
     [
-        ("deepmedix_audit_events_total", "outcome", {"recorded", "failed"}),
+        ("deepmedix_audit_events_total", "outcome", {"recorded", "failed", "undelivered"}),
         ("deepmedix_engine_restarts_total", "reason", {"death", "stall", "start"}),
         (
             "deepmedix_refused_credentials_total",

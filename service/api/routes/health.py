@@ -13,7 +13,9 @@ from starlette.responses import Response
 from service.api import metrics, series
 from service.api.deps import ServiceDep
 from service.api.documentation import problem_replies
+from service.api.service import Service
 from service.api.version import program_version
+from service.problem import Problem
 
 router = APIRouter(tags=["operation"])
 
@@ -74,7 +76,17 @@ async def prometheus(service: ServiceDep) -> Response:
     metrics.ADMITTED_BYTES.set(admission.body_bytes)
     metrics.SERVICE_RATE.set(admission.tokens_per_second)
     metrics.TASKS.set(len(asyncio.all_tasks()))
+    metrics.READY.set(await _is_ready(service))
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _is_ready(service: Service) -> bool:
+    """Whether ``/readyz`` says so: an engine that hangs is told of by that alone at first."""
+    try:
+        await service.check_ready()
+    except Problem:
+        return False
+    return True
 
 
 @router.get("/version", operation_id="version", responses=problem_replies(400, 401, 403, 503))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -48,8 +49,11 @@ async def _render(
     fields = submission.fields
     pixels = service.engine.manifest.pixels
     grid = PixelGrid(pixels.min_pixels, pixels.max_pixels, pixels.patch_size, pixels.merge_size)
-    async with place.turn():
-        with stage("decode"), metrics.STAGE_SECONDS.labels(stage="decode").time():
+    async with AsyncExitStack() as held:
+        with stage("queue"), metrics.STAGE_SECONDS.labels(stage="queue").time():
+            await held.enter_async_context(place.turn())
+        decoding = stage("decode", {"deepmedix.films": 1})
+        with decoding, metrics.STAGE_SECONDS.labels(stage="decode").time():
             radiograph = await service.decoder.load(
                 submission.films[0],
                 frame=fields.frame,

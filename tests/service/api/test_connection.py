@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from service.api import metrics
 from service.api.connection import bounded_protocol
 from service.settings import Settings
 
@@ -92,12 +94,19 @@ async def refusal(reader):
     return problem["status"], problem["code"], (head + body).decode()
 
 
-async def test_bytes_that_are_not_http_are_answered_with_a_problem(application):
+async def test_bytes_that_are_not_http_are_answered_with_a_problem(application, caplog):
+    counted = metrics.REQUESTS.labels(route="unmatched", code="400")
+    before = counted._value.get()
+    caplog.set_level(logging.INFO, "deepmedix.access")
     async with serving(application) as connect:
         reader, _ = await connect(b"GET /Jane Doe HTTP/9\r\n\r\n")
         status, code, text = await refusal(reader)
     assert (status, code) == (400, "malformed-http")
-    assert "Jane" not in text
+    assert "Jane" not in text + caplog.text
+    (line,) = [record for record in caplog.records if record.name == "deepmedix.access"]
+    assert line.request_id in text
+    assert (line.status, line.code) == (400, "malformed-http")
+    assert counted._value.get() == before + 1
     assert not application.paths
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.api.documentation import PROBLEM_CODES
+from service.radiograph import FILM_NOTICES
 from service.reading.notices import DETAILS
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +52,11 @@ def given_notices() -> set[str]:
 def test_the_source_is_read_as_meant():
     assert raised_problems()["body-too-large"] == 413
     assert "retried-constrained" in given_notices()
+
+
+def test_every_notice_of_a_film_has_a_series_from_the_start():
+    elsewhere = {"retried-constrained", "max-tokens-capped", *DETAILS}
+    assert given_notices() - elsewhere == set(FILM_NOTICES)
 
 
 @pytest.mark.parametrize(("code", "status"), sorted(raised_problems().items()))

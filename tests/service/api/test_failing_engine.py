@@ -111,6 +111,7 @@ async def test_a_hanging_engine_fails_the_readiness_probe_within_two_seconds(fai
         failing.engine.hanging = True
         await failing.time.passes(1.75)
         assert told(await client.get("/readyz")) == FAILED
+        assert "deepmedix_ready 0.0" in (await client.get("/metrics")).text
 
 
 async def test_an_engine_that_is_given_up_ends_the_server_with_a_failure(failing, film):

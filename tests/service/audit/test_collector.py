@@ -1,4 +1,6 @@
 import asyncio
+import logging
+from contextvars import ContextVar
 
 import pytest
 
@@ -11,6 +13,7 @@ from service.audit import (
     Occurrence,
     StudyHasher,
     collector,
+    metrics,
 )
 from service.identity import ANONYMOUS
 from tests.service.audit.fhir_server import fhir_server
@@ -50,6 +53,48 @@ async def test_what_is_refused_for_good_does_not_hold_up_the_rest():
         await sending.deliver({"n": 2})
         await sending.close()
     assert [body["n"] for _, _, body, _ in taken] == [1, 2]
+
+
+async def test_what_nobody_waits_for_and_is_refused_is_counted():
+    before = metrics.UNDELIVERED._value.get()
+    async with fhir_server(401) as (url, _):
+        sending = Collector(url)
+        for number in range(3):
+            sending.send({"n": number})
+        await sending.close()
+    assert metrics.UNDELIVERED._value.get() == before + 3
+
+
+async def test_a_collector_that_is_down_is_a_gauge_until_it_answers():
+    answers = [503]
+    async with fhir_server(answers=answers) as (url, _):
+        sending = Collector(url)
+        sending.send({"n": 1})
+        await until(lambda: metrics.COLLECTOR_DOWN._value.get() == 1)
+        answers[:] = [201]
+        await sending.close(grace=20)
+    assert metrics.COLLECTOR_DOWN._value.get() == 0
+
+
+async def test_lines_about_the_collector_bear_no_requests_id(caplog):
+    sent_by = ContextVar("request", default=None)
+    seen = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            seen.append(sent_by.get())
+
+    handler = Handler()
+    collector.LOG.addHandler(handler)
+    try:
+        async with fhir_server(422) as (url, _):
+            sending = Collector(url)
+            sent_by.set("the first request")
+            sending.send({"n": 1})
+            await sending.close()
+    finally:
+        collector.LOG.removeHandler(handler)
+    assert seen == [None]
 
 
 async def test_a_full_queue_is_told():

@@ -82,6 +82,16 @@ def test_a_failure_is_told_by_its_class_alone(receiver):
     assert SECRET.encode() not in b"".join(receiver.bodies)
 
 
+@pytest.mark.parametrize("kind", [None, "engine-unavailable"])
+def test_a_failed_request_is_an_error_too(receiver, kind):
+    with request_span({}) as request:
+        request.fail(kind)
+    stop_tracing()
+    (span,) = receiver.spans
+    assert span.failed
+    assert span.attributes == ({"error.type": kind} if kind else {})
+
+
 def test_an_unsampled_trace_is_handed_on_and_not_exported(receiver):
     with request_span({"traceparent": PARENT[:-1] + "0"}), stage("decode"):
         assert trace_headers()["traceparent"].endswith("-00")
