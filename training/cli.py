@@ -123,11 +123,13 @@ def embedded(
             "average_again",
             "grpo_third",
             "average_third",
+            "scattered",
         ],
         typer.Option(
-            help="Stage to export: the last of 2, a round of 3, or between its start and its end."
+            help="Stage to export: the last of 2, a round of 3, between its start and its end, or "
+            "the last of all."
         ),
-    ] = "average_third",
+    ] = "scattered",
     grpo_steps: Annotated[int | None, typer.Option(min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate films.", min=1)] = 2,
     test_films: Films = 300,
@@ -226,7 +228,7 @@ def ablation(
     )
     make_films(config)
     try:
-        run_stages(config, "average_third")
+        run_stages(config, "scattered")
     except CheckpointError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -284,9 +284,9 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
         When it is not a result of stage 2.
     """
     manifest, _ = load_manifest(str(settled))
-    if manifest.stage != "cold_start":
+    if manifest.stage != "cold_start" or any(one.stage == "grpo" for one in manifest.lineage):
         raise CheckpointError(
-            f"{settled} is a result of {manifest.stage}, not of stage 2: name a checkpoint that is "
+            f"{settled} is a result of stage 3, not of stage 2: name a checkpoint that is "
             "(the release before; docs/training.md says where it is), or train from nothing."
         )
     copy = config.work / _STARTS["grpo"]

@@ -27,6 +27,7 @@ _CONTESTANTS = {
     "stage 3, GRPO, `paper`": "grpo_paper_third",
     "stage 3, GRPO, `grounded` with step credit": "grpo_third",
     "the same, half-way from its start": "average_third",
+    "the release: then several nodules and masses": "scattered",
 }
 """Names of the stages that are measured beside each other, and their folders."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from math import inf
 
 from service.reading.boxes import ROUNDING
@@ -26,6 +27,11 @@ _APART = re.compile(r"; |\n")
 _LEADS = "and or at in within with around inside on by see box boxes bbox coordinate coordinates"
 _LEADING_UP = frozenset(_LEADS.split())
 """What the readable text loses beside a box."""
+
+
+@lru_cache(maxsize=4096)
+def _leads_up(words: str) -> bool:
+    return words.rpartition(" ")[2].rpartition(",")[2].lower() in _LEADING_UP
 
 
 def read_canonical(
@@ -55,7 +61,7 @@ def read_canonical(
     # A separator keeps no white space, the block does.
     for raw in block.split("; ") if "\n" not in block else filter(None, _APART.split(block)):
         words, bracket, written = raw.strip().removeprefix("- ").partition(" [")
-        if words.rpartition(" ")[2].rpartition(",")[2].lower() in _LEADING_UP:
+        if _leads_up(words):
             return None
         boxes = []
         if bracket:

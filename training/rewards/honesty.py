@@ -61,13 +61,15 @@ def honesty(
     """
     expected = len(truth.example.steps) or _STEPS_WITHOUT_REFERENCE
     most_steps = 2 * expected + 2
-    steps = "; ".join([step.text for step in parsed.steps])
-    tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated) + repeated(steps)
+    told = [sentence for words in said for sentence in words.sentences]
+    tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated)
+    tricks += len(told) - len(set(told))
     tricks += _contradictions(parsed, said, answered, stepped, truth)
     if len(parsed.steps) > most_steps:
         tricks += (len(parsed.steps) - most_steps) / 2
     tricks += max(0.0, _idle(parsed, said) - _IDLE_STEPS - truth.idle)
-    tricks += _excess(steps.count(" "), _WORDS_OF_A_STEP * most_steps)
+    spaces = sum([words.spaces for words in said]) + max(0, len(said) - 1)
+    tricks += _excess(spaces, _WORDS_OF_A_STEP * most_steps)
     if truth.report:
         known = kinds(answered.affirmed | truth.labels)
         tricks += len(kinds(stepped) - known)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from training.labels import kind_of, read_findings, side_of
+from training.rewards.wording import sentences
 
 _STRUCTURES = {
     "heart": r"hearts?|cardiac|cardiomediastin\w+",
@@ -39,6 +40,10 @@ class StepWords:
         What boxes show where no finding is affirmed: structures, or where a finding is not.
     named
         All of these.
+    sentences
+        Of the text, in small letters and without their signs.
+    spaces
+        How many stand in it: one less than words.
     """
 
     affirmed: frozenset[str]
@@ -47,6 +52,8 @@ class StepWords:
     structures: tuple[str, ...]
     shown: tuple[str, ...]
     named: frozenset[str]
+    sentences: tuple[str, ...]
+    spaces: int
 
 
 @lru_cache(maxsize=65_536)
@@ -58,7 +65,9 @@ def words_of(text: str) -> StepWords:
     denied = () if findings else sorted({kind_of(label) for label in found.denied})
     shown = (*structures, *denied)
     named = found.affirmed.union(found.denied, structures)
-    return StepWords(found.affirmed, found.denied, findings, structures, shown, named)
+    told = tuple(sentences(text.casefold()))
+    spaces = text.count(" ")
+    return StepWords(found.affirmed, found.denied, findings, structures, shown, named, told, spaces)
 
 
 def structures_named(text: str) -> tuple[str, ...]:

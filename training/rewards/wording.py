@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Set
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -45,8 +46,8 @@ class Wording(NamedTuple):
         How many words there are.
     """
 
-    words: dict[str, int]
-    pairs: frozenset[Pair]
+    words: Mapping[str, int]
+    pairs: Set[Pair]
     length: int
 
 
@@ -74,8 +75,8 @@ def count_words(text: str) -> Wording:
     """The words and pairs of a text."""
     pieces = _pieces(text)
     words = Counter(pieces)
-    del words[_STOP]
-    return Wording(dict(words), frozenset(_pairs(pieces)), words.total())
+    stops = words.pop(_STOP, 0)
+    return Wording(words, _pairs(pieces), len(pieces) - stops)
 
 
 def compare_words(said: Wording, wanted: Wording) -> WordAgreement:
