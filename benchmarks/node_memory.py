@@ -62,8 +62,10 @@ class Sizes:
         return pixels // (self.patch * self.merge) ** 2
 
 
-BATCHED_TOKENS = 8192
-"""Tokens of one step of the engine, its own default for a GPU."""
+BATCHED_TOKENS = 2048
+SEQUENCES = 128
+"""Tokens and texts of one step of the engine at most: vLLM's own defaults, for on a GPU the service
+sets neither and names no usage context, whose defaults are larger (``create_engine_config``)."""
 
 FIXED = 3 * GIB
 """Assumed for the CUDA context, captured graphs and work space of the libraries."""
@@ -75,28 +77,29 @@ IMAGE_PIXELS = 262_144
 """``max_pixels`` of the manifest that ships for DeepMedix-R1."""
 
 LENGTHS = (4096, 8192, 16384)
-CONCURRENCY = (1, 4, 16)
+CONCURRENCY = (2, 8, 32)
+"""Texts at once: a report is two, its findings and its impression."""
 CARDS = ((24, "A10, L4, RTX 4090"), (48, "L40S, RTX 6000 Ada"), (80, "A100, H100"), (141, "H200"))
 
 
-def reserve(sizes: Sizes, sequences: int) -> int:
+def reserve(sizes: Sizes) -> int:
     """Return the bytes beside weights and cache: a step's activations and logits, and ``FIXED``."""
     activations = BATCHED_TOKENS * (2 * sizes.intermediate + 4 * sizes.hidden) * 2
-    logits = 2 * sequences * sizes.vocabulary * 4
+    logits = 2 * SEQUENCES * sizes.vocabulary * 4
     return activations + logits + FIXED
 
 
 def card_bytes(sizes: Sizes, length: int, sequences: int) -> float:
-    """Return the memory of the card that holds so many requests of that full length at once."""
-    needed = sizes.parameters * 2 + sizes.kv_bytes(length * sequences) + reserve(sizes, sequences)
+    """Return the memory of the card that holds so many texts of that full length at once."""
+    needed = sizes.parameters * 2 + sizes.kv_bytes(length * sequences) + reserve(sizes)
     return needed / UTILIZATION
 
 
 def table(sizes: Sizes) -> str:
     """Return the README's table."""
     lines = [
-        "| `DEEPMEDIX_MAX_MODEL_LEN` | requests at once, each that long | cache | needed in all "
-        "| smallest card |",
+        "| `DEEPMEDIX_MAX_MODEL_LEN` | texts at once (a report is two), each that long | cache "
+        "| needed in all | smallest card |",
         "|---|---|---|---|---|",
     ]
     for length in LENGTHS:

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+OUTCOMES = ("answered", "late", "left", "failed", "refused")
+"""What may come of a request: see :func:`outcome_of`."""
+_REFUSALS = ("not-ready", "shutting-down", "overloaded")
+"""Problems with a status from 500 on by which nothing has failed."""
+
 REQUESTS = Counter(
     "deepmedix_requests_total",
     "Requests by outcome: 499 the caller left; a stream that broke off, its problem's status.",
@@ -14,15 +19,15 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "deepmedix_request_seconds",
-    "Time from a request's first byte to the reply's last.",
-    ["route"],
+    "Time from a request's first byte to the reply's last, by what came of it.",
+    ["route", "outcome"],
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 180, 300, 600),
 )
 STAGE_SECONDS = Histogram(
     "deepmedix_stage_seconds",
     "Time of one stage of a request.",
     ["stage"],
-    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 180, 300, 600),
+    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 10, 15, 30, 60, 120, 180, 300, 600),
 )
 PROBLEMS = Counter("deepmedix_problems_total", "Problems returned, by their code.", ["code"])
 NOTICES = Counter(
@@ -48,3 +53,22 @@ SERVICE_RATE = Gauge(
 )
 TASKS = Gauge("deepmedix_asyncio_tasks", "Asyncio tasks of the service, this reply's included.")
 READY = Gauge("deepmedix_ready", "1 when the service is ready to answer.")
+
+
+def outcome_of(status: int, problem: str | None) -> str:
+    """Return what came of a request: one of ``OUTCOMES``.
+
+    Parameters
+    ----------
+    status
+        Of the reply, or of the problem that broke it off; 499: the caller left.
+    problem
+        Code of the problem, if there was one.
+    """
+    if status == 499:
+        return "left"
+    if status == 504:
+        return "late"
+    if status >= 500 and problem not in _REFUSALS:
+        return "failed"
+    return "refused" if status >= 400 else "answered"

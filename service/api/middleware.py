@@ -181,9 +181,10 @@ def _trace_headers(scope: Scope) -> dict[str, str]:
 def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     route = route_of(scope)
     # A stream that broke off had begun with 200; what it came to is its problem's status.
-    final = int(scope["state"].get("broken_off", code))
-    metrics.REQUESTS.labels(route=route, code=str(final)).inc()
-    metrics.REQUEST_SECONDS.labels(route=route).observe(seconds)
+    came_to = int(scope["state"].get("broken_off", code))
+    metrics.REQUESTS.labels(route=route, code=str(came_to)).inc()
+    outcome = metrics.outcome_of(came_to, scope["state"].get("problem"))
+    metrics.REQUEST_SECONDS.labels(route=route, outcome=outcome).observe(seconds)
     method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
     facts = {"method": method, "route": route, "status": code, "seconds": round(seconds, 4)}
     span.tell(
@@ -197,7 +198,7 @@ def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     if (problem := scope["state"].get("problem")) is not None:
         facts["code"] = problem
         span.tell({"error.type": problem})
-    if final >= _SERVER_ERROR:  # a caller's error is no failure of the server's span
+    if came_to >= _SERVER_ERROR:  # a caller's error is no failure of the server's span
         span.fail()
     if (caller := getattr(scope["state"].get("principal"), "name", None)) is not None:
         facts["caller"] = caller

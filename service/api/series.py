@@ -31,7 +31,8 @@ def begin() -> None:
     for route in _READING:
         for code in ("200", "405", *map(str, PROBLEM_CODES), "499"):
             metrics.REQUESTS.labels(route=route, code=code)
-        metrics.REQUEST_SECONDS.labels(route=route)
+        for outcome in metrics.OUTCOMES:
+            metrics.REQUEST_SECONDS.labels(route=route, outcome=outcome)
     for route, codes in _OTHER_CODES.items():
         for code in (*codes, *_EVERYWHERE):
             metrics.REQUESTS.labels(route=route, code=code)

@@ -105,6 +105,18 @@ def test_the_override_reserves_a_gpu_and_mounts_the_weights() -> None:
     assert service["volumes"][0].endswith(":/cache/huggingface:ro")
 
 
+def test_the_override_passes_on_the_length_that_a_small_card_needs() -> None:
+    environment = load("compose.gpu.yaml")["services"]["deepmedix"]["environment"]
+    # Without a value compose takes it from .env or the shell, or else leaves it out.
+    assert environment["DEEPMEDIX_MAX_MODEL_LEN"] is None
+    example = (DOCKER / ".env.example").read_text()
+    (length,) = re.findall(r"^# DEEPMEDIX_MAX_MODEL_LEN=(\d+)$", example, re.M)
+    assert (
+        f"24 GB card set `DEEPMEDIX_MAX_MODEL_LEN` to {length} or less"
+        in (ROOT / "docs/deployment.md").read_text()
+    )
+
+
 def required(name: str) -> set[str]:
     """Variables without which compose runs no command at all, whatever service it names."""
     text = "\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 import shutil
@@ -20,7 +21,9 @@ import yaml
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.api import metrics
 from service.app import create_app
+from service.radiograph import problems
 from service.settings import Settings
 from tests.docker.monitoring import (
     DOCKER,
@@ -268,6 +271,63 @@ def test_every_route_begins_with_what_the_layers_before_it_refuse(fresh_page):
         for status in ("413", "421"):
             labels = [("code", status), ("route", route)]
             assert fresh_page["deepmedix_requests_total" + str(labels)] == 0
+
+
+def test_every_reading_route_begins_with_all_that_may_come_of_a_request(fresh_page):
+    for route in ("/report", "/vqa", "/render"):
+        for outcome in metrics.OUTCOMES:
+            labels = [("outcome", outcome), ("route", route)]
+            assert fresh_page["deepmedix_request_seconds_count" + str(labels)] == 0
+
+
+def test_the_queries_name_no_outcome_that_there_is_not():
+    queries = [query for _, query in (*panel_queries(), *rules())]
+    named = {
+        outcome
+        for query in queries
+        if "deepmedix_request_seconds" in query
+        for outcomes in re.findall(r'outcome!?=~?"([^"]*)"', query)
+        for outcome in outcomes.split("|")
+    }
+    assert named == set(metrics.OUTCOMES)
+
+
+def test_limits_of_time_in_the_rules_are_bounds_of_buckets():
+    expressions = dict(rules())
+    (wait,) = re.findall(r"> ([\d.]+)$", expressions["DeepMedixQueueLong"])
+    assert float(wait) in metrics.STAGE_SECONDS._upper_bounds
+    limits = re.findall(r'le="([\d.]+)"', " ".join(expressions.values()))
+    assert {float(limit) for limit in limits} <= set(metrics.REQUEST_SECONDS._upper_bounds)
+
+
+NOT_OF_OPENING = {"not-a-chest-radiograph", "frame-out-of-range"}
+"""Problems of films that were opened, or could have been."""
+
+
+def test_alert_and_panel_of_films_that_cannot_be_opened_know_every_code_of_that():
+    of_films = {
+        make().code
+        for make in vars(problems).values()
+        if inspect.isfunction(make) and make.__module__ == problems.__name__
+    }
+    assert of_films > NOT_OF_OPENING
+    queries = [
+        dict(rules())["DeepMedixDecodeFailures"],
+        dict(panel_queries())["Films that could not be opened"],
+    ]
+    for query in queries:
+        (codes,) = re.findall(r'deepmedix_problems_total\{[^}]*code=~"([^"]*)"', query)
+        found = {code for code in raised_problems() if re.fullmatch(codes, code)}
+        assert found == of_films - NOT_OF_OPENING
+
+
+def test_the_lines_of_two_replicas_can_be_told_apart():
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", []):
+            summed = re.search(r"\bby \(([^)]*)\)", target["expr"])
+            kept = summed[1].split(", ") if summed else ["instance"]
+            for label in set(kept) - {"le"}:
+                assert "{{" + label + "}}" in target["legendFormat"], panel["title"]
 
 
 def test_every_alert_says_how_bad_it_is_and_what_to_do():

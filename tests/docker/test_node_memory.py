@@ -2,7 +2,16 @@
 
 import pytest
 
-from benchmarks.node_memory import CARDS, GIB, Sizes, card_bytes, table
+from benchmarks.node_memory import (
+    BATCHED_TOKENS,
+    CARDS,
+    CONCURRENCY,
+    GIB,
+    SEQUENCES,
+    Sizes,
+    card_bytes,
+    table,
+)
 from service.engine import EngineSettings, load_manifest
 from service.engine.arguments import Machine, engine_arguments
 from service.settings import Settings
@@ -23,12 +32,32 @@ def test_the_default_length_is_what_is_told_and_does_not_fit_the_smallest_card()
     ]
     assert lengths == [16384, 4096]
     smallest = CARDS[0][0] * 1e9
-    assert card_bytes(Sizes(), 8192, 1) <= smallest < card_bytes(Sizes(), lengths[0], 1)
+    # A report is two texts.
+    assert card_bytes(Sizes(), 8192, 2) <= smallest < card_bytes(Sizes(), lengths[0], 2)
     described = Settings.model_fields["max_model_len"].description
     assert described in (ROOT / "docs/settings.md").read_text()
     assert "Default: 16384, or 4096" in described
     assert "24 GB card: set 8192 or less" in described
     assert "default is 16384 (4096" in (ROOT / "README.md").read_text()
+
+
+def test_a_step_of_the_engine_is_as_large_as_vllm_makes_it_for_the_service() -> None:
+    from vllm.config.scheduler import SchedulerConfig
+
+    # The service sets neither, and `_load_by_itself` names no usage context: vLLM takes these.
+    manifest, _ = load_manifest("Qika/DeepMedix-R1")
+    given = engine_arguments(
+        EngineSettings("Qika/DeepMedix-R1"), manifest, Machine(cpu=False, weights=16 * GIB)
+    )
+    assert not {"max_num_batched_tokens", "max_num_seqs"} & set(given)
+    assert ".create_engine_config()" in (ROOT / "service/engine/vllm_engine.py").read_text()
+    assert SchedulerConfig.DEFAULT_MAX_NUM_BATCHED_TOKENS == BATCHED_TOKENS
+    assert SchedulerConfig.DEFAULT_MAX_NUM_SEQS == SEQUENCES
+
+
+def test_a_row_of_the_table_is_for_whole_reports() -> None:
+    assert "a report is two" in table(Sizes()).splitlines()[0]
+    assert all(texts % 2 == 0 for texts in CONCURRENCY)
 
 
 def test_the_published_checkpoint_has_as_many_weights() -> None:
@@ -66,7 +95,7 @@ def test_an_image_takes_as_many_tokens_as_the_service_says() -> None:
 
 
 @pytest.mark.parametrize("length", [4096, 16384])
-def test_more_requests_never_need_less(length: int) -> None:
+def test_more_texts_never_need_less(length: int) -> None:
     needed = [card_bytes(Sizes(), length, sequences) for sequences in (1, 2, 8, 64)]
     assert needed == sorted(needed)
     assert needed[0] > 16 * GIB

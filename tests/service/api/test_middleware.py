@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from service.api.handlers import add_handlers
 from service.api.known_host import KnownHosts
+from service.api.metrics import OUTCOMES, outcome_of
 from service.api.middleware import RequestRecord
 from service.api.problems import ClientDisconnectedError, too_many_requests
 from service.identity import KeyFile, Scope
@@ -175,6 +176,49 @@ async def test_a_length_may_have_any_number_of_leading_zeros(make_app):
     async with running(make_app()) as client:
         reply = await client.get("/livez", headers={"Content-Length": "0" * 5000})
     assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "outcome"),
+    [
+        (200, None, "answered"),
+        (401, "unauthenticated", "refused"),
+        (408, "body-timeout", "refused"),
+        (429, "too-many-requests", "refused"),
+        (499, None, "left"),
+        (500, "internal-error", "failed"),
+        (503, None, "failed"),
+        (503, "engine-unavailable", "failed"),
+        (503, "start-failed", "failed"),
+        (503, "audit-unavailable", "failed"),
+        (503, "decode-worker-died", "failed"),
+        (503, "not-ready", "refused"),
+        (503, "overloaded", "refused"),
+        (503, "shutting-down", "refused"),
+        (504, "deadline-exceeded", "late"),
+    ],
+)
+def test_what_came_of_a_request_is_told_by_its_status_and_its_problem(status, problem, outcome):
+    assert outcome_of(status, problem) == outcome
+    assert outcome in OUTCOMES
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"), [("/fine", "answered"), ("/full", "refused"), ("/broken", "failed")]
+)
+async def test_times_are_kept_apart_by_what_came_of_the_request(client, path, outcome):
+    def times() -> dict[str, float]:
+        return {
+            it: REGISTRY.get_sample_value(
+                "deepmedix_request_seconds_count", {"route": path, "outcome": it}
+            )
+            or 0
+            for it in OUTCOMES
+        }
+
+    before = times()
+    await client.get(path)
+    assert times() == before | {outcome: before[outcome] + 1}
 
 
 async def test_a_caller_that_left_is_counted_as_499(client):

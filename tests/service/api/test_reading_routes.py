@@ -131,6 +131,8 @@ async def test_a_problem_amid_the_stream_is_its_last_event(client, film, engine,
     engine.say(Script(failure=RuntimeError("Mrs Smith"), fail_after=3))
     outcomes = [{"route": "/report", "code": code} for code in ("200", "500")]
     before = [REGISTRY.get_sample_value("deepmedix_requests_total", o) or 0 for o in outcomes]
+    failed = {"route": "/report", "outcome": "failed"}
+    failures = REGISTRY.get_sample_value("deepmedix_request_seconds_count", failed) or 0
     with caplog.at_level(logging.INFO, logger="deepmedix.access"):
         reply = await post(client, "/report", film, "text/event-stream")
     (access,) = [record for record in caplog.records if record.name == "deepmedix.access"]
@@ -141,6 +143,7 @@ async def test_a_problem_amid_the_stream_is_its_last_event(client, film, engine,
     assert "Smith" not in reply.text
     after = [REGISTRY.get_sample_value("deepmedix_requests_total", o) or 0 for o in outcomes]
     assert after == [before[0], before[1] + 1]
+    assert REGISTRY.get_sample_value("deepmedix_request_seconds_count", failed) == failures + 1
 
 
 async def test_a_film_that_cannot_be_read_is_refused_before_a_stream_begins(client):
