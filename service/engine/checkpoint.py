@@ -272,7 +272,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ManifestError(
             f"{path} is missing or cannot be read: the checkpoint is not whole. Restore it."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{path} is not valid JSON. Restore the checkpoint.") from error
     if not isinstance(content, dict):
         raise ManifestError(f"{path} is not a JSON object. Restore the checkpoint.")

@@ -151,6 +151,10 @@ def manifest_json(manifest: Manifest) -> str:
     return json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def parse_manifest(data: bytes, place: str) -> Manifest:
     """Return the manifest that some bytes hold.
 
@@ -168,7 +172,7 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
         named.
     """
     try:
-        content = json.loads(data, object_pairs_hook=_without_repeats)
+        content = json.loads(data, object_pairs_hook=_without_repeats, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ManifestError(
             f"{place} is not a usable JSON file ({error}). Restore it, or have training write it "

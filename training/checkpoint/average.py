@@ -73,6 +73,8 @@ def average_with_start(
     first.save_pretrained(partial)
     copy_companions(trained, partial)
     settings: dict[str, object] = {"model": {"start": str(trained)}, "share": share}
+    if start is not None:
+        settings["before"] = start
     made = LineageRecord(
         stage=AVERAGE, config=settings, data_hash=record.data_hash, code_revision=revision
     )

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.engine import LineageRecord, ManifestError
-from service.engine.manifest import MANIFEST_FILE, Manifest, parse_manifest
+from service.engine import LineageRecord, ManifestError, load_manifest
+from service.engine.manifest import MANIFEST_FILE, Manifest
 from training.checkpoint.errors import CheckpointError
 from training.whole_file import write_whole
 
@@ -189,10 +189,14 @@ def _is_path(start: str, record: LineageRecord) -> bool:
 
 
 def _after_parent(folder: Path, records: tuple[LineageRecord, ...], named: str | None) -> Lineage:
-    path = folder / MANIFEST_FILE
+    if (folder / STAGE_RECORD).is_file():
+        raise CheckpointError(
+            f"{folder} holds a manifest ({MANIFEST_FILE}) and the record of a stage "
+            f"({STAGE_RECORD}): a stage wrote over an exported checkpoint. Restore one of them."
+        )
     try:
-        parent = parse_manifest(path.read_bytes(), str(path))
-    except (OSError, ManifestError) as error:
+        parent, _ = load_manifest(str(folder))
+    except ManifestError as error:
         raise CheckpointError(str(error)) from error
     base = parent.base or (None if parent.lineage else parent.name)
     return Lineage((*parent.lineage, *records), base, named, parent)

@@ -26,6 +26,9 @@ DTYPES = ("bfloat16", "float16", "float32")
 _COMPANIONS = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _NOT_KEPT = ("adapter_config.json", "config.json", "generation_config.json")
 
+_SHARD_INDEX = ".index.json"
+"""Ends the name of what says which weights lie in which file."""
+
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds LoRA adapters instead of a whole model."""
@@ -95,7 +98,8 @@ def merge_adapter(
 def copy_companions(trained: Path, folder: Path) -> None:
     """Copy the tokenizer, the processor and what else stands beside a stage's weights."""
     for file in trained.iterdir():
-        if file.suffix in _COMPANIONS and file.name not in (*_NOT_KEPT, STAGE_RECORD):
+        own = file.name in (*_NOT_KEPT, STAGE_RECORD) or file.name.endswith(_SHARD_INDEX)
+        if file.suffix in _COMPANIONS and not own:
             shutil.copyfile(file, folder / file.name)
 
 

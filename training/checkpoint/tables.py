@@ -100,7 +100,7 @@ def _results(manifest: Manifest) -> Table:
     if len(sources) > 1:
         table.add_column("measured on")
     else:
-        table.caption = "".join(f"Measured on: {data}" for data in sources)
+        table.caption = Text("".join(f"Measured on: {data}" for data in sources))
     for result in manifest.results:
         row = [Text(result.name), *_figures(result), str(result.n), Text(result.data)]
         table.add_row(*row[: len(table.columns)])
@@ -117,7 +117,7 @@ def _figures(result: MeasuredResult | None) -> tuple[str, str]:
 def _differences(title: str, some: Sequence[Difference], names: tuple[str, str]) -> RenderableType:
     if not some:
         return Text(f"{title}: the same")
-    table = Table("field", *names, title=title, expand=True)
+    table = Table("field", *map(Text, names), title=title, expand=True)
     for item in some:
         table.add_row(*(Text(x or "-") for x in (item.field, item.first, item.second)))
     return table
@@ -126,7 +126,7 @@ def _differences(title: str, some: Sequence[Difference], names: tuple[str, str])
 def _results_beside(comparison: Comparison) -> Table:
     table = Table("metric", title="Results", expand=True)
     for name in (comparison.names[0], "95%", comparison.names[1], "95%", "change"):
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     for one, other in comparison.results:
         change = f"{other.value - one.value:+.4f}" if one and other else ""
         named = one or other

@@ -23,7 +23,8 @@ _MOST_WORDS_OF_A_LIST, _MOST_WORDS_OF_A_LABEL = 20, 2
 
 _MARKUP = re.compile(r"([<>/])")
 _IN_ORDER = ("<think>", "</think>", "\\boxed{", "}")
-_NUMBER = r"[-+]?\d*\.?\d+"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)"
+"""The same numbers as ``[-+]?\\d*\\.?\\d+`` finds, without its ways to try one again."""
 _BOX = re.compile(rf"\[({_NUMBER}(?:,\s*{_NUMBER}){{3}})\]")
 _BOXED = "\\boxed{"
 _SMOOTHING = SmoothingFunction().method2

@@ -34,15 +34,20 @@ class Beginning:
     grid: PixelGrid
 
 
-def begin(settings: ModelSettings) -> Beginning:
-    """Load tokenizer and conventions.
+def begin(settings: ModelSettings, output: Path) -> Beginning:
+    """Load tokenizer and conventions of what a stage with that output starts from.
 
     Raises
     ------
     ConfigError
-        When the checkpoint or its manifest is missing, or it holds adapters alone.
+        When the checkpoint or its manifest is missing, it does not verify, it holds adapters
+        alone, or it is the output itself.
     """
-    _refuse_missing_folder(settings.start)
+    if output.resolve() == Path(settings.start).expanduser().resolve():
+        raise ConfigError(f"output: {output} is what the stage starts from. Name another folder.")
+    _refuse_missing_folder(settings.start, output)
+    if settings.manifest is not None:  # else it is read for its conventions, and verified
+        _refuse_unsound(Path(settings.start).expanduser())
     if (Path(settings.start) / "adapter_config.json").is_file():
         raise ConfigError(
             f"model.start: {settings.start} holds adapters, not a whole model. Merge them first: "
@@ -60,9 +65,23 @@ def begin(settings: ModelSettings) -> Beginning:
     return Beginning(settings.start, tokenizer, conventions, grid)
 
 
-def _refuse_missing_folder(start: str) -> None:
-    """A path that is not there is not looked for on a hub, which takes a minute to say no."""
-    if names_a_path(start) and not Path(start).expanduser().is_dir():
+def _refuse_unsound(start: Path) -> None:
+    """What was exported is what its manifest says, or nothing is trained from it."""
+    if not (start / MANIFEST_FILE).is_file():
+        return
+    try:
+        load_manifest(str(start))
+    except ManifestError as error:
+        raise ConfigError(f"model.start: {error}") from error
+
+
+def _refuse_missing_folder(start: str, output: Path) -> None:
+    """A path that is not there is not looked for on a hub, which takes a minute to say no.
+
+    ``runs/sft`` beside an output ``runs/cold_start`` is a path, too.
+    """
+    beside = not output.is_absolute() and Path(start).parts[:1] == output.parts[:1]
+    if (beside or names_a_path(start)) and not Path(start).expanduser().is_dir():
         raise ConfigError(
             f"model.start: there is no checkpoint folder {start}. Run the stage before first, or "
             "name another."

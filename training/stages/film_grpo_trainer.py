@@ -48,6 +48,8 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
         self._drop_alike = drop_alike
         self._step_credit = step_credit
         self._weighs_every_number = False
+        self._start_checked = False
+        self._checked_from: int | None = None
         self._alike: torch.Tensor | None = None
         self._vision = vision_ids(self._tokenizer)
         if self.use_vllm:
@@ -107,10 +109,20 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         told = self._metrics["train"].get("kl")
-        if told and self.model.training and self.state.global_step == 0:
-            # Until the first step the policy is the start, and so is the reference.
-            _check_start(told[-1])
+        if told and self.model.training and not self._start_checked:
+            self._check_start(told[-1], float(inputs["completion_mask"].sum()))
         return loss
+
+    def _check_start(self, divergence: float, tokens: float) -> None:
+        """Until something was learnt from, the policy is the start, and so is the reference.
+
+        Batches of which nothing counts (all masked as cut off, groups without spread) tell nothing.
+        """
+        resumed = self._checked_from is None and self.state.global_step > 0
+        self._checked_from = self.state.global_step
+        if tokens and not resumed:
+            _check_start(divergence)
+        self._start_checked = resumed or tokens > 0
 
     def _log(self, name: str, values: torch.Tensor) -> None:
         mean = self.accelerator.gather(values.mean()).mean().item()

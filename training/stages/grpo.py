@@ -75,7 +75,7 @@ def run_grpo(
         return stage.output
     check_engine(stage.rollouts.engine)
     revision = code_revision()
-    beginning = begin(stage.model)
+    beginning = begin(stage.model, stage.output)
     data = _shuffled(stage_data("grpo", stage.data, seed=stage.seed), stage)
     if len(data.examples) < stage.rollouts.prompts:
         raise ConfigError(

@@ -150,6 +150,8 @@ def _of_their_types(kind: type, more: Mapping[str, Any]) -> dict[str, Any]:
 
 _UNGUARDED = {
     "save_only_model": "without the optimizer's state no run could be resumed",
+    "save_strategy": "runs are saved as often as logging.save_every says",
+    "ignore_data_skip": "a resumed run would see the first examples again",
     "logging_strategy": "the guards look at the log, as often as logging.every says",
     "vllm_importance_sampling_correction": "the guards look at what it measures",
 }

@@ -146,6 +146,11 @@ def check_same_prompts(
     SilentFailureError
         When they differ; doubled image tokens are named as such.
     """
+    if len(learner) != len(engine):
+        raise SilentFailureError(
+            f"The rollout engine tells of {len(engine)} prompts where the learner has "
+            f"{len(learner)}: no completion has its prompt. Use the vLLM that this project pins."
+        )
     for ours, theirs in zip(learner, engine, strict=True):
         ours, theirs = list(ours), list(theirs)
         if ours == theirs:

@@ -228,6 +228,11 @@ def finished(output: Path, *, resume: bool) -> bool:
     ConfigError
         When it has, and the caller did not ask to resume: nothing is overwritten.
     """
+    if (output / MANIFEST_FILE).is_file():
+        raise ConfigError(
+            f"output: {output} is an exported checkpoint, which a stage would write over. Name "
+            "another folder."
+        )
     if not is_finished(output):
         return False
     if not resume:

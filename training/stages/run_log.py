@@ -91,10 +91,13 @@ class RunLog(TrainerCallback):
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         # Parts of a reward that none of these rollouts has, though earlier ones did.
-        absent = [name for name in self.last if name.startswith(_PARTS) and name not in logs]
-        line = {"step": state.global_step, **logs, **dict.fromkeys(absent)}
+        # A line between two generations says nothing of rewards.
+        generated = "reward" in logs
+        parts = [name for name in self.last if name.startswith(_PARTS) and name not in logs]
+        absent = dict.fromkeys(parts if generated else ())
+        line = {"step": state.global_step, **logs, **absent}
         line["seconds"] = round(time.monotonic() - self._started, 3)
-        self.last = line
+        self.last = line if generated else {**self.last, **line}
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         figures = [

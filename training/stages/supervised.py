@@ -80,7 +80,7 @@ def run_supervised(
     if finished(stage.output, resume=resume):
         return stage.output
     revision = code_revision()
-    beginning = begin(stage.model)
+    beginning = begin(stage.model, stage.output)
     data = stage_data(name, stage.data, seed=stage.seed)
     check_same_run(stage, data.digest)
     last = fit(name, stage, data, beginning, resume=resume, callbacks=callbacks)

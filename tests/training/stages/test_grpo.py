@@ -228,7 +228,7 @@ def test_the_large_recipes_are_what_trl_takes(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(devices))
     config = read_config(GroupRelativeStage, f"{recipe}/grpo", [f"model.start={tiny / 'model'}"])
-    arguments = grpo_arguments(config, begin(config.model), [1.0])
+    arguments = grpo_arguments(config, begin(config.model, config.output), [1.0])
     assert set(arguments) <= {field.name for field in dataclasses.fields(GRPOConfig)}
     generated = arguments["per_device_train_batch_size"] * arguments["steps_per_generation"]
     assert generated * devices == config.rollouts.prompts * config.rollouts.group

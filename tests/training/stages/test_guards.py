@@ -347,11 +347,11 @@ def test_a_reference_under_fsdp_is_not_spread_over_all_gpus(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = stage(tiny, tmp_path, "variety")
-    assert "model_init_kwargs" not in grpo_arguments(config, begin(config.model), [1.0])
+    assert "model_init_kwargs" not in grpo_arguments(config, begin(config.model, config.output), [1.0])
     under_fsdp(monkeypatch, frugal=False)
     more = {"model_init_kwargs": {"revision": "main"}}
     config = stage(tiny, tmp_path, "variety", trl=more)
-    arguments = grpo_arguments(config, begin(config.model), [1.0])
+    arguments = grpo_arguments(config, begin(config.model, config.output), [1.0])
     assert arguments["model_init_kwargs"] == {"device_map": None, "revision": "main"}
 
 
