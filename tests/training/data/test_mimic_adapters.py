@@ -61,6 +61,15 @@ def test_the_prior_is_the_last_study_before_with_its_report(mimic_jpg: Path) -> 
     assert "The heart is normal." in (with_prior[0].prior_report or "")
 
 
+def test_a_byte_order_mark_hides_no_heading(tmp_path: Path) -> None:
+    write_mimic_jpg(tmp_path)
+    path = next(tmp_path.rglob("s50000003.txt"))
+    path.write_text("\ufeffFINDINGS: Clear.\nIMPRESSION: Normal.")
+    examples, _ = read_all("mimic-cxr-jpg", tmp_path)
+    told = [e.answer for e in examples if "/50000003/" in e.id]
+    assert told == ["Clear.", "Normal."]
+
+
 def test_sentences_with_gaps_can_be_dropped(mimic_jpg: Path) -> None:
     examples, _ = read_all("mimic-cxr-jpg", mimic_jpg, gaps="drop")
     assert examples[1].impression == "No acute disease."
