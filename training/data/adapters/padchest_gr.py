@@ -134,5 +134,7 @@ class PadChestGr:
     def _boxes_of(
         self, finding: dict[str, Any], size: tuple[int, int], remark: Remark
     ) -> list[tuple[int, int, int, int]]:
-        drawn: list[list[float]] = next((b for n in self._boxes if (b := finding.get(n))), [])
+        drawn: list[list[float | None]] = next(
+            (b for n in self._boxes if (b := finding.get(n))), []
+        )
         return [box for corners in drawn if (box := fraction_box(corners, size, remark))]
