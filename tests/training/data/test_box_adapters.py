@@ -101,6 +101,17 @@ def test_a_film_with_findings_named_without_boxes_is_never_called_normal(tmp_pat
     assert read_all("vindr-cxr", tmp_path)[0] == []
 
 
+def test_a_finding_named_without_a_box_beside_others_is_remarked(tmp_path: Path) -> None:
+    rows = [vindr_row("aa", reader, "Mass", 10, 10, 30, 30) for reader in ("R1", "R2")]
+    rows += [vindr_row("aa", reader, "Cardiomegaly") for reader in ("R1", "R2")]
+    rows.append(vindr_row("aa", "R3", "Mass"))
+    write_table(tmp_path / "annotations_train.csv", rows)
+    write_film(tmp_path / "train" / "aa.dicom", *SIZE)
+    (example,), remarks = read_all("vindr-cxr", tmp_path)
+    assert example.labels == ("Mass",)
+    assert remarks == {"finding named without a box: left out": 1}
+
+
 def test_a_row_that_was_cut_off_is_told_by_its_line(tmp_path: Path) -> None:
     write_table(tmp_path / "annotations_train.csv", [vindr_row("aa", "R1", "Mass", 1, 1, 9, 9)])
     with (tmp_path / "annotations_train.csv").open("a") as table:

@@ -69,7 +69,7 @@ class PadChestGr:
         path = path or next(iter(sorted(root.glob("grounded_reports_*.json"))), None)
         if path is None:
             raise DataError(f"{root} has no grounded_reports_20240819.json.")
-        self._studies = {f"{s['StudyID']}/{s['ImageID']}": s for s in read_json(path)}
+        self._studies = {f"{s.get('StudyID')}/{s.get('ImageID')}": s for s in read_json(path)}
         self._split: dict[str, str | None] = {}
         self._patient: dict[str, str] = {}
         self._groups: dict[str, Groups] = {}
