@@ -10,7 +10,13 @@ from typing import Any, Self
 import httpx
 
 from training.chat.address import Endpoint
-from training.chat.errors import AwayError, ChatError, RefusedError, UnansweredError
+from training.chat.errors import (
+    AwayError,
+    ChatError,
+    RefusedError,
+    SilentError,
+    UnansweredError,
+)
 from training.chat.pace import Pace, retry_after
 from training.chat.stopwatch import queueing
 
@@ -81,7 +87,7 @@ class ChatServer:
     ------
     ChatError
         From :meth:`ask`: when no request can succeed (wrong key, unknown model); ``AwayError``
-        when the server is gone.
+        when the server is gone, ``SilentError`` when it may be this request that it fails at.
     RefusedError
         From :meth:`ask`: when the server refuses this request; ``UnansweredError`` when it never
         answers it while it answers others.
@@ -129,7 +135,7 @@ class ChatServer:
         request
             The body: model, messages, sampling.
         """
-        last, before = "", self.answered
+        last, before, is_there = "", self.answered, True
         for number in range(self.patience.tries):
             with queueing():
                 await self.pace.turn()
@@ -143,12 +149,13 @@ class ChatServer:
                 )
             except httpx.TransportError as error:
                 last = f"{type(error).__name__} {error}".strip()
+                is_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 self.pace.hold(wait)
                 continue
             if reply.status_code == 200:
                 self.answered += 1
                 return _read(reply)
-            last = f"HTTP {reply.status_code}"
+            last, is_there = f"HTTP {reply.status_code}", True
             self._judge(reply)
             asked = retry_after(reply.headers.get("retry-after"))
             if asked is not None and asked > self.patience.longest_pause:
@@ -159,7 +166,7 @@ class ChatServer:
             self.pace.hold(wait if asked is None else asked)
         if self.answered > before:  # the server is well: it is this request
             raise UnansweredError(f"no answer in {self.patience.tries} tries ({last})")
-        raise AwayError(
+        raise (SilentError if is_there else AwayError)(
             f"{self._who} did not answer in {self.patience.tries} tries "
             f"({last}). Answers so far are kept: run the same command when it is well again."
         )

@@ -9,6 +9,10 @@ class AwayError(ChatError):
     """The server does not answer, or not for long; another time it may."""
 
 
+class SilentError(AwayError):
+    """Neither this request nor any other was answered meanwhile: the server, or this request."""
+
+
 class RefusedError(Exception):
     """The server refuses this one request; asking it again would change nothing."""
 

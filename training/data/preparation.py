@@ -42,6 +42,9 @@ STUDIES_PER_PART = 500
 OVERLAPPING = "subject tested on: left out of the other splits"
 _PARTS = ".parts"
 UNREADABLE_REASONING = "reasoning that would not be read back as written: kept as an answer alone"
+MALFORMED = "record not of the published form: left out"
+_TRIPPED_OVER = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What an adapter raises at a record of another form than it was written for."""
 _TABLES = (".csv", ".json", ".jsonl", ".gz", ".zip", ".xml")
 _FILMS = frozenset(("files", "train", "test", "valid", "films", "deid_png", "scene_graph"))
 _DEPTH = 3
@@ -90,6 +93,9 @@ class Preparation:
         told |= {"schema_version": SCHEMA_VERSION, "studies": len(studies), "keys": digest}
         named = (Path(value) for value in self.options.values() if value)
         told["tables"] = [_tables(path) for path in (self.root, *named) if path.exists()]
+        # Those that lie with the images: a split, views. Of own data all is in the file itself.
+        if self.images and self.root.is_dir() and self.images.resolve() != self.root.resolve():
+            told["image_tables"] = _tables(self.images)
         plan: dict[str, object] = json.loads(json.dumps(told))
         return plan
 
@@ -127,6 +133,7 @@ def prepare(wanted: Preparation, folder: Path, *, again: bool = False) -> Descri
     parts.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PREPARATION, json.dumps(plan, indent=2) + "\n")
     _read_parts(adapter, studies, wanted, parts)
+    _refuse_where_all_failed(parts)
     description = _assemble(adapter, wanted, folder, parts)
     shutil.rmtree(parts)
     return description
@@ -159,16 +166,18 @@ def _as_published(name: str) -> Iterator[None]:
     """What an adapter trips over is a record of another form than it was written for."""
     try:
         yield
-    except KeyError as error:
-        raise DataError(
-            f"{name}: a record has no field {error}. Is this the release that `deepmedix data "
-            f"list {name}` describes?"
-        ) from error
-    except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{name}: a record is not of the published form ({error}). Is this the release that "
-            f"`deepmedix data list {name}` describes?"
-        ) from error
+    except _TRIPPED_OVER as error:
+        raise DataError(_fault_of(name, error)) from error
+
+
+def _fault_of(name: str, error: Exception) -> str:
+    what = (
+        f"has no field {error}"
+        if isinstance(error, KeyError)
+        else f"is not of the published form ({error})"
+    )
+    release = f"Is this the release that `deepmedix data list {name}` describes?"
+    return f"{name}: a record {what}. {release}"
 
 
 def _is_prepared(folder: Path, plan: Mapping[str, object]) -> bool:
@@ -185,6 +194,9 @@ def _is_prepared(folder: Path, plan: Mapping[str, object]) -> bool:
     except json.JSONDecodeError:
         before = None
     complete = (folder / DESCRIPTION).exists()
+    if before and "image_tables" not in before:
+        # Stores from before these were looked at are the same.
+        plan = {name: told for name, told in plan.items() if name != "image_tables"}
     if before == plan:
         return complete and _is_whole(folder)
     # What is read does not depend on how overlapping subjects are dealt with in the end.
@@ -219,13 +231,13 @@ def _read_parts(adapter: Adapter, studies: Sequence[str], wanted: Preparation, p
             some = studies[first : first + size]
             part = parts / f"{number:05d}.jsonl"
             if not part.exists():
-                with _as_published(wanted.name):
-                    _read_part(adapter, some, wanted, part)
+                _read_part(adapter, some, wanted, part)
             progress.advance(task, len(some))
 
 
 def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, part: Path) -> None:
     remarks: Counter[str] = Counter()
+    fault = ""
 
     def remark(reason: str) -> None:
         remarks[reason] += 1
@@ -236,8 +248,9 @@ def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, pa
         for study in studies:
             try:
                 examples = list(adapter.read(study, remark))
-            except (TypeError, ValueError):  # of one study; what no record has is the whole set's
-                remark("record not of the published form: left out")
+            except _TRIPPED_OVER as error:  # of one study; what none has is the whole set's
+                remark(MALFORMED)
+                fault = fault or _fault_of(wanted.name, error)
                 continue
             for example in examples:
                 paths = [adapter.images / path for path in example.images]
@@ -250,8 +263,22 @@ def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, pa
                     remark(f"example left out: {fault}")
                 if not faults:
                     file.write(json.dumps(to_row(finished)) + "\n")
-        file.write(json.dumps({"remarks": remarks}) + "\n")
+        told = {"remarks": remarks, "studies": len(studies), "fault": fault}
+        file.write(json.dumps(told) + "\n")
     partial.replace(part)  # a part that exists is complete
+
+
+def _refuse_where_all_failed(parts: Path) -> None:
+    """Refuse a data set of which no record is of the published form, with what was wrong."""
+    fault = ""
+    for part in sorted(parts.glob("*.jsonl")):
+        told = json.loads(part.read_text(encoding="utf-8").splitlines()[-1])
+        if "studies" not in told or told["remarks"].get(MALFORMED, 0) < told["studies"]:
+            return
+        fault = fault or told["fault"]
+    if fault:
+        shutil.rmtree(parts)
+        raise DataError(fault)
 
 
 def _finish(example: Example, images: Path, wanted: Preparation, remark: Remark) -> Example:

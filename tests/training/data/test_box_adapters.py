@@ -101,6 +101,17 @@ def test_a_film_with_findings_named_without_boxes_is_never_called_normal(tmp_pat
     assert read_all("vindr-cxr", tmp_path)[0] == []
 
 
+def test_a_finding_named_without_a_box_beside_others_is_remarked(tmp_path: Path) -> None:
+    rows = [vindr_row("aa", reader, "Mass", 10, 10, 30, 30) for reader in ("R1", "R2")]
+    rows += [vindr_row("aa", reader, "Cardiomegaly") for reader in ("R1", "R2")]
+    rows.append(vindr_row("aa", "R3", "Mass"))
+    write_table(tmp_path / "annotations_train.csv", rows)
+    write_film(tmp_path / "train" / "aa.dicom", *SIZE)
+    (example,), remarks = read_all("vindr-cxr", tmp_path)
+    assert example.labels == ("Mass",)
+    assert remarks == {"finding named without a box: left out": 1}
+
+
 def test_a_row_that_was_cut_off_is_told_by_its_line(tmp_path: Path) -> None:
     write_table(tmp_path / "annotations_train.csv", [vindr_row("aa", "R1", "Mass", 1, 1, 9, 9)])
     with (tmp_path / "annotations_train.csv").open("a") as table:
@@ -223,6 +234,19 @@ def test_padchest_speaks_spanish_and_has_a_second_reader(tmp_path: Path) -> None
     assert examples[0].regions == (("pleural effusion", (100, 50, 200, 90)),)
 
 
+def test_padchest_cells_without_a_text_or_a_number_are_empty(tmp_path: Path) -> None:
+    write_padchest(tmp_path)
+    path = tmp_path / "grounded_reports_20240819.json"
+    studies = json.loads(path.read_text())
+    studies[0]["findings"][0]["boxes"].append([0.1, float("nan"), 0.2, 0.3])
+    studies[1]["findings"].append({"sentence_en": float("nan"), "abnormal": False})
+    write_json(path, studies)
+    (sick, normal), remarks = read_all("padchest-gr", tmp_path)
+    assert sick.regions == (("pleural effusion", (100, 60, 190, 90)),)
+    assert normal.answer == "Normal heart."
+    assert remarks == {"box without area: left out": 1}
+
+
 def write_imagenome(root: Path) -> None:
     def thing(name: str, *box: int) -> dict[str, Any]:
         corners = ("original_x1", "original_y1", "original_x2", "original_y2")
@@ -294,6 +318,21 @@ def test_imagenome_with_reports_adds_the_findings(tmp_path: Path) -> None:
     examples, _ = read_all("chest-imagenome", tmp_path, jpg, reports=str(jpg))
     assert examples[1].answer == "There is a left opacity. No pneumothorax."
     assert examples[1].regions == (("lung opacity", (110, 5, 190, 95)),)
+
+
+def test_imagenome_texts_and_corners_that_are_none_are_empty(tmp_path: Path) -> None:
+    write_imagenome(tmp_path)
+    packed = tmp_path / "silver_dataset" / "scene_graph.zip"
+    with zipfile.ZipFile(packed) as archive:
+        graph = json.loads(archive.read("scene_graph/d1_SceneGraph.json"))
+    graph["reason_for_exam"] = float("nan")
+    graph["objects"][2]["original_x1"] = float("nan")
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("scene_graph/d1_SceneGraph.json", json.dumps(graph))
+    (example,), remarks = read_all("chest-imagenome", tmp_path, tmp_path / "jpg")
+    assert example.indication is None
+    assert set(dict(example.structures)) == {"right lung", "left lung"}
+    assert remarks == {"box without area: left out": 1, "film without a scene graph": 2}
 
 
 @pytest.mark.parametrize("size", [(100, 50), (400, 200)])

@@ -12,6 +12,7 @@ from read_all import read_all
 from service.reading import Mode, Task
 from training.data.adapters import open_adapter
 from training.data.adapters.films import OTHER_FORMAT
+from training.data.adapters.mimic_cxr_jpg import DISPLACED, NO_FRONTAL
 from training.data.store import DataError
 
 
@@ -59,6 +60,35 @@ def test_the_prior_is_the_last_study_before_with_its_report(mimic_jpg: Path) -> 
     assert with_prior[0].roles == ("current", "lateral", "prior")
     assert Path(with_prior[0].images[2]).stem == "a1"
     assert "The heart is normal." in (with_prior[0].prior_report or "")
+
+
+def test_a_lateral_film_is_no_prior(tmp_path: Path) -> None:
+    write_mimic_jpg(tmp_path)
+    next(tmp_path.rglob("a1.jpg")).unlink()
+    examples, remarks = read_all("mimic-cxr-jpg", tmp_path, prior="yes")
+    assert not any("prior" in e.roles or e.prior_report for e in examples)
+    # The film is missing once, of the study itself; the later one says why it has no prior.
+    assert remarks == {"image missing": 1, NO_FRONTAL: 1}
+
+
+def test_a_film_that_the_prior_displaces_is_remarked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mimic_jpg(tmp_path)
+    monkeypatch.setattr("training.data.adapters.mimic_cxr_jpg.MOST_IMAGES", 2)
+    examples, remarks = read_all("mimic-cxr-jpg", tmp_path, prior="yes")
+    (pair, _) = (e for e in examples if "/50000002/" in e.id)
+    assert pair.roles == ("current", "prior")
+    assert remarks == {DISPLACED: 1}
+
+
+def test_a_byte_order_mark_hides_no_heading(tmp_path: Path) -> None:
+    write_mimic_jpg(tmp_path)
+    path = next(tmp_path.rglob("s50000003.txt"))
+    path.write_text("\ufeffFINDINGS: Clear.\nIMPRESSION: Normal.")
+    examples, _ = read_all("mimic-cxr-jpg", tmp_path)
+    told = [e.answer for e in examples if "/50000003/" in e.id]
+    assert told == ["Clear.", "Normal."]
 
 
 def test_sentences_with_gaps_can_be_dropped(mimic_jpg: Path) -> None:

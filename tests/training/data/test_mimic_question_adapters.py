@@ -9,6 +9,7 @@ import pytest
 from published import MIMIC_STUDIES, write_json, write_mimic_jpg, write_table
 from read_all import read_all
 
+from training.data.preparation import MALFORMED, Preparation, prepare
 from training.data.store import DataError
 
 
@@ -59,6 +60,22 @@ def test_sets_of_answers_are_written_as_the_published_reward_reads_them(
     assert examples[0].subject == "mimic-cxr:10000001"
     assert [e.study for e in examples] == [f"mimic-cxr:{n}" for n in (50000001, 50000001, 50000004)]
     assert not remarks
+
+
+def test_an_answer_may_stand_alone_and_null_is_none(tmp_path: Path, mimic: Path) -> None:
+    asked = [ext_question(n, 0, ["no"], "train") for n in range(5)]
+    asked[0]["answer"], asked[1]["answer"] = "yes", None
+    del asked[2]["answer"]
+    incomplete = {key: value for key, value in asked[3].items() if key != "subject_id"}
+    write_json(tmp_path / "train.json", [*asked[:4]])
+    examples, remarks = read_all("mimic-ext-mimic-cxr-vqa", tmp_path, mimic)
+    assert [e.answer for e in examples] == ["yes", "no"]
+    assert remarks == {"question without an answer": 2}
+    write_json(tmp_path / "train.json", [asked[4], incomplete])
+    wanted = Preparation("mimic-ext-mimic-cxr-vqa", tmp_path, images=mimic)
+    told = prepare(wanted, tmp_path / "store")
+    assert told.splits == {"train": 1}
+    assert told.remarks == {MALFORMED: 1}
 
 
 def test_medical_cxr_vqa_takes_splits_and_films_from_mimic(tmp_path: Path, mimic: Path) -> None:

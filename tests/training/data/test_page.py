@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from published import write_dicom, write_film
 
+from service.reading import Mode
 from training.data.example import ReasoningTarget
 from training.data.inspection import draw_examples
 from training.data.page import draw_films, write_page
@@ -42,6 +43,7 @@ def test_what_texts_say_stays_text(tmp_path: Path, make_example: Any) -> None:
     write_film(tmp_path / "a.png", 40, 50)
     bad = "<script>alert(1)</script>"
     example = make_example(
+        mode=Mode.THINK,
         answer=bad,
         regions=((bad, (1, 1, 9, 9)),),
         steps=(ReasoningTarget(bad, ((0, (2, 2, 8, 8)),)),),

@@ -117,6 +117,11 @@ def test_a_csv_says_the_same(films: Path) -> None:
         ({"regions": [{"label": "x", "box": [1, 2, 3, True]}]}, "a box must be a list of four"),
         ({"regions": [{"label": "x", "box": [1, 2, 3, 4, 5]}]}, "a box must be a list of four"),
         ({"regions": [{"box": [1, 2, 3, 4]}]}, "a label is missing"),
+        (
+            {"regions": [{"label": "x", "box": [0.1, 0.2, 0.5, 1]}]},
+            r"line 1: .*from 0 to 1.*multiply",
+        ),
+        ({"steps": [{"text": "a", "boxes": [[0, 0.1, 0.2, 0.5, 0.6]]}]}, "line 1: .*from 0 to 1"),
         ({"regions": {"mass": [1, 2, 3, 4]}}, "regions must be a list of JSON objects"),
         ({"steps": [{"text": "a", "boxes": [[1, 2, 3, 4]]}]}, "an image's number and four"),
         ({"steps": [{"text": "a", "boxes": [[0.5, 1, 2, 3, 4]]}]}, "an image's number and four"),
@@ -146,6 +151,14 @@ def test_what_is_wrong_is_told_with_the_record(
     with pytest.raises(DataError, match=f"(?i){said}") as told:
         read_all("jsonl", path)
     assert "Doe" not in str(told.value)
+
+
+def test_a_csvs_boxes_in_fractions_are_refused_by_line(films: Path) -> None:
+    row = {"image": "films/a.png", "subject": "1", "findings": "Mass."}
+    rows = [{**row, "regions": text} for text in ("mass: 0 0 2 1", "mass: 0.1 0.2 0.5 0.6")]
+    write_table(films / "own.csv", rows)
+    with pytest.raises(DataError, match=r"own\.csv, line 3: .*from 0 to 1"):
+        read_all("csv", films / "own.csv")
 
 
 def test_patients_of_files_that_share_them_are_one(films: Path) -> None:

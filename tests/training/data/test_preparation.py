@@ -200,8 +200,13 @@ def test_a_record_of_another_form_is_told_in_words(tmp_path: Path) -> None:
     assert "a record has no field 'subject_id'" in result.output
 
 
+def stumbles(error: type[Exception]) -> None:
+    raise error("subject_id")
+
+
+@pytest.mark.parametrize("error", [KeyError, AttributeError, IndexError, TypeError, ValueError])
 def test_one_record_of_another_form_leaves_the_others(
-    tmp_path: Path, mimic: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mimic: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     whole = prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path / "whole")
     original, read = MimicCxrJpg.read, []
@@ -209,13 +214,51 @@ def test_one_record_of_another_form_leaves_the_others(
     def broken(self: MimicCxrJpg, study: str, remark: Remark) -> Iterator[Example]:
         read.append(study)
         if len(read) == 1:
-            float("")
+            stumbles(error)
         yield from original(self, study, remark)
 
     monkeypatch.setattr(MimicCxrJpg, "read", broken)
     rest = prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path / "rest")
     assert rest.remarks["record not of the published form: left out"] == 1
     assert 0 < sum(rest.splits.values()) < sum(whole.splits.values())
+
+
+def test_a_set_without_a_record_of_the_published_form_is_refused_each_time(
+    tmp_path: Path, mimic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MimicCxrJpg, "read", lambda self, study, remark: [stumbles(KeyError)])
+    wanted = Preparation("mimic-cxr-jpg", mimic, studies_per_part=1)
+    for _ in range(2):
+        with pytest.raises(DataError, match="a record has no field 'subject_id'"):
+            prepare(wanted, tmp_path / "store")
+    monkeypatch.undo()
+    assert sum(prepare(wanted, tmp_path / "store").splits.values()) == 8
+
+
+def test_changed_tables_beside_the_images_are_another_preparation(tmp_path: Path) -> None:
+    films, tables = tmp_path / "films", tmp_path / "tables"
+    write_mimic_jpg(films)
+    tables.mkdir()
+    for table in films.glob("*.csv.gz"):
+        table.rename(tables / table.name)
+    listed = films / "views.csv"
+    listed.write_text("dicom_id,view\n")
+    wanted = Preparation("mimic-cxr-jpg", tables, images=films)
+    store = tmp_path / "store"
+    for report in films.rglob("*.txt"):
+        there = tables / report.relative_to(films)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        report.rename(there)
+    first = prepare(wanted, store)
+    assert prepare(wanted, store) == first
+    listed.write_text("dicom_id,view\na1,PA\n")
+    with pytest.raises(DataError, match="tables"):
+        prepare(wanted, store)
+    path = store / "preparation.json"
+    before = json.loads(path.read_text())
+    del before["image_tables"]  # as stores from before they were looked at
+    path.write_text(json.dumps(before))
+    assert prepare(wanted, store) == first
 
 
 def test_a_store_within_the_data_sets_folder_is_no_table_of_it(tmp_path: Path) -> None:

@@ -90,6 +90,22 @@ def test_rexgradient_paths_lead_to_the_unpacked_films(tmp_path: Path) -> None:
     assert remarks == {"report with neither findings nor impression": 1}
 
 
+def test_what_an_empty_cell_was_written_as_is_no_report(tmp_path: Path) -> None:
+    nan = float("nan")
+    records = {
+        "p1_A1": rex_record(Findings=nan, Impression="Clear.", Comparison="None"),
+        "p2_A1": rex_record(Findings="nan", Impression=nan, Indication=nan),
+        "p3_A1": rex_record(Findings="None", Impression="null"),
+    }
+    write_json(tmp_path / "metadata" / "train_metadata_view_position.json", records)
+    for name in ("one", "two"):
+        write_film(tmp_path / "deid_png" / "GRDN1" / "A1" / f"{name}.png", 20, 30)
+    (example,), remarks = read_all("rexgradient", tmp_path)
+    assert (example.answer, example.findings) == ("Clear.", None)
+    assert example.comparison == "None"
+    assert remarks == {"report with neither findings nor impression": 2}
+
+
 def test_rexvqa_answers_with_the_option(tmp_path: Path) -> None:
     question = {
         "study_id": "pGRDN1_A1",

@@ -16,6 +16,9 @@ from training.data.adapters.report_sections import parse_report, section_name, w
         ("FINDGINGS", "findings"),
         ("FINDINGS AND IMPRESSION", "findings"),
         ("IMPRESSON", "impression"),
+        ("MPRESSION", "impression"),
+        ("COMPRESSION FRACTURE", None),
+        ("TECHNIQUE AND FINDINGS", "findings"),
         ("CONCLUSION", "impression"),
         ("CLINICAL HISTORY", "indication"),
         ("REASON FOR EXAM", "indication"),
@@ -66,6 +69,7 @@ def test_the_last_paragraph_is_the_report_where_no_heading_says_so() -> None:
         (" SUPINE AP CHEST AT 6:18 AM:  Lungs clear.", "Lungs clear.", None),
         ("FINDINGS\nLungs clear.\n\nIMPRESSION\nNormal.", "Lungs clear.", "Normal."),
         ("FINDINGS: Clear. IMPRESSION: Normal.", "Clear.", "Normal."),
+        ("FINDINGS: Clear.  IMPRESSION: Normal.", "Clear.", "Normal."),
         ("INDICATION: cough\nSUMMARY: Normal.", None, "Normal."),
         ("INTERPRETATION: Normal.", None, "Normal."),
         ("IMP: Normal.", None, "Normal."),
@@ -83,6 +87,74 @@ def test_headings_are_found_however_they_are_set(
 ) -> None:
     report = parse_report(text)
     assert (report.findings, report.impression) == (findings, impression)
+
+
+@pytest.mark.parametrize("impression", ["\n\n IMPRESSION: Cardiomegaly.", ""])
+@pytest.mark.parametrize(
+    "behind", ["", "\n\n RECOMMENDATION(S): CT.", "\n\n NOTIFICATION: By X.\n\n Y."]
+)
+def test_findings_without_a_heading_are_no_context(impression: str, behind: str) -> None:
+    told = " HISTORY: Cough.\n\n COMPARISON: ___.\n\n The heart is large.\n\n Left effusion."
+    report = parse_report(told + impression + behind)
+    assert report.findings == "The heart is large. Left effusion."
+    assert report.comparison == "___."
+    assert report.indication == "Cough."
+
+
+def test_a_long_history_is_no_findings() -> None:
+    report = parse_report("HISTORY: Cough.\n\nFever.\n\nCOMPARISON: None.\n\nIMPRESSION: Normal.")
+    assert report.findings is None
+    assert report.indication == "Cough. Fever."
+    title = parse_report("EXAMINATION: CHEST\n\n5 PM\n\nINDICATION: cough\n\nIMPRESSION: Normal.")
+    assert title.findings is None
+
+
+def test_a_view_named_before_the_context_is_a_title() -> None:
+    told = "PORTABLE CHEST: one view\n\nCOMPARISON: None.\n\nThe lungs are clear.\n\nIMPRESSION: n"
+    report = parse_report(told)
+    assert (report.findings, report.comparison) == ("The lungs are clear.", "None.")
+    behind = parse_report("COMPARISON: None.\n\nTwo.\n\nCHEST: Clear.\n\nIMPRESSION: n")
+    assert behind.findings == "Clear."
+
+
+@pytest.mark.parametrize("name", ["CHEST WALL", "CHEST TUBES", "LATERAL VIEW", "CHEST", "PORTABLE"])
+@pytest.mark.parametrize("section", ["FINDINGS", "IMPRESSION"])
+def test_parts_of_a_section_that_are_called_as_views_are_belong_to_it(
+    section: str, name: str
+) -> None:
+    report = parse_report(f"{section}: Clear.\n {name}: Normal.\n BONES: Intact.")
+    assert (report.findings or report.impression) == f"Clear. {name}: Normal. BONES: Intact."
+
+
+@pytest.mark.parametrize("before", ["WET READ: 9 PM", "PRELIMINARY REPORT"])
+@pytest.mark.parametrize(
+    "line", ["\n______________\n      FINAL REPORT\n", "\n== Final report: ==\n"]
+)
+def test_of_a_preliminary_and_a_final_report_the_final_one_is_read(before: str, line: str) -> None:
+    told = f"{before}\n IMPRESSION: Perhaps.\n{line} FINDINGS: Clear.\n\n IMPRESSION: Normal.\n"
+    report = parse_report(told)
+    assert (report.findings, report.impression) == ("Clear.", "Normal.")
+
+
+@pytest.mark.parametrize("line", ["ADDENDUM", "FINAL ADDENDUM", "WET READ"])
+def test_what_is_added_behind_a_report_is_no_part_of_it(line: str) -> None:
+    report = parse_report(f"IMPRESSION: Normal.\n\n_________________\n  {line}\n Told by phone.\n")
+    assert report.impression == "Normal."
+
+
+@pytest.mark.parametrize("name", ["Technique and findings", "TECHNIQUE AND FINDINGS", "REPORT"])
+def test_findings_go_by_other_headings_too(name: str) -> None:
+    report = parse_report(f"INDICATION: Cough.\n{name}: Clear.\n LUNGS: Fine.\nIMPRESSION: Normal.")
+    assert report.findings == "Clear. LUNGS: Fine."
+    assert (report.indication, report.technique) == ("Cough.", None)
+
+
+def test_a_small_word_that_begins_a_line_within_a_sentence_is_no_heading() -> None:
+    report = parse_report(
+        "FINDINGS: Large since prior\n examination: no change.\nimpression: Same."
+    )
+    assert report.findings == "Large since prior examination: no change."
+    assert report.impression == "Same."
 
 
 def test_a_colon_within_a_sentence_begins_no_section() -> None:

@@ -117,6 +117,58 @@ def test_a_faulty_reply_is_rejected_with_its_reason(asking, films, reason: Reaso
     assert (verdict.reason, verdict.example) == (reason, None), verdict.detail
 
 
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "the impression says effusion",
+        "the findings mention an effusion",
+        "there is fluid, as described in the findings",
+        "the correct option is left",
+        "the gold label is effusion",
+        "the target is effusion",
+        "this matches the expected",
+        "the response must be left",
+        "we need to conclude that it is left",
+        "the user wants the side",
+        "the bounding-box shows fluid",
+        "the region list includes the left lung",
+        "the region is labelled as effusion",
+        "the marked region corresponds to fluid",
+        "the doctor's note mentions fluid",
+        "ANSWER - yes",
+    ],
+)
+def test_what_betrays_that_the_answer_was_known_is_rejected(asking, films, leak: str) -> None:
+    verdict = judged(asking, films, reply(HEART_SEEN, EFFUSION, leak))
+    assert verdict.reason is Reason.LEAKS, (verdict.reason, verdict.detail)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the findings are consistent with fluid",
+        "these findings suggest fluid at the base",
+        "the finding is best seen at the base",
+        "the target lesion lies below",
+        "a marked area of haze lies above it",
+        "the marked haze at the base is fluid",
+        "the tip matches the expected position",
+        "the region is marked by haze",
+        "note the meniscus at the base",
+        "of note, the angle is blunted",
+        "the impression of the aorta is seen",
+        "this response of the lung needs to be told from collapse",
+        "we conclude that fluid lies at the base",
+        "the left angle reads as blunt",
+        "the lungs are expanded as expected",
+        "one should say left from right by the stomach",
+    ],
+)
+def test_ordinary_words_of_radiology_betray_nothing(asking, films, said: str) -> None:
+    verdict = judged(asking, films, reply(HEART_SEEN, EFFUSION, said))
+    assert verdict.reason is None, (verdict.reason, verdict.detail)
+
+
 def test_a_reply_that_was_cut_off_is_rejected_even_where_it_parses(asking, films) -> None:
     assert judged(asking, films, good_reply(), finish="length").reason is Reason.CUT_OFF
 
@@ -131,6 +183,31 @@ def test_of_two_films_the_teacher_is_told_which_is_which(asking, films) -> None:
         assert "which image it is about" in text
         assert f"image 1, heart: {list(HEART)}" in text
     assert "which image" not in ask_about(example(), asking, films).text
+
+
+@pytest.mark.parametrize("roles", [("current", "lateral"), ()])
+def test_an_earlier_report_without_its_film_is_no_film(asking, films, roles) -> None:
+    pair = example(
+        images=("0.png", "1.png"),
+        sizes=((56, 112), (56, 112)),
+        roles=roles,
+        prior_report="A small effusion.",
+    )
+    text = ask_about(pair, asking, films).text
+    assert "earlier film is image" not in text
+    assert "An earlier report is given" in text
+    compared = replace(pair, roles=(), question_type="comparison")
+    assert "earlier film is image 2" in ask_about(compared, asking, films).text
+
+
+def test_without_pictures_equal_questions_on_other_films_are_others(asking, films) -> None:
+    blind = replace(asking, pictures=False)
+    one, same, other = (
+        ask_about(example(n, id=name), blind, films).key
+        for n, name in ((0, "a"), (0, "b"), (1, "c"))
+    )
+    assert one == same
+    assert one != other
 
 
 def test_words_of_change_are_allowed_where_there_is_an_earlier_film(asking, films) -> None:
@@ -295,10 +372,27 @@ def test_steps_of_a_question_do_not_copy_the_films_report_either(asking, films) 
     assert judged(asking, films, reply(*COPIED), asked).reason is Reason.COPIES
 
 
-def test_the_sentence_of_a_supplied_region_may_be_used(asking, films) -> None:
-    sentences = tuple(ReasoningTarget(step.split(" [")[0], ((0, HEART),)) for step in COPIED[:1])
-    asked = example(**{**REPORT, "answer": LONG}, grounded_sentences=sentences)
-    verdict = judged(asking, films, reply(COPIED[0], OWN_WORDS[1], answer=LONG), asked)
-    assert verdict.example is not None, (verdict.reason, verdict.detail)
-    with_another = judged(asking, films, reply(*COPIED, answer=LONG), asked)
-    assert with_another.reason is Reason.COPIES
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_report_is_copied_though_its_sentences_are_supplied(asking, films, marked) -> None:
+    boxes = (HEART, LEFT)
+    said = [step.split(" [")[0] for step in COPIED]
+    sentences = tuple(
+        ReasoningTarget(text, ((0, box),)) for text, box in zip(said, boxes, strict=True)
+    )
+    # A finding without a label goes by its sentence.
+    regions = tuple(zip(said, boxes, strict=True)) if marked else ()
+    asked = example(
+        **{**REPORT, "answer": LONG}, grounded_sentences=sentences, regions=regions, structures=()
+    )
+    verdict = judged(asking, films, reply(*COPIED, answer=LONG), asked)
+    assert verdict.reason is Reason.COPIES
+    assert "words of your own" in ask_about(asked, asking, films).text
+
+
+def test_the_name_of_a_supplied_region_may_be_used_however_long(asking, films) -> None:
+    name = "left ventricular contour of the heart that is mildly enlarged"
+    long = f"There is a {name}. There is a left pleural effusion."
+    asked = example(**{**REPORT, "answer": long}, regions=((name, HEART), ("left lung", LEFT)))
+    steps = (f"Below lies the {name} {list(HEART)}", EFFUSION)
+    verdict = judged(asking, films, reply(*steps, answer=long), asked)
+    assert verdict.reason is not Reason.COPIES

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.training.teacher.conftest import (
     film_number,
     good_reply,
 )
-from training.chat.client import Answer, ChatServer
+from training.chat.client import Answer, ChatServer, Patience
 from training.chat.errors import UnansweredError
 from training.data.store import read_description, read_examples, write_examples
 from training.data.teacher.cli import teach
@@ -244,6 +245,50 @@ def test_a_request_that_is_never_answered_is_asked_for_again_by_another_run(
     assert rejections(tmp_path / "out")["dropped"] == {"no-answer": 1}
     assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
     assert rejections(tmp_path / "out")["dropped"] == {}
+
+
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = partial(Patience, tries=2, first_wait=0.01)
+    monkeypatch.setattr("training.chat.client.Patience", patience)
+
+
+@pytest.mark.parametrize("lost", [3, 11])
+def test_a_request_that_always_fails_is_passed_over_and_the_rest_is_stored(
+    store, server, tmp_path, monkeypatch, lost: int
+) -> None:
+    hasty(monkeypatch)
+    server.script = lambda asked: (500, {}, {}) if film_number(asked) == lost else distinct(asked)
+    out, more = tmp_path / "out", ("--near-duplicates", "1", "--concurrency", "1")
+    for _ in range(2):
+        done = run(store, server, out, *more)
+        assert done.exit_code == 0, done.output
+        assert rejections(out)["dropped"] == {"no-answer": 1}
+        assert len(list(read_examples(out))) == 11
+    server.script = distinct
+    assert run(store, server, out, *more).exit_code == 0
+    assert rejections(out)["kept"] == 12
+
+
+def test_of_a_teacher_that_is_gone_what_it_answered_is_stored(
+    store, server, tmp_path, monkeypatch
+) -> None:
+    hasty(monkeypatch)
+    server.script = lambda asked: (500, {}, {}) if film_number(asked) > 3 else distinct(asked)
+    out = tmp_path / "out"
+    done = run(store, server, out, "--near-duplicates", "1", "--concurrency", "1")
+    assert done.exit_code == 2
+    assert "run the same command when it is well" in done.output
+    assert len(server.requests) == 4 + 5 * 2
+    assert len(list(read_examples(out))) == 4
+    assert rejections(out)["dropped"] == {"no-answer": 8}
+
+
+def test_a_teacher_that_answers_nothing_is_told_so(store, server, tmp_path, monkeypatch) -> None:
+    hasty(monkeypatch)
+    server.script = lambda asked: (500, {}, {})
+    done = run(store, server, tmp_path / "out")
+    assert done.exit_code == 2
+    assert "did not answer in 2 tries" in done.output
 
 
 def test_half_a_character_in_a_reply_loses_nothing(store, server, tmp_path) -> None:

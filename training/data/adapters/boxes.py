@@ -15,7 +15,12 @@ OTHER_SIZE = "film of another size than its boxes were drawn on: left out"
 _TOLERANCE = 1.0
 
 
-def pixel_box(corners: Sequence[float], size: tuple[int, int], remark: Remark) -> Box | None:
+def number(value: float | str | None) -> float:
+    """A corner's number; none is not a number."""
+    return math.nan if value is None else float(value)
+
+
+def pixel_box(corners: Sequence[float | None], size: tuple[int, int], remark: Remark) -> Box | None:
     """A box of two corners in original pixels, in whole pixels within its film.
 
     Parameters
@@ -27,7 +32,7 @@ def pixel_box(corners: Sequence[float], size: tuple[int, int], remark: Remark) -
     remark
         Told when more than a pixel was cut off, and when nothing is left.
     """
-    x_min, y_min, x_max, y_max = (float(value) for value in corners)
+    x_min, y_min, x_max, y_max = map(number, corners)
     if not all(map(math.isfinite, (x_min, y_min, x_max, y_max))):
         remark(DEGENERATE)
         return None
@@ -57,10 +62,12 @@ def extent_box(
     return pixel_box((x, y, x + width, y + height), size, remark)
 
 
-def fraction_box(corners: Sequence[float], size: tuple[int, int], remark: Remark) -> Box | None:
+def fraction_box(
+    corners: Sequence[float | None], size: tuple[int, int], remark: Remark
+) -> Box | None:
     """A box of two corners given as fractions of the film's width and height."""
     scale = (*size, *size)
-    return pixel_box([c * s for c, s in zip(corners, scale, strict=True)], size, remark)
+    return pixel_box([number(c) * s for c, s in zip(corners, scale, strict=True)], size, remark)
 
 
 def overlap(first: Box, second: Box) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar, NamedTuple
 
-from training.data.adapters.boxes import OTHER_SIZE, pixel_box
+from training.data.adapters.boxes import OTHER_SIZE, number, pixel_box
 from training.data.adapters.films import find_film
 from training.data.adapters.mimic_index import (
     ACCESS,
@@ -31,7 +31,7 @@ from training.data.adapters.options import choice
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.report_sections import tidy
 from training.data.adapters.splits import split_name
-from training.data.adapters.tables import look_for_file, read_table
+from training.data.adapters.tables import look_for_file, no_number, read_table
 from training.data.adapters.writing import Study
 from training.data.example import Box, Example, ReasoningTarget, Region
 from training.data.store.errors import DataError
@@ -178,11 +178,16 @@ class _Graphs:
         if self._archive is not None:
             member = self._members.get(name)
             try:
-                return json.loads(self._archive.read(member)) if member else None
+                return _graph_of(self._archive.read(member)) if member else None
             except (zipfile.BadZipFile, zlib.error) as error:
                 raise ValueError(f"{name} is damaged: {error}") from error
         path = self._folder / name if self._folder else None
-        return json.loads(path.read_bytes()) if path and path.is_file() else None
+        return _graph_of(path.read_bytes()) if path and path.is_file() else None
+
+
+def _graph_of(content: bytes) -> dict[str, Any]:
+    graph: dict[str, Any] = json.loads(content, parse_constant=no_number)
+    return graph
 
 
 def _is_of_other_size(graph: Mapping[str, Any], size: tuple[int, int]) -> bool:
@@ -193,7 +198,7 @@ def _is_of_other_size(graph: Mapping[str, Any], size: tuple[int, int]) -> bool:
     sides = []
     for found in graph["objects"]:
         original, small = (
-            [float(found.get(side, 0)) for side in names] for names in (_ORIGINAL, _SMALL)
+            [number(found.get(side, 0)) for side in names] for names in (_ORIGINAL, _SMALL)
         )
         for low, high in ((0, 2), (1, 3)):
             length, shown = original[high] - original[low], small[high] - small[low]
@@ -205,7 +210,7 @@ def _is_of_other_size(graph: Mapping[str, Any], size: tuple[int, int]) -> bool:
 def _anatomy(graph: Mapping[str, Any], size: tuple[int, int], remark: Remark) -> dict[str, Box]:
     boxes = {}
     for found in graph["objects"]:
-        box = pixel_box([float(found[side]) for side in _ORIGINAL], size, remark)
+        box = pixel_box([number(found[side]) for side in _ORIGINAL], size, remark)
         if box:
             boxes[str(found["bbox_name"])] = box
     return boxes

@@ -25,6 +25,9 @@ from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.writing import Study
 from training.data.example import Example
 
+DISPLACED = "film that the earlier one took the place of: left out"
+NO_FRONTAL = "earlier study without a frontal film: not shown"
+
 
 class MimicCxrJpg:
     """Findings and impression of every study that has a report.
@@ -89,7 +92,10 @@ class MimicCxrJpg:
         if self._with_prior:
             prior_films, prior_report = self._prior(listed, remark)
             if prior_films:  # the service takes so many films at once
-                films = [*films[: MOST_IMAGES - len(prior_films)], *prior_films]
+                kept = films[: MOST_IMAGES - len(prior_films)]
+                for _ in films[len(kept) :]:
+                    remark(DISPLACED)
+                films = [*kept, *prior_films]
         subject, name = subject_name(listed.subject), study_name(study)
         told = Study(self.card, study, subject, listed.split, films, name)
         yield from told.reports(
@@ -98,8 +104,17 @@ class MimicCxrJpg:
 
     def _prior(self, listed: ListedStudy, remark: Remark) -> tuple[list[Film], str | None]:
         before = self._index.prior(listed)
-        films = study_films(self.images, before, remark) if before else []
+        # What is wrong with that study is remarked where it is read itself.
+        films = study_films(self.images, before, _unremarked) if before else []
         if not before or not films:
             return [], None
-        report = read_report(self._reports, before.subject, before.study, self._gaps, remark)
-        return [replace(films[0], role="prior")], report.text() or None
+        frontal = next((film for film in films if film.view != "LATERAL"), None)
+        if frontal is None:
+            remark(NO_FRONTAL)
+            return [], None
+        report = read_report(self._reports, before.subject, before.study, self._gaps, _unremarked)
+        return [replace(frontal, role="prior")], report.text() or None
+
+
+def _unremarked(reason: str) -> None:
+    pass

@@ -19,7 +19,7 @@ from training.data.adapters.mimic_index import (
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.splits import split_name
 from training.data.adapters.tables import look_for_file, read_json
-from training.data.adapters.writing import Study
+from training.data.adapters.writing import NO_ANSWER, Study
 from training.data.example import Example
 from training.data.store.errors import DataError
 
@@ -66,7 +66,8 @@ class MimicExtVqa:
             raise DataError(f"{root} has no {', '.join(_FILES)}. Give the folder that has them.")
         for path in paths:
             for question in read_json(path):
-                self._questions[f"{question['subject_id']}/{question['image_id']}"].append(question)
+                film = f"{question.get('subject_id')}/{question.get('image_id')}"
+                self._questions[film].append(question)
 
     def studies(self) -> list[str]:
         """Films in order of patient and film."""
@@ -75,22 +76,33 @@ class MimicExtVqa:
     def read(self, study: str, remark: Remark) -> Iterator[Example]:
         """All questions on one film."""
         asked = self._questions[study]
+        subject = subject_name(str(asked[0]["subject_id"]))
         image = str(asked[0]["image_id"])
         path = str(asked[0]["image_path"])
         below = path if (self.images / path).exists() else f"files/{path}"
         film = find_film(self.images, below, self._views.get(image, ""), remark, suffixes=SUFFIXES)
         if film is None:
             return
-        subject = subject_name(str(asked[0]["subject_id"]))
         for question in asked:
             split = split_name(str(question["split"]))
             if split is None:
                 remark("question without a split")
                 continue
+            answers = _answers(question.get("answer"))
+            if answers is None:
+                remark(NO_ANSWER)
+                continue
             name = study_name(str(question["study_id"]))
             told = Study(self.card, image, subject, split, (film,), name)
-            answers = [str(answer) for answer in question["answer"]] or [_NONE]
             kind = str(question["content_type"])
             yield told.question(
                 f"{split}-{question['idx']}", str(question["question"]), answers, kind
             )
+
+
+def _answers(given: Any) -> list[str] | None:
+    """The set of answers; one that stands alone is a set of its own, and null is none."""
+    if isinstance(given, list):
+        return [str(answer) for answer in given if answer is not None] or [_NONE]
+    text = "" if given is None else str(given).strip()
+    return [text] if text else None

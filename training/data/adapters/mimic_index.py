@@ -55,7 +55,7 @@ def read_report(root: Path, subject: str, study: str, gaps: str, remark: Remark)
     if not path.is_file():
         remark(NO_REPORT)
         return Report()
-    report = parse_report(path.read_text(encoding="utf-8", errors="replace"))
+    report = parse_report(path.read_text(encoding="utf-8-sig", errors="replace"))
     return drop_gaps(report) if gaps == "drop" else report
 
 

@@ -69,7 +69,7 @@ class PadChestGr:
         path = path or next(iter(sorted(root.glob("grounded_reports_*.json"))), None)
         if path is None:
             raise DataError(f"{root} has no grounded_reports_20240819.json.")
-        self._studies = {f"{s['StudyID']}/{s['ImageID']}": s for s in read_json(path)}
+        self._studies = {f"{s.get('StudyID')}/{s.get('ImageID')}": s for s in read_json(path)}
         self._split: dict[str, str | None] = {}
         self._patient: dict[str, str] = {}
         self._groups: dict[str, Groups] = {}
@@ -134,5 +134,7 @@ class PadChestGr:
     def _boxes_of(
         self, finding: dict[str, Any], size: tuple[int, int], remark: Remark
     ) -> list[tuple[int, int, int, int]]:
-        drawn: list[list[float]] = next((b for n in self._boxes if (b := finding.get(n))), [])
+        drawn: list[list[float | None]] = next(
+            (b for n in self._boxes if (b := finding.get(n))), []
+        )
         return [box for corners in drawn if (box := fraction_box(corners, size, remark))]

@@ -264,6 +264,11 @@ def _objects(value: Any, name: str) -> list[dict[str, Any]]:
 def _whole(corners: Any) -> Box:
     if not isinstance(corners, list) or len(corners) != 4 or not all(map(_is_number, corners)):
         raise ValueError("a box must be a list of four finite numbers")
+    if all(0 <= corner <= 1 for corner in corners):
+        raise ValueError(
+            "a box's corners are all from 0 to 1, as of a box in fractions of the film: multiply "
+            "them by its width and height in original pixels"
+        )
     x_min, y_min, x_max, y_max = map(round, corners)
     return x_min, y_min, x_max, y_max
 

@@ -19,6 +19,8 @@ from training.data.store.errors import DataError
 ACCESS = "Hugging Face, gated"
 LICENCE = "ReXGradient-160K terms (non-commercial research)"
 _SPLITS = ("train", "valid", "test")
+_EMPTY = ("none", "nan", "null")
+"""Words that an empty cell was written as."""
 
 
 def read_metadata(root: Path, name: str) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -98,9 +100,16 @@ class ReXGradient:
         if not films:
             return
         names = ("findings", "impression", "indication", "comparison")
-        texts = {name: tidy(str(record.get(name.capitalize()) or "")) or None for name in names}
+        texts = {name: _said(record.get(name.capitalize()), name) for name in names}
         sex, age = (str(record.get(name) or "") for name in ("PatientSex", "PatientAge"))
         groups = Groups(sex_of(sex), years_of(age))
         subject, name = subject_of(study), study_name(study)
         told = Study(self.card, study, subject, split, films, name, groups)
         yield from told.reports(Report(**texts), remark)
+
+
+def _said(value: Any, section: str) -> str | None:
+    text = tidy(str(value or ""))
+    # An earlier film to compare with may well be none.
+    is_empty = text.lower() in _EMPTY and (section != "comparison" or text.lower() != "none")
+    return text if text and not is_empty else None

@@ -123,7 +123,7 @@ def columns_of(path: Path) -> list[str]:
 
 
 def read_json(path: Path) -> Any:
-    """A whole JSON document.
+    """A whole JSON document; ``NaN`` and ``Infinity``, which are no JSON, are None.
 
     Raises
     ------
@@ -132,9 +132,13 @@ def read_json(path: Path) -> Any:
     """
     try:
         with opened(path) as file:
-            return json.load(file)
+            return json.load(file, parse_constant=no_number)
     except (*_BROKEN, json.JSONDecodeError) as error:
         raise DataError(f"{path.name} cannot be read as JSON: {error}.") from error
+
+
+def no_number(constant: str) -> None:
+    """What ``NaN`` stands for where a table with empty cells was written as JSON: nothing."""
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -156,9 +160,10 @@ def numbered_json_lines(
     Parameters
     ----------
     finite
-        Refuse ``NaN`` and ``Infinity``, which are no JSON (RFC 8259, section 6).
+        Refuse ``NaN`` and ``Infinity``, which are no JSON (RFC 8259, section 6); else they are
+        None.
     """
-    constant = _refuse if finite else None
+    constant = _refuse if finite else no_number
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue

@@ -22,6 +22,7 @@ _BOX = ("x_min", "y_min", "x_max", "y_max")
 _SUFFIXES = (".dcm", ".png", ".jpg")
 _NORMAL = "No finding"
 _NOTHING = "No abnormal region is seen"
+NO_BOX = "finding named without a box: left out"
 _QUESTION = "Which abnormalities does the film show?"
 _LEAST = {"any": 1, "majority": 2, "all": 3}
 
@@ -102,6 +103,9 @@ class VinDrCxr:
             remark("film whose readers agree on no box: left out")
             return
         labels = tuple(sorted({label for label, _ in regions}))
+        unboxed = {label for _, label, box in self._marks[study] if not all(box)} - {_NORMAL}
+        for _ in unboxed.difference(labels):
+            remark(NO_BOX)
         subject = f"vindr-cxr:{name}"
         split = published
         if published == "train" and split_by_subject(subject) == "validate":

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
-from service.reading import MOST_IMAGES, Task, strip_special_tokens
+from service.reading import MOST_IMAGES, Mode, Task, strip_special_tokens
 from training.data.example import ROLES, SPLITS, Box, Example, ReasoningTarget
 from training.data.groups import OLDEST, SEXES, is_age
 
@@ -30,6 +30,12 @@ def _faults(example: Example) -> Iterator[str]:
             yield f"no {name}"
     if any(not text.isascii() and _LONE_SURROGATE.search(text) for text in _texts(example)):
         yield "half a character (a lone surrogate) in a text"
+    if any("\0" in text for text in _texts(example)):
+        yield "NUL character in a text"
+    if any(not name.strip() for name in _names(example)):
+        yield "label, region or step without a text"
+    if example.steps and example.mode is Mode.ANSWER:
+        yield "reasoning steps for an answer alone"
     written = (example.answer, *(step.text for step in example.steps))
     if any("<" in text and strip_special_tokens(text) != text for text in written):
         yield "special token or think tag in what the model is to write"
@@ -60,6 +66,8 @@ def _faults(example: Example) -> Iterator[str]:
         yield "not one role for each image"
     if set(example.roles) - set(ROLES):
         yield f"role is none of {', '.join(ROLES)}"
+    elif example.roles and example.roles[0] != "current":
+        yield "the first image is not the current one"
     if example.image_hashes and len(example.image_hashes) != count:
         yield "not one hash for each image"
     if (example.task is Task.VQA) != bool(example.question and example.question.strip()):
@@ -84,6 +92,15 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(item)
     elif isinstance(value, Example | ReasoningTarget):
         yield from _texts(tuple(vars(value).values()))
+
+
+def _names(example: Example) -> Iterator[str]:
+    """What labels, boxes and steps are called by."""
+    yield from example.labels
+    for name, _ in chain(example.regions, example.structures, *example.regions_by_image):
+        yield name
+    for step in chain(example.steps, example.grounded_sentences):
+        yield step.text
 
 
 def _placed_boxes(example: Example) -> Iterator[tuple[int, Box]]:

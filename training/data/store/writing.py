@@ -12,6 +12,7 @@ from training.data.example import SPLITS, Example
 from training.data.store.description import (
     DESCRIPTION,
     PREPARATION,
+    WRITING,
     Description,
     Shard,
     Source,
@@ -67,7 +68,7 @@ def write_examples(
 
 def _refuse_others_files(folder: Path) -> None:
     """Files that look like shards, in a folder that no store or preparation is in, stay."""
-    ours = any((folder / name).exists() for name in (DESCRIPTION, PREPARATION))
+    ours = any((folder / name).exists() for name in (DESCRIPTION, PREPARATION, WRITING))
     if not ours and next(folder.glob("*.parquet"), None):
         raise DataError(
             f"{folder} holds Parquet files that are not this store's. Give an empty folder."
@@ -131,6 +132,8 @@ class _Writer:
         for split in list(self._waiting):
             if self._waiting[split]:
                 self._flush(split)
+        # Killed from here on, the same command finds its own shards, and not somebody else's.
+        (self._folder / WRITING).touch()
         # From here on the old store is gone: without its description nothing reads it.
         (self._folder / DESCRIPTION).unlink(missing_ok=True)
         for split in SPLITS:
@@ -162,6 +165,7 @@ class _Writer:
             remarks=remarks,
         )
         write_whole(self._folder / DESCRIPTION, description.model_dump_json(indent=2) + "\n")
+        (self._folder / WRITING).unlink()
         return description
 
     def _put_in_place(self, split: str, number: int, path: Path, count: int) -> Shard:

@@ -17,19 +17,19 @@ from training.data.teacher.request import Question, has_prior
 _SUPPLIED = r"given|provided|supplied|known|correct|expected|stated|listed|intended"
 _MATTER = (
     r"answers?|findings?|regions?|box(?:es)?|labels?|information|impression|list|response|result"
-    r"|diagnos[ie]s|conclusion|solution|reading"
+    r"|diagnos[ie]s|conclusion|solution|reading|options?|choices?"
 )
 _LEAKS = re.compile(
     r"\b(?:report|reference|ground[- ]truth|gold[- ]standard|caption|annotations?|coordinates?"
-    r"|bounding box(?:es)?)\b"
-    r"|\banswer\s*(?::|=|is\b)"
+    r"|bounding[- ]box(?:es)?)\b"
+    r"|\banswer\s*(?:[:=\u2013\u2014-]|is\b)"
     rf"|\b(?:{_SUPPLIED})\s+(?:final\s+)?(?:{_MATTER})\b"
     rf"|\b(?:{_MATTER}|history|text)\s+(?:(?:that|which)\s+)?(?:(?:is|are|was|were)\s+)?"
     r"(?:given|provided|supplied|listed|stated)\b"
     r"|\b(?:answer|list|question|prompt|user|text|key|task|section)\s+"
     r"(?:says?|states?|lists?|gives?|mentions?|tells?|asks?|confirms?)\b"
     r"|\b(?:according to|based on|as (?:given|provided|stated|listed|noted|described)(?: in| by)?)"
-    r"\s+(?:the\s+)?(?:answer|list|question|prompt|text|user|label|task)\b"
+    r"\s+(?:the\s+)?(?:answer|list|question|prompt|text|user|label|task|findings|impression)\b"
     r"|\b(?:the|this|that|gold|target|true|final)\s+(?:\w+\s+)?"
     r"(?:answer|prompt|instructions?|hint|solution)\b"
     r"|\b(?:findings|impression)\s+section\b"
@@ -37,7 +37,24 @@ _LEAKS = re.compile(
     r"(?:told|given|asked|instructed)\b"
     r"|\b(?:we|i|you)\s+(?:already\s+)?(?:know|knew)\b|\b(?:already|is|are|was) known\b"
     r"|\bas (?:told|instructed|asked|reported)\b"
-    r"|\b(?:radiologist|label)s?\s+(?:says?|said|not(?:es?|ed)|states?|describes?)\b",
+    r"|\b(?:radiologist|label|doctor|physician|clinician|reader)s?\s+"
+    r"(?:says?|said|not(?:es?|ed)|states?|describes?|mentions?)\b"
+    r"|\b(?:impression|findings?|notes?)\s+(?:says?|said|mentions?|states?|lists?|reads?)\b"
+    r"|\b(?:radiologist|doctor|physician|clinician)(?:'s|\u2019s|s')\s+(?:notes?|words|letter|request)\b"
+    r"|\bgold(?:en)?[- ](?:labels?|truth|targets?|text)\b"
+    r"|\btargets?\s+(?:is|are|was|says?|answer|label|text|output|sentence)\b"
+    r"|\bmatch(?:es|ed|ing)?\s+(?:the|what is)\s+(?:expected|given|known|supplied)\b"
+    r"(?!\s+(?:position|location|course|contour|appearance|size|shape|level|anatomy))"
+    r"|\b(?:response|reply|output|conclusion)\s+(?:must|should|has to|needs? to|ought to)\s+be\b"
+    r"|\b(?:we|i|you)\s+(?:(?:need|have|ought|are supposed|are to)\s+to|must|should)\s+"
+    r"(?:conclude|answer|arrive|state|respond|reply|output|say|mention)\b"
+    r"|\b(?:the|our)\s+(?:user|question|task|prompt)\s+"
+    r"(?:wants?|wanted|needs?|expects?|requests?|requires?)\b"
+    r"|\b(?:regions?|findings?|box)\s+list\b|\blist\s+(?:includes?|contains?)\b"
+    r"|\b(?:regions?|area|box|structure)\s+(?:is|are|was|were)\s+"
+    r"(?:labell?ed|annotated|tagged|marked as)\b"
+    r"|\b(?:marked|labell?ed|annotated|highlighted)\s+(?:regions?|box(?:es)?)\b"
+    r"|\b(?:labell?ed|annotated|highlighted)\s+(?:areas?|structures?|findings?)\b",
     re.I,
 )
 _PRIOR = re.compile(
@@ -68,7 +85,7 @@ class Bounds:
         Of one.
     copied, run
         Largest share of the steps' words that may stand in the report in runs of so many words;
-        what a supplied region says is nobody's to copy.
+        the name of a supplied region is nobody's to copy, its sentence is.
     fit
         Least IoU of a cited box with a supplied one, in pixels of the picture; the supplied one,
         in original pixels, is then taken in its place.
@@ -188,7 +205,9 @@ def _check_own_words(parsed: ParsedText, question: Question, bounds: Bounds) -> 
     report = [*example.sections.values()]
     if example.task is not Task.VQA:
         report.append(example.answer)
-    supplied = _runs([region.label for region in question.regions], bounds.run)
+    sentences = {sentence.text for sentence in example.grounded_sentences}
+    names = [r.label for r in question.regions if not r.is_sentence and r.label not in sentences]
+    supplied = _runs(names, bounds.run)
     known = _runs(report, bounds.run) - supplied
     said = copied = 0
     for step in parsed.steps:

@@ -49,6 +49,8 @@ Filled in: ``{question}``, ``{answer}``, ``{regions}``, ``{films}``, ``{fewest}`
 """
 
 _PRIOR = "The earlier film is image {number}: you may compare with it."
+_PRIOR_REPORT = "An earlier report is given, and no earlier film: you may say what has changed."
+_SENTENCES = "\n(Where an entry is a sentence, say it in words of your own.)"
 _SEVERAL = " Say in each step which image it is about: image 1, image 2."
 _NO_PRIOR = "There is no earlier film: speak of no change and no comparison."
 
@@ -104,7 +106,8 @@ class Question:
     text
         The user's turn.
     key
-        SHA-256 of all that determines the answer: model, text, pictures, sampling, attempt.
+        SHA-256 of all that determines the answer: model, text, pictures (where they are not shown,
+        their paths), sampling, attempt.
     """
 
     example: Example
@@ -131,11 +134,15 @@ class Question:
 
 def has_prior(example: Example) -> bool:
     """Whether an earlier film or its report belongs to the question."""
+    return bool(example.prior_report) or _prior_film(example) is not None
+
+
+def _prior_film(example: Example) -> int | None:
+    """Number from 1 of the earlier film; None where there is none."""
     if example.roles:
-        return "prior" in example.roles or bool(example.prior_report)
-    return bool(example.prior_report) or (
-        len(example.images) > 1 and example.question_type == "comparison"
-    )
+        return example.roles.index("prior") + 1 if "prior" in example.roles else None
+    several = len(example.images)
+    return several if several > 1 and example.question_type == "comparison" else None
 
 
 def ask_about(example: Example, asking: Asking, films: Path, attempt: int = 0) -> Question:
@@ -159,6 +166,8 @@ def ask_about(example: Example, asking: Asking, films: Path, attempt: int = 0) -
     content = [asking.model, text, asking.temperature, asking.max_tokens, attempt]
     if asking.pictures:
         content += [asking.picture_pixels, *(_digest(films / image) for image in example.images)]
+    else:  # equal words on two patients' films are two questions
+        content += [*example.images]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return Question(example, regions, extents, text, key, attempt)
 
@@ -206,16 +215,18 @@ def _text(
         )
         for mode in (Mode.ANSWER, Mode.THINK)
     )
-    prior = example.roles.index("prior") + 1 if "prior" in example.roles else len(example.images)
+    film = _prior_film(example)
+    prior = _PRIOR.format(number=film) if film else _PRIOR_REPORT
     parts = {
         "{question}": asked,
         "{prompt}": prompt,
         "{answer}": example.answer,
-        "{regions}": "\n".join(_lines(regions, example, extents)) or "(none: cite no boxes)",
+        "{regions}": ("\n".join(_lines(regions, example, extents)) or "(none: cite no boxes)")
+        + _SENTENCES * any(region.is_sentence for region in regions),
         "{films}": "film" if len(example.images) == 1 else "films",
         "{fewest}": str(asking.fewest),
         "{most}": str(asking.most),
-        "{prior}": (_PRIOR.format(number=prior) if has_prior(example) else _NO_PRIOR)
+        "{prior}": (prior if has_prior(example) else _NO_PRIOR)
         + _SEVERAL * (len(example.images) > 1),
     }
     text = asking.prompt

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.chat.client import Answer, ChatServer
-from training.chat.errors import RefusedError, UnansweredError
+from training.chat.errors import AwayError, RefusedError, SilentError, UnansweredError
 from training.data.example import Example
 from training.data.teacher.answers import Answers
 from training.data.teacher.checks import Bounds, Verdict, judge, needs_prior
@@ -43,6 +43,8 @@ class Lesson:
         Requests at once.
     near_duplicates
         Similarity from which two replies count as one.
+    silent
+        Requests in a row that may stay without an answer before the teacher counts as gone.
     """
 
     asking: Asking
@@ -52,6 +54,15 @@ class Lesson:
     attempts: int = 1
     concurrency: int = 8
     near_duplicates: float = 0.85
+    silent: int = 5
+
+
+@dataclass
+class _Silence:
+    """Requests in a row that got no answer, and what was said of the last."""
+
+    requests: int = 0
+    last: SilentError | None = None
 
 
 async def teach(examples: Sequence[Example], teacher: ChatServer, lesson: Lesson) -> Tally:
@@ -59,21 +70,42 @@ async def teach(examples: Sequence[Example], teacher: ChatServer, lesson: Lesson
 
     Answers are written down as they come and never asked for twice, so that an interrupted run
     goes on where it was; what the server refused is asked for again by another run. What is kept
-    depends on the answers alone, not on the order in which they came.
+    depends on the answers alone, not on the order in which they came. An example that the teacher
+    never answers is passed over; where the teacher is gone, what it answered before is sorted and
+    stored all the same.
 
     Raises
     ------
     ChatError
-        When the teacher cannot be asked, or nothing of what it said can be kept.
+        When the teacher cannot be asked, is gone, or nothing of what it said can be kept.
     """
+    gone: AwayError | None = None
+    silence = _Silence()
     with Answers(lesson.folder / ANSWERS) as answers:
         async with teacher:
-            await _ask_all(examples, teacher, lesson, answers)
-        return _sort(examples, lesson, answers)
+            try:
+                await _ask_all(examples, teacher, lesson, answers, silence)
+            except AwayError as error:
+                gone = error
+        if not len(answers):
+            gone = gone or silence.last
+            if gone:
+                raise gone
+        try:
+            tally = _sort(examples, lesson, answers)
+        except TeacherError as error:
+            raise gone or error from None
+        if gone:
+            raise gone
+        return tally
 
 
 async def _ask_all(
-    examples: Sequence[Example], teacher: ChatServer, lesson: Lesson, answers: Answers
+    examples: Sequence[Example],
+    teacher: ChatServer,
+    lesson: Lesson,
+    answers: Answers,
+    silence: _Silence,
 ) -> None:
     waiting = iter(examples)
     claimed: set[str] = set()
@@ -82,7 +114,7 @@ async def _ask_all(
 
         async def work() -> None:
             for example in waiting:  # one iterator: each example goes to one worker
-                await _ask_until_kept(example, teacher, lesson, answers, claimed)
+                await _ask_until_kept(example, teacher, lesson, answers, claimed, silence)
                 progress.advance(task)
 
         workers = [asyncio.create_task(work()) for _ in range(lesson.concurrency)]
@@ -95,7 +127,12 @@ async def _ask_all(
 
 
 async def _ask_until_kept(
-    example: Example, teacher: ChatServer, lesson: Lesson, answers: Answers, claimed: set[str]
+    example: Example,
+    teacher: ChatServer,
+    lesson: Lesson,
+    answers: Answers,
+    claimed: set[str],
+    silence: _Silence,
 ) -> None:
     if needs_prior(example):
         return
@@ -116,8 +153,15 @@ async def _ask_until_kept(
                 found = Refusal(Reason.FILM, str(error))
             except UnansweredError:
                 return  # not kept: another run asks again
+            except SilentError as error:
+                silence.requests += 1
+                silence.last = error
+                if silence.requests >= lesson.silent:
+                    raise
+                return
             except RefusedError as error:
                 found = Refusal(Reason.REFUSED, str(error))
+            silence.requests = 0
             answers.keep(question.key, example.id, lesson.asking.model, found)
         if _verdict(question, found, lesson).example is not None:
             return
