@@ -189,11 +189,6 @@ def _is_path(start: str, record: LineageRecord) -> bool:
 
 
 def _after_parent(folder: Path, records: tuple[LineageRecord, ...], named: str | None) -> Lineage:
-    if (folder / STAGE_RECORD).is_file():
-        raise CheckpointError(
-            f"{folder} holds a manifest ({MANIFEST_FILE}) and the record of a stage "
-            f"({STAGE_RECORD}): a stage wrote over an exported checkpoint. Restore one of them."
-        )
     try:
         parent, _ = load_manifest(str(folder))
     except ManifestError as error:

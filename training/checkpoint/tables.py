@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -117,7 +118,7 @@ def _figures(result: MeasuredResult | None) -> tuple[str, str]:
 def _differences(title: str, some: Sequence[Difference], names: tuple[str, str]) -> RenderableType:
     if not some:
         return Text(f"{title}: the same")
-    table = Table("field", *map(Text, names), title=title, expand=True)
+    table = Table("field", *map(escape, names), title=title, expand=True)
     for item in some:
         table.add_row(*(Text(x or "-") for x in (item.field, item.first, item.second)))
     return table
@@ -126,7 +127,7 @@ def _differences(title: str, some: Sequence[Difference], names: tuple[str, str])
 def _results_beside(comparison: Comparison) -> Table:
     table = Table("metric", title="Results", expand=True)
     for name in (comparison.names[0], "95%", comparison.names[1], "95%", "change"):
-        table.add_column(Text(name), justify="right")
+        table.add_column(escape(name), justify="right")
     for one, other in comparison.results:
         change = f"{other.value - one.value:+.4f}" if one and other else ""
         named = one or other

@@ -67,7 +67,7 @@ def test_unusable_json_is_refused_with_advice(data):
 def test_values_that_are_no_numbers_are_refused(manifest):
     text = manifest_json(manifest).replace('"temperature": 0.0', '"temperature": NaN')
     assert "NaN" in text
-    with pytest.raises(ManifestError, match="temperature"):
+    with pytest.raises(ManifestError, match="NaN is no number"):
         parse_manifest(text.encode(), "deepmedix.json")
 
 

@@ -29,7 +29,7 @@ def other(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     del weights[next(name for name in sorted(weights) if name.endswith("norm.weight"))]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     result = MeasuredResult(name="VQA", value=0.5, n=8, data="noise", command="")
-    describe_checkpoint(folder, lineage=follow_lineage(folder).records, results=[result])
+    describe_checkpoint(folder, lineage=follow_lineage(exported).records, results=[result])
     return folder
 
 

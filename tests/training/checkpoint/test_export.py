@@ -89,8 +89,9 @@ def test_the_service_refuses_a_tampered_weight_and_names_the_file(copy: Path) ->
 
 
 def test_a_template_without_image_places_is_refused(copy: Path) -> None:
+    lineage = follow_lineage(copy).records
     (copy / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
-    describe_checkpoint(copy, lineage=follow_lineage(copy).records, results=[])
+    describe_checkpoint(copy, lineage=lineage, results=[])
     with pytest.raises(CheckpointError, match="chat template"):
         verify_checkpoint(str(copy))
 
@@ -99,8 +100,9 @@ def test_a_weight_that_is_not_finite_is_named_when_the_model_is_loaded(copy: Pat
     weights = load_file(copy / "model.safetensors")
     name = next(name for name in weights if name.endswith("norm.weight"))
     weights[name] = weights[name] * float("nan")
+    lineage = follow_lineage(copy).records
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    describe_checkpoint(copy, lineage=follow_lineage(copy).records, results=[])
+    describe_checkpoint(copy, lineage=lineage, results=[])
     verify_checkpoint(str(copy))
     with pytest.raises(CheckpointError, match=r"not finite: .*norm\.weight"):
         verify_checkpoint(str(copy), load=True)

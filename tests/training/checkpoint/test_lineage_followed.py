@@ -25,6 +25,29 @@ def test_an_exported_checkpoint_passes_its_lineage_on(exported: Path, tmp_path: 
     assert lineage.parent.name == "deepmedix-r1-embedded"
 
 
+def test_a_checkpoint_that_does_not_verify_passes_nothing_on(
+    exported: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(exported, changed)
+    with (changed / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))
+    write_record(tmp_path, "grpo", str(changed))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        follow_lineage(tmp_path)
+
+
+def test_a_stages_record_in_an_exported_checkpoint_is_named(exported: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(exported, both)
+    write_record(both, "sft", None)
+    with pytest.raises(CheckpointError, match=r"stage\.json"):
+        follow_lineage(both)
+
+
 def test_a_start_from_nothing_has_no_base(stages: Path, tmp_path: Path) -> None:
     (tmp_path / "start").mkdir()
     (tmp_path / "sft").mkdir()

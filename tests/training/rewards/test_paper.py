@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.rewards.paper import in_form, score, without_space_around_markup
+from training.rewards.paper import _NUMBER, in_form, score, without_space_around_markup
 
 REPORT = "The heart is enlarged. There is a moderate left pleural effusion. No pneumothorax."
 CLEAR = "The lungs are clear without focal consolidation, effusion or pneumothorax."
@@ -77,6 +77,20 @@ def test_only_the_first_think_block_is_searched_for_boxes():
 def test_any_white_space_may_stand_before_a_number(space):
     text = f"<think> [1,{space}2,{space}3,{space}4] </think>"
     assert score(text, "yes")["coordinate"] == pytest.approx(0.05)
+
+
+def test_long_numbers_are_read_at_once():
+    """The published pattern tries each digit of each number again: minutes for these."""
+    numbers = ", ".join(["7" * 500] * 4)
+    assert score(f"<think>[{numbers} </think>", "yes")["coordinate"] == 0
+    assert score(f"<think>[{'7' * 20_000} </think>", "yes")["coordinate"] == 0
+
+
+@given(st.text("0123456789.+-", max_size=12))
+def test_numbers_are_those_of_the_published_pattern(text):
+    published = re.compile(r"[-+]?\d*\.?\d+")
+    assert re.findall(_NUMBER, text) == published.findall(text)
+    assert bool(re.fullmatch(_NUMBER, text)) == bool(published.fullmatch(text))
 
 
 def test_long_texts_of_tags_and_spaces_are_scored_at_once():

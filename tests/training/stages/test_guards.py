@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from training.stages.begin import begin
 from training.stages.config import GroupRelativeStage, GuardSettings, SupervisedStage
 from training.stages.config.reading import build
 from training.stages.errors import ConfigError, SilentFailureError
-from training.stages.film_grpo_trainer import SamePrompts, collapse_images
+from training.stages.film_grpo_trainer import FilmGRPOTrainer, SamePrompts, collapse_images
 from training.stages.grpo import run_grpo
 from training.stages.grpo_arguments import grpo_arguments
 from training.stages.guards import Guards
@@ -347,7 +348,8 @@ def test_a_reference_under_fsdp_is_not_spread_over_all_gpus(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = stage(tiny, tmp_path, "variety")
-    assert "model_init_kwargs" not in grpo_arguments(config, begin(config.model, config.output), [1.0])
+    beginning = begin(config.model, config.output)
+    assert "model_init_kwargs" not in grpo_arguments(config, beginning, [1.0])
     under_fsdp(monkeypatch, frugal=False)
     more = {"model_init_kwargs": {"revision": "main"}}
     config = stage(tiny, tmp_path, "variety", trl=more)
@@ -369,6 +371,28 @@ def test_a_reference_that_is_not_the_start_stops_the_run(
     with pytest.raises(SilentFailureError, match="reference is not the start"):
         run_grpo(stage(tiny, tmp_path, "variety", rollouts=rollouts))
     assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_a_batch_that_teaches_nothing_says_nothing_of_the_reference() -> None:
+    class Trainer:
+        _start_checked, _checked_from = False, None
+        state = SimpleNamespace(global_step=0)
+
+    trainer: Any = Trainer()
+    FilmGRPOTrainer._check_start(trainer, 0.0, tokens=0)
+    trainer.state.global_step = 1
+    with pytest.raises(SilentFailureError, match="reference is not the start"):
+        FilmGRPOTrainer._check_start(trainer, 23.0, tokens=9)
+
+
+def test_a_resumed_run_has_moved_from_its_reference() -> None:
+    class Trainer:
+        _start_checked, _checked_from = False, None
+        state = SimpleNamespace(global_step=7)
+
+    trainer: Any = Trainer()
+    FilmGRPOTrainer._check_start(trainer, 23.0, tokens=9)
+    assert trainer._start_checked
 
 
 def test_a_reward_that_answers_for_too_few_is_named(tiny: Path, tmp_path: Path) -> None:

@@ -88,6 +88,14 @@ def test_a_missing_checkpoint_is_named(
         run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
 
 
+def test_a_stage_writes_over_no_checkpoint(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is what the stage starts from"):
+        run_supervised("sft", stage(tiny, tiny / "model"))
+    (tmp_path / "deepmedix.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is an exported checkpoint"):
+        run_supervised("sft", stage(tiny, tmp_path))
+
+
 def test_adapters_are_no_start(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "adapters").mkdir()
     (tmp_path / "adapters" / "adapter_config.json").write_text("{}")
