@@ -124,12 +124,13 @@ def embedded(
             "grpo_third",
             "average_third",
             "scattered",
+            "average_scattered",
         ],
         typer.Option(
             help="Stage to export: the last of 2, a round of 3, between its start and its end, or "
             "the last of all."
         ),
-    ] = "scattered",
+    ] = "average_scattered",
     grpo_steps: Annotated[int | None, typer.Option(min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate films.", min=1)] = 2,
     test_films: Films = 300,
@@ -228,7 +229,7 @@ def ablation(
     )
     make_films(config)
     try:
-        run_stages(config, "scattered")
+        run_stages(config, "average_scattered")
     except CheckpointError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

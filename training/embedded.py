@@ -50,10 +50,10 @@ _SUPERVISED = (
 
 _ROUNDS = (
     *("grpo", "average", "grpo_again", "average_again", "grpo_third", "average_third"),
-    "scattered",
+    *("scattered", "average_scattered"),
 )
 """Of stage 3: rewards, from the mean of the last round's start and its end; then stage 2's recipe
-once more, on films of which many show several nodules or masses."""
+once more, on films of which many show several nodules or masses, and the mean again."""
 
 _PAPER_ROUNDS = (
     *("grpo_paper", "average_paper"),
@@ -367,6 +367,7 @@ Last = Literal[
     "grpo_third",
     "average_third",
     "scattered",
+    "average_scattered",
 ]
 """Stages after which a run may end."""
 

@@ -27,7 +27,8 @@ _CONTESTANTS = {
     "stage 3, GRPO, `paper`": "grpo_paper_third",
     "stage 3, GRPO, `grounded` with step credit": "grpo_third",
     "the same, half-way from its start": "average_third",
-    "the release: then several nodules and masses": "scattered",
+    "then stage 2's recipe on several nodules and masses": "scattered",
+    "the release: half-way there": "average_scattered",
 }
 """Names of the stages that are measured beside each other, and their folders."""
 

@@ -88,6 +88,7 @@ def test_grpo_is_launched_so_that_every_process_reads_the_reference(
         ({"optimizer": {"name": "muon"}}, "choose adamw"),
         ({"optimizer": {"name": "muon", "weight_decay": 0.1}}, "weight_decay is adamw's"),
         ({"model": {"start": "x", "lora": {}, "train_vision": True}}, "does not go with lora"),
+        ({"model": {"start": "x", "precision": "bf16"}}, "bf16 is for lora"),
         ({"logging": {"every": 3, "save_every": 10}}, "multiple of every"),
         ({"rollouts": {"updates": 2}, "logging": {"every": 1, "save_every": 5}}, "two generations"),
         ({"model": {"start": "x", "lora": {}}}, "shared-prefix does not go with"),

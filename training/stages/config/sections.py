@@ -116,7 +116,7 @@ class ModelSettings:
         ``start`` holds one itself.
     precision
         ``float32``; ``bf16-mixed``: weights in float32, computed with in bfloat16; ``bf16``:
-        weights in bfloat16 (frozen weights under LoRA); ``auto``: bf16-mixed where there is a GPU.
+        weights in bfloat16, under LoRA alone, where they are frozen; ``auto``: bf16-mixed where there is a GPU.
     attention
         transformers' name of the attention kernel.
     train_vision
@@ -146,6 +146,11 @@ class ModelSettings:
             raise ValueError(
                 "train_vision does not go with lora: adapters are of the language model alone, and "
                 "the tower's weights would stay as they are. Drop one"
+            )
+        if self.precision == "bf16" and not self.lora:
+            raise ValueError(
+                "precision bf16 is for lora: weights that learn in bfloat16 do not move by the "
+                "small steps of fine-tuning, whose rounding is larger. Choose bf16-mixed"
             )
 
 
