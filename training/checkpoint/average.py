@@ -72,7 +72,11 @@ def average_with_start(
     shutil.rmtree(partial, ignore_errors=True)
     first.save_pretrained(partial)
     copy_companions(trained, partial)
-    settings: dict[str, object] = {"model": {"start": str(trained)}, "share": share}
+    settings: dict[str, object] = {
+        "model": {"start": str(trained)},
+        "share": share,
+        "output": str(folder),
+    }
     if start is not None:
         settings["before"] = start
     made = LineageRecord(

@@ -116,7 +116,8 @@ class ModelSettings:
         ``start`` holds one itself.
     precision
         ``float32``; ``bf16-mixed``: weights in float32, computed with in bfloat16; ``bf16``:
-        weights in bfloat16, under LoRA alone, where they are frozen; ``auto``: bf16-mixed where there is a GPU.
+        weights in bfloat16, under LoRA alone, where they are frozen; ``auto``: bf16-mixed where
+        there is a GPU.
     attention
         transformers' name of the attention kernel.
     train_vision
