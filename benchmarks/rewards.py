@@ -1,9 +1,8 @@
 """What a completion costs to score: the published reward and ours, side by side in one run.
 
 Rollouts are drawn in groups of eight for each example as GRPO draws them, no two alike: reports of
-the length of real FINDINGS sections (about sixty words), the same written so that the parser goes
-through them character by character, and the short reports of CT-derived films (about
-twenty-five words), and answers to questions. There the published reward compares
+the length of real FINDINGS sections (about sixty words), the same with a line for each step, the
+short reports of CT-derived films (about twenty-five words), and answers to questions. There the published reward compares
 two strings or two lists, and ours reads the steps all the same.
 """
 
