@@ -2,8 +2,8 @@
 
 Rollouts are drawn in groups of eight for each example as GRPO draws them, no two alike: reports of
 the length of real FINDINGS sections (about sixty words), the same with a line for each step, the
-short reports of CT-derived films (about twenty-five words), and answers to questions. There the published reward compares
-two strings or two lists, and ours reads the steps all the same.
+short reports of CT-derived films (about twenty-five words), and answers to questions. There the
+published reward compares two strings or two lists, and ours reads the steps all the same.
 """
 
 from __future__ import annotations
