@@ -49,7 +49,7 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
         self._step_credit = step_credit
         self._weighs_every_number = False
         self._start_checked = False
-        self._checked_from: int | None = None
+        self._any_batch = False
         self._alike: torch.Tensor | None = None
         self._vision = vision_ids(self._tokenizer)
         if self.use_vllm:
@@ -118,8 +118,8 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
 
         Batches of which nothing counts (all masked as cut off, groups without spread) tell nothing.
         """
-        resumed = self._checked_from is None and self.state.global_step > 0
-        self._checked_from = self.state.global_step
+        resumed = self.state.global_step > 0 and not self._any_batch
+        self._any_batch = True
         if tokens and not resumed:
             _check_start(divergence)
         self._start_checked = resumed or tokens > 0

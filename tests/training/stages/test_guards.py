@@ -375,7 +375,7 @@ def test_a_reference_that_is_not_the_start_stops_the_run(
 
 def test_a_batch_that_teaches_nothing_says_nothing_of_the_reference() -> None:
     class Trainer:
-        _start_checked, _checked_from = False, None
+        _start_checked = _any_batch = False
         state = SimpleNamespace(global_step=0)
 
     trainer: Any = Trainer()
@@ -387,7 +387,7 @@ def test_a_batch_that_teaches_nothing_says_nothing_of_the_reference() -> None:
 
 def test_a_resumed_run_has_moved_from_its_reference() -> None:
     class Trainer:
-        _start_checked, _checked_from = False, None
+        _start_checked = _any_batch = False
         state = SimpleNamespace(global_step=7)
 
     trainer: Any = Trainer()
