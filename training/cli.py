@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from training.rounds import Last
 from training.system_error import described
 
 if TYPE_CHECKING:
@@ -115,17 +116,7 @@ def embedded(
     all_films: Annotated[int, typer.Option(help="Films of the last rounds.", min=40)] = 12000,
     widen_epochs: Annotated[int, typer.Option(min=1)] = 1,
     stage: Annotated[
-        Literal[
-            "settle",
-            "grpo",
-            "average",
-            "grpo_again",
-            "average_again",
-            "grpo_third",
-            "average_third",
-            "scattered",
-            "average_scattered",
-        ],
+        Last,
         typer.Option(
             help="Stage to export: the last of 2, a round of 3, between its start and its end, or "
             "the last of all."

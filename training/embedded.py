@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
@@ -34,48 +34,13 @@ from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.ct_radiographs.examples import question_examples, report_example
 from training.data.ct_radiographs.generate import FilmRecord, generate, read_records
 from training.data.example import Example
+from training.rounds import PAPER_ROUNDS, ROUNDS, STARTS, SUPERVISED, Last
 from training.stages.config import GroupRelativeStage, SupervisedStage, read_config
 from training.stages.grpo import run_grpo
 from training.stages.record import code_revision
 from training.stages.supervised import run_supervised
 from training.stages.text_targets import completion_text, prompt_text
 from training.stages.warm_up import WarmUpConfig, load_tower, warm_up
-
-_SUPERVISED = (
-    *("warm_up", "sharpen", "polish", "refine"),
-    *("sft", "cold_start", "cold_start_again"),
-    *("widen", "settle"),
-)
-"""In order: the tower, the text on it, both once more on more films."""
-
-_ROUNDS = (
-    *("grpo", "average", "grpo_again", "average_again", "grpo_third", "average_third"),
-    *("scattered", "average_scattered"),
-)
-"""Of stage 3: rewards, from the mean of the last round's start and its end; then stage 2's recipe
-once more, on films of which many show several nodules or masses, and the mean again."""
-
-_PAPER_ROUNDS = (
-    *("grpo_paper", "average_paper"),
-    *("grpo_paper_again", "average_paper_again"),
-    "grpo_paper_third",
-)
-"""The same under the published reward."""
-
-_STARTS = {
-    "sft": "start",
-    "cold_start": "sft",
-    "cold_start_again": "cold_start",
-    "settle": "widened",
-    "grpo": "settle",
-    "grpo_again": "average",
-    "grpo_third": "average_again",
-    "scattered": "average_third",
-    "grpo_paper": "settle",
-    "grpo_paper_again": "average_paper",
-    "grpo_paper_third": "average_paper_again",
-}
-
 
 _SHARE = 0.5
 """Of a round's end: what that teaches of two films costs some of what was known of one."""
@@ -222,7 +187,7 @@ def _save_start(folder: Path, model: Any, tokenizer: Any) -> None:
 
 def warm_up_tower(config: EmbeddedConfig) -> None:
     """The rounds of the tower's warm-up before there is any text."""
-    warm, sharp, polished, refined = (config.work / name for name in _SUPERVISED[:4])
+    warm, sharp, polished, refined = (config.work / name for name in SUPERVISED[:4])
     sharpen = WarmUpConfig(
         config.films,
         sharp,
@@ -264,7 +229,7 @@ def widen_tower(config: EmbeddedConfig) -> None:
         start=config.work / "refine",
         vary=True,
     )
-    folder = config.work / _STARTS["settle"]
+    folder = config.work / STARTS["settle"]
     if is_finished(widen.output) and (folder / "model.safetensors").exists():
         return
     generate(config.films, "train", config.all_films, seed=config.seed, workers=config.workers)
@@ -289,7 +254,7 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
             f"{settled} is a result of stage 3, not of stage 2: name a checkpoint that is "
             "(the release before; docs/training.md says where it is), or train from nothing."
         )
-    copy = config.work / _STARTS["grpo"]
+    copy = config.work / STARTS["grpo"]
     if not copy.exists():
         partial = copy.with_name(f".{copy.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -300,7 +265,7 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
             f"{copy} holds another result of stage 2 than {settled}, and what follows began with "
             "it. Name another folder to work in (--work), or leave --settled out."
         )
-    folder = config.work / _STARTS["sft"]
+    folder = config.work / STARTS["sft"]
     if (folder / "model.safetensors").exists():
         return
     tokenizer = AutoTokenizer.from_pretrained(copy)
@@ -352,24 +317,10 @@ def stage_config(config: EmbeddedConfig, recipe: str, folder: str, *more: str) -
         [
             f"output={config.work / folder}",
             f"data.folder={config.films}",
-            f"model.start={config.work / _STARTS[folder]}",
+            f"model.start={config.work / STARTS[folder]}",
             *more,
         ],
     )
-
-
-Last = Literal[
-    "settle",
-    "grpo",
-    "average",
-    "grpo_again",
-    "average_again",
-    "grpo_third",
-    "average_third",
-    "scattered",
-    "average_scattered",
-]
-"""Stages after which a run may end."""
 
 
 def train(config: EmbeddedConfig, last: Last) -> None:
@@ -387,7 +338,7 @@ def train(config: EmbeddedConfig, last: Last) -> None:
         widen_tower(config)
         _cold_start(config, "settle", *_rate(1.5e-3), "seed=12")
     if last != "settle":
-        _reinforce(config, _ROUNDS[: _ROUNDS.index(last) + 1])
+        _reinforce(config, ROUNDS[: ROUNDS.index(last) + 1])
 
 
 def train_with_paper_reward(config: EmbeddedConfig) -> None:
@@ -395,7 +346,7 @@ def train_with_paper_reward(config: EmbeddedConfig) -> None:
 
     That reward knows completions as a whole only: no step has a credit of its own.
     """
-    _reinforce(config, _PAPER_ROUNDS, "rewards=[{name: paper}]", "objective.step_credit=0")
+    _reinforce(config, PAPER_ROUNDS, "rewards=[{name: paper}]", "objective.step_credit=0")
 
 
 def _reinforce(config: EmbeddedConfig, rounds: Sequence[str], *more: str) -> None:
@@ -439,7 +390,7 @@ def _rate(rate: float) -> tuple[str, str]:
 def export(config: EmbeddedConfig, stage: str, output: Path | None = None) -> None:
     """Write a stage's output as a checkpoint, without results yet."""
     trained = config.work / stage
-    stages = (*_SUPERVISED, *(_PAPER_ROUNDS if stage in _PAPER_ROUNDS else _ROUNDS))
+    stages = (*SUPERVISED, *(PAPER_ROUNDS if stage in PAPER_ROUNDS else ROUNDS))
     before = stages[: stages.index(stage)]
     if all(is_finished(config.work / name) for name in before):
         lineage = read_lineage([*(config.work / name for name in before), trained])

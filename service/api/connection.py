@@ -325,8 +325,8 @@ class ProblemProtocol(HttpToolsProtocol):
 def _tell(problem: Problem, request_id: str) -> None:
     """Log and count an answer that no application saw, as one that it did."""
     metrics.REQUESTS.labels(route=_UNMATCHED, code=str(problem.status)).inc()
-    facts = {"request_id": request_id, "route": _UNMATCHED, "status": problem.status}
-    ACCESS.info("%s %d", _UNMATCHED, problem.status, extra={**facts, "code": problem.code})
+    facts = {"route": _UNMATCHED, "status": problem.status, "code": problem.code}
+    ACCESS.info("%s %d", _UNMATCHED, problem.status, extra={**facts, "request_id": request_id})
 
 
 def bounded_protocol(settings: Settings) -> type[ProblemProtocol]:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from enum import StrEnum
 
-from service.api import metrics
 from service.api.admission import Admission, Bounds
 from service.api.problems import not_ready, shutting_down, start_failed
 from service.api.reply_store import ReplyStore
@@ -109,7 +108,6 @@ class Service:
         else:
             if self.state is State.STARTING:
                 self.state = State.READY
-                metrics.READY.set(1)
         finally:
             self.started.set()
 
@@ -123,7 +121,6 @@ class Service:
             self.failure = EngineGivenUpError(self._supervised.why_given_up)
             self.failed.set()
             self.drain()
-        metrics.READY.set(self.state is State.READY)
 
     def drain(self) -> None:
         """Take no new request, and send those waiting away; those at work go on.
@@ -134,7 +131,6 @@ class Service:
         if self._supervised is not None:
             self._supervised.retire()
         self.admission.drain()
-        metrics.READY.set(0)
 
     async def finish(self, grace: float) -> None:
         """Drain, and return when no request is left; after ``grace`` seconds end those there are.

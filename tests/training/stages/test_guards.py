@@ -373,12 +373,14 @@ def test_a_reference_that_is_not_the_start_stops_the_run(
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_a_batch_that_teaches_nothing_says_nothing_of_the_reference() -> None:
-    class Trainer:
-        _start_checked = _any_batch = False
-        state = SimpleNamespace(global_step=0)
+def at_step(step: int) -> Any:
+    """What the check of the reference reads of a trainer."""
+    state = SimpleNamespace(global_step=step)
+    return SimpleNamespace(state=state, _start_checked=False, _any_batch=False)
 
-    trainer: Any = Trainer()
+
+def test_a_batch_that_teaches_nothing_says_nothing_of_the_reference() -> None:
+    trainer = at_step(0)
     FilmGRPOTrainer._check_start(trainer, 0.0, tokens=0)
     trainer.state.global_step = 1
     with pytest.raises(SilentFailureError, match="reference is not the start"):
@@ -386,11 +388,7 @@ def test_a_batch_that_teaches_nothing_says_nothing_of_the_reference() -> None:
 
 
 def test_a_resumed_run_has_moved_from_its_reference() -> None:
-    class Trainer:
-        _start_checked = _any_batch = False
-        state = SimpleNamespace(global_step=7)
-
-    trainer: Any = Trainer()
+    trainer = at_step(7)
     FilmGRPOTrainer._check_start(trainer, 23.0, tokens=9)
     assert trainer._start_checked
 
