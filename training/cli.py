@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.rounds import Last
+from training.rounds import ROUNDS, Last
 from training.system_error import described
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def embedded(
             help="Stage to export: the last of 2, a round of 3, between its start and its end, or "
             "the last of all."
         ),
-    ] = "average_scattered",
+    ] = ROUNDS[-1],
     grpo_steps: Annotated[int | None, typer.Option(min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes that simulate films.", min=1)] = 2,
     test_films: Films = 300,
@@ -220,7 +220,7 @@ def ablation(
     )
     make_films(config)
     try:
-        run_stages(config, "average_scattered")
+        run_stages(config, ROUNDS[-1])
     except CheckpointError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -91,8 +91,9 @@ class EmbeddedConfig:
     new_films
         Films of stage 3, none of which an earlier stage has seen: on those it knows by heart, a
         model hardly ever errs, and rewards have nothing to tell apart.
-    scattered_films
-        Films of which many show several nodules or masses.
+    scattered_films, more_scattered_films
+        Films of which many show several nodules or masses; and as many others of the kind for the
+        last round.
     grpo_steps
         Steps of stage 3; the recipe's where not given.
     settled
@@ -113,6 +114,7 @@ class EmbeddedConfig:
     widen_epochs: int = 1
     new_films: int = 2400
     scattered_films: int = 6360
+    more_scattered_films: int = 9000
     grpo_steps: int | None = None
     settled: Path | None = None
     workers: int = 2
@@ -127,11 +129,6 @@ class EmbeddedConfig:
     def films_of_stage_3(self) -> Path:
         """Folder of the films that only stage 3 sees."""
         return self.work / "ct_new"
-
-    @property
-    def films_with_scattered(self) -> Path:
-        """Folder of the films of which many show several nodules or masses."""
-        return self.work / "ct_scattered"
 
 
 def make_films(config: EmbeddedConfig) -> None:
@@ -359,24 +356,30 @@ def _reinforce(config: EmbeddedConfig, rounds: Sequence[str], *more: str) -> Non
             own = _LATER_ROUNDS.get(name.rpartition("_")[2], ())
             run_grpo(stage_config(config, "grpo", name, *overrides, *own), resume=True)
         elif name == "scattered":
-            _teach_scattered(config)
+            films, recipe = config.scattered_films, ("data.passes=3", *_rate(1e-3), "seed=14")
+            _teach_scattered(config, name, films, 2, *recipe)
+        elif name == "scattered_again":
+            films, recipe = config.more_scattered_films, ("data.passes=2", *_rate(1e-3), "seed=15")
+            _teach_scattered(config, name, films, 3, *recipe)
         elif not is_finished(config.work / name):
             trained = config.work / before
             average_with_start(trained, config.work / name, code_revision(), share=_SHARE)
 
 
-def _teach_scattered(config: EmbeddedConfig) -> None:
-    folder = config.films_with_scattered
+def _teach_scattered(
+    config: EmbeddedConfig, name: str, films: int, seed: int, *recipe: str
+) -> None:
+    """Stage 2's recipe on films of its own, many with several nodules or masses."""
+    folder = config.work / f"ct_{name}"
     generate(
         folder,
         "train",
-        config.scattered_films,
-        seed=config.seed + 2,
+        films,
+        seed=config.seed + seed,
         workers=config.workers,
         scattered=_SCATTERED,
     )
-    of_these = (f"data.folder={folder}", "data.passes=3", _ALONG)
-    _cold_start(config, "scattered", *of_these, *_rate(1e-3), "seed=14")
+    _cold_start(config, name, f"data.folder={folder}", _ALONG, *recipe)
 
 
 def _cold_start(config: EmbeddedConfig, folder: str, *more: str) -> None:

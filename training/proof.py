@@ -28,7 +28,9 @@ _CONTESTANTS = {
     "stage 3, GRPO, `grounded` with step credit": "grpo_third",
     "the same, half-way from its start": "average_third",
     "then stage 2's recipe on several nodules and masses": "scattered",
-    "the release: half-way there": "average_scattered",
+    "half-way there": "average_scattered",
+    "the same once more": "scattered_again",
+    "the release: half-way there once more": "average_scattered_again",
 }
 """Names of the stages that are measured beside each other, and their folders."""
 

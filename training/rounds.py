@@ -21,12 +21,14 @@ Last = Literal[
     "average_third",
     "scattered",
     "average_scattered",
+    "scattered_again",
+    "average_scattered_again",
 ]
 """Stages after which a run may end."""
 
 ROUNDS: tuple[Last, ...] = get_args(Last)[1:]
 """Of stage 3: rewards, from the mean of the last round's start and its end; then stage 2's recipe
-once more, on films of which many show several nodules or masses, and the mean again."""
+twice more, on films of which many show several nodules or masses, each with its mean."""
 
 PAPER_ROUNDS = (
     *("grpo_paper", "average_paper"),
@@ -44,6 +46,7 @@ STARTS = {
     "grpo_again": "average",
     "grpo_third": "average_again",
     "scattered": "average_third",
+    "scattered_again": "average_scattered",
     "grpo_paper": "settle",
     "grpo_paper_again": "average_paper",
     "grpo_paper_third": "average_paper_again",

@@ -14,6 +14,7 @@ from math import inf
 
 from service.reading.boxes import ROUNDING
 from service.reading.brackets import find_brackets
+from service.reading.step_splitter import ends_in_an_abbreviation
 from service.reading.text import ParsedBox, ParsedStep, ParsedText
 
 _NUMBERS = r"\[\d{1,4}, \d{1,4}, \d{1,4}, \d{1,4}\]"
@@ -25,6 +26,7 @@ _WHOLE = re.compile(
 )
 _APART = re.compile(r"; |\n")
 _LEADS = "and or at in within with around inside on by see box boxes bbox coordinate coordinates"
+_LOOK_BACK = 12
 _LEADING_UP = frozenset(_LEADS.split())
 """What the readable text loses beside a box."""
 
@@ -57,6 +59,8 @@ def read_canonical(
     right, bottom = right + ROUNDING, bottom + ROUNDING
     if block.endswith(". "):
         block = block[:-1]
+        if ends_in_an_abbreviation(block[-_LOOK_BACK:]):
+            return None
     steps = []
     # A separator keeps no white space, the block does.
     for raw in block.split("; ") if "\n" not in block else filter(None, _APART.split(block)):

@@ -235,7 +235,7 @@ class StepSplitter:
         whole = len(self._current) <= _LOOK_BACK and len(tail) <= _LOOK_BACK
         if whole and _ONLY_ENUMERATOR.fullmatch(tail):
             return True
-        return _ABBREVIATION.search(tail) is not None
+        return ends_in_an_abbreviation(tail)
 
     def _starts_sentence(self, character: str) -> bool:
         if character in ",:;)]-\u2013\u2014":
@@ -249,6 +249,11 @@ class StepSplitter:
         return "".join(atom[-_LOOK_BACK - 1 :] for atom in self._current[-_LOOK_BACK:])[
             -_LOOK_BACK - 1 :
         ]
+
+
+def ends_in_an_abbreviation(text: str) -> bool:
+    """Whether the full stop at the end of the text never ends a sentence ("vs.", an initial)."""
+    return _ABBREVIATION.search(text) is not None
 
 
 def strip_enumerator(raw: str) -> str:

@@ -73,6 +73,12 @@ def test_a_text_with_anything_changed_is_read_as_ever(at, length, instead):
     assert parse_text(text, mode=Mode.THINK, extents=EXTENTS) == the_long_way(text)
 
 
+@pytest.mark.parametrize("last", ["Zone a", "The left lung vs", "A Dr", "Level approx", "A no"])
+def test_a_last_word_whose_stop_ends_no_sentence_is_read_as_ever(last):
+    text = f"<think> The heart is large; {last}. </think>. The answer is: \\boxed{{1}}."
+    assert parse_text(text, mode=Mode.THINK, extents=EXTENTS) == the_long_way(text)
+
+
 def test_the_ordinary_form_is_taken_the_short_way():
     read = read_canonical(TEXT, extents=EXTENTS)
     assert read is not None
