@@ -78,6 +78,10 @@ class LineageRecord(_Part):
     config: dict[str, object] = Field(default_factory=dict, description="The stage's settings.")
     data_hash: str = Field("", description="Digest of what it was trained on; empty if unknown.")
     code_revision: str = Field("", description="Revision of the training code; empty if unknown.")
+    start_hash: str = Field(
+        "", description="SHA-256 of the weights it started from; empty if none or unknown."
+    )
+    weights_hash: str = Field("", description="SHA-256 of the weights it left; empty if unknown.")
     metrics: dict[str, Number] = Field(
         default_factory=dict, description="What the stage measured at its end."
     )

@@ -5,7 +5,7 @@
 
 from training.checkpoint.card import model_card
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.export import describe_checkpoint, export_checkpoint, weights_digest
+from training.checkpoint.export import describe_checkpoint, export_checkpoint
 from training.checkpoint.identity import Identity, embedded_identity, identity_of
 from training.checkpoint.lineage import (
     Lineage,
@@ -30,5 +30,4 @@ __all__ = [
     "model_card",
     "read_lineage",
     "record_stage",
-    "weights_digest",
 ]

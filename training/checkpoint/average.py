@@ -12,7 +12,7 @@ from pathlib import Path
 from service.engine import LineageRecord
 from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.lineage import STAGE_RECORD, read_record
+from training.checkpoint.lineage import STAGE_RECORD, read_record, weights_hash
 from training.checkpoint.merge import copy_companions, is_adapter, load_whole
 
 AVERAGE = "average"
@@ -80,7 +80,12 @@ def average_with_start(
     if start is not None:
         settings["before"] = start
     made = LineageRecord(
-        stage=AVERAGE, config=settings, data_hash=record.data_hash, code_revision=revision
+        stage=AVERAGE,
+        config=settings,
+        data_hash=record.data_hash,
+        code_revision=revision,
+        start_hash=weights_hash(trained),
+        weights_hash=weights_hash(partial),
     )
     (partial / STAGE_RECORD).write_text(made.model_dump_json(indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)

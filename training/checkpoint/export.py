@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from training.checkpoint.card import model_card
 from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.identity import Identity, embedded_identity
-from training.checkpoint.lineage import portable
+from training.checkpoint.lineage import portable, weights_hash
 from training.checkpoint.loading import first_line
 from training.checkpoint.merge import load_whole
 from training.checkpoint.verify import verify_checkpoint
@@ -128,7 +127,7 @@ def describe_checkpoint(
         folder,
         Manifest(
             name=identity.name,
-            revision=weights_digest(folder)[:12],
+            revision=weights_hash(folder)[:12],
             stage=lineage[-1].stage,
             base=identity.base,
             license=identity.license,
@@ -142,16 +141,6 @@ def describe_checkpoint(
             notes=identity.notes,
         ),
     )
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of the folder's weights, shards in order."""
-    digest = hashlib.sha256()
-    for shard in sorted(folder.glob("*.safetensors")):
-        with shard.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def write_processor(pixels: Pixels, folder: Path) -> None:

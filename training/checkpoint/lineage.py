@@ -48,7 +48,11 @@ def record_stage(folder: Path, stage: str, data: Path, revision: str, **settings
     """Note beside a stage's output what made it: settings, hash of the data, the code's revision
     when it began."""
     record = LineageRecord(
-        stage=stage, config=settings, data_hash=data_hash(data, "train"), code_revision=revision
+        stage=stage,
+        config=settings,
+        data_hash=data_hash(data, "train"),
+        code_revision=revision,
+        weights_hash=weights_hash(folder),
     )
     write_whole(folder / STAGE_RECORD, record.model_dump_json(indent=2) + "\n")
 
@@ -83,6 +87,17 @@ def data_hash(folder: Path, split: str) -> str:
     return digest.hexdigest()
 
 
+def weights_hash(folder: Path) -> str:
+    """SHA-256 of the folder's weights, shards in order; empty where it holds none."""
+    shards = sorted(folder.glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for shard in shards:
+        with shard.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest() if shards else ""
+
+
 def follow_lineage(trained: Path) -> Lineage:
     """Follow the records of stages back from the last one's output.
 
@@ -92,7 +107,8 @@ def follow_lineage(trained: Path) -> Lineage:
     Raises
     ------
     CheckpointError
-        When a record cannot be read, the stage has not finished, or the chain is broken.
+        When a record cannot be read, the stage has not finished, or the chain is broken: a folder
+        is gone, or holds other weights than those that the stage left or the next one started from.
     """
     records: list[LineageRecord] = []
     named: str | None = None
@@ -108,12 +124,14 @@ def follow_lineage(trained: Path) -> Lineage:
             raise CheckpointError(f"{folder} started from its own output: its stage.json is wrong.")
         seen.add(folder.resolve())
         if (folder / MANIFEST_FILE).is_file():
+            _check_weights(folder, None, records)
             return _after_parent(folder, tuple(reversed(records)), named)
         if not (folder / STAGE_RECORD).exists():
             if not records:
                 raise CheckpointError(_missing(place, records))
             return Lineage(tuple(reversed(records)), None, named)
         record = read_record(folder)
+        _check_weights(folder, record, records)
         records.append(record)
         settings = _model(record)
         named = named or settings.get("manifest")
@@ -132,13 +150,15 @@ def told_lineage(folders: Sequence[Path]) -> Lineage:
     Raises
     ------
     CheckpointError
-        When a record cannot be read, or a stage has not finished.
+        When a record cannot be read, a stage has not finished, or a folder holds other weights than
+        those that it left.
     """
     origin: str | None = None
     records: list[LineageRecord] = []
     for folder in folders:
         if (folder / STAGE_RECORD).exists():
             records.append(read_record(folder))
+            _check_weights(folder, records[-1], [])
         elif (folder / MANIFEST_FILE).is_file() and folder == folders[0]:
             origin = str(folder)
         else:
@@ -195,6 +215,27 @@ def _after_parent(folder: Path, records: tuple[LineageRecord, ...], named: str |
         raise CheckpointError(str(error)) from error
     base = parent.base or (None if parent.lineage else parent.name)
     return Lineage((*parent.lineage, *records), base, named, parent)
+
+
+def _check_weights(
+    folder: Path, record: LineageRecord | None, after: Sequence[LineageRecord]
+) -> None:
+    """The folder holds what its stage left and what the stage after it, last found, began with."""
+    left = record.weights_hash if record else ""
+    begun = after[-1].start_hash if after else ""
+    if not left and not begun:
+        return
+    held = weights_hash(folder)
+    if left and left != held:
+        raise CheckpointError(
+            f"{folder} holds other weights than the stage {record.stage if record else ''} left "
+            "there: what its record says is not of them. Restore them, or run the stage again."
+        )
+    if begun and begun != held:
+        raise CheckpointError(
+            f"The stage {after[-1].stage} started from other weights than {folder} holds now. "
+            "Restore those, or run the stage again."
+        )
 
 
 def _model(record: LineageRecord) -> Mapping[str, Any]:

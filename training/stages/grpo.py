@@ -34,9 +34,10 @@ from training.stages.preflight import (
     check_processor,
     check_prompts,
     check_reference,
+    check_same_pixels,
     check_same_prompts,
 )
-from training.stages.record import code_revision, write_stage_record
+from training.stages.record import code_revision, start_hash, write_stage_record
 from training.stages.resume import (
     MarkWhole,
     begin_run,
@@ -74,7 +75,7 @@ def run_grpo(
     if finished(stage.output, resume=resume):
         return stage.output
     check_engine(stage.rollouts.engine)
-    revision = code_revision()
+    revision, began = code_revision(), start_hash(stage.model.start)
     beginning = begin(stage.model, stage.output)
     data = _shuffled(stage_data("grpo", stage.data, seed=stage.seed), stage)
     if len(data.examples) < stage.rollouts.prompts:
@@ -109,7 +110,7 @@ def run_grpo(
         log.close()
     save_output(trainer, beginning.tokenizer, beginning, stage.output)
     if is_first_process():
-        write_stage_record(stage.output, "grpo", stage, data.digest, log.last, revision)
+        write_stage_record(stage.output, "grpo", stage, data.digest, log.last, revision, began)
     return stage.output
 
 
@@ -164,7 +165,9 @@ def _trainer(
     processor = _processor(beginning)
     sizes = [size for example in first for size in example.sizes]
     check_processor(processor.image_processor, grid, sizes)
-    check_processor(_checkpoint_processor(beginning), grid, sizes)
+    of_engine = _checkpoint_processor(beginning)
+    check_processor(of_engine, grid, sizes)
+    check_same_pixels(processor.image_processor, of_engine, [grid.size_for(*s) for s in sizes[:1]])
     rows = _conversations(data, beginning)
     trainer = trl_trainer(FilmGRPOTrainer, **common, train_dataset=rows, processing_class=processor)
     taken = rows[: len(first)]

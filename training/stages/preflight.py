@@ -131,6 +131,40 @@ def check_processor(processor: Any, grid: PixelGrid, sizes: Sequence[tuple[int, 
             )
 
 
+def check_same_pixels(learner: Any, engine: Any, sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse two image processors that make other numbers of the same film.
+
+    Parameters
+    ----------
+    learner, engine
+        The image processors of the trainer, and of the checkpoint that the rollout engine loads.
+    sizes
+        Width and height of the film that both are shown, in pixels.
+
+    Raises
+    ------
+    SilentFailureError
+        When one of them orders, scales or normalises its patches otherwise.
+    """
+    import numpy as np
+
+    for columns, rows in dict.fromkeys(sizes):
+        # Every value in every channel, no two patches alike.
+        film = np.arange(rows * columns * 3, dtype=np.uint32).reshape(rows, columns, 3)
+        film = (film * 2654435761 >> 24).astype(np.uint8)
+        ours, theirs = (
+            processor(images=[film], return_tensors="pt")["pixel_values"]
+            for processor in (learner, engine)
+        )
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-4):
+            raise SilentFailureError(
+                f"The trainer and the checkpoint's own processor make other pixels of the same "
+                f"film of {columns} x {rows}: rollouts would be of films that the learner does not "
+                "see. Put back the preprocessor_config.json that the checkpoint's stage "
+                "wrote (image_mean, image_std, rescale_factor and patch sizes of Qwen2.5-VL)."
+            )
+
+
 def check_same_prompts(
     learner: Sequence[Sequence[int]], engine: Sequence[Sequence[int]], image_token: int
 ) -> None:

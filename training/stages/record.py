@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from service.engine import LineageRecord
-from training.checkpoint.lineage import STAGE_RECORD
+from training.checkpoint.lineage import STAGE_RECORD, weights_hash
 from training.stages.config import describe
+from training.stages.model import is_first_process
 from training.whole_file import write_whole
 
 _LINEAGE_NAMES = {"cold-start": "cold_start"}
@@ -26,6 +27,7 @@ def write_stage_record(
     digest: str,
     last: Mapping[str, Any],
     revision: str,
+    began_with: str,
 ) -> None:
     """Note beside a stage's output its config, data, code revision and last logged figures.
 
@@ -39,6 +41,8 @@ def write_stage_record(
         The last line of the log.
     revision
         Of the code when the stage began.
+    began_with
+        :func:`start_hash` when the stage began.
     """
     metrics = {
         name: float(value)
@@ -50,9 +54,16 @@ def write_stage_record(
         config=describe(config),
         data_hash=digest,
         code_revision=revision,
+        start_hash=began_with,
+        weights_hash=weights_hash(folder),
         metrics=metrics,
     )
     write_whole(folder / STAGE_RECORD, record.model_dump_json(indent=2) + "\n")
+
+
+def start_hash(start: str) -> str:
+    """SHA-256 of the weights in a start's folder, in the first process; empty for a hub id."""
+    return weights_hash(Path(start).expanduser()) if is_first_process() else ""
 
 
 def code_revision() -> str:

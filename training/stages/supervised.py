@@ -33,7 +33,7 @@ from training.stages.model import (
     trl_trainer,
 )
 from training.stages.preflight import check_labels
-from training.stages.record import code_revision, write_stage_record
+from training.stages.record import code_revision, start_hash, write_stage_record
 from training.stages.resume import (
     MarkWhole,
     begin_run,
@@ -79,13 +79,13 @@ def run_supervised(
     check_same_run(stage)
     if finished(stage.output, resume=resume):
         return stage.output
-    revision = code_revision()
+    revision, began = code_revision(), start_hash(stage.model.start)
     beginning = begin(stage.model, stage.output)
     data = stage_data(name, stage.data, seed=stage.seed)
     check_same_run(stage, data.digest)
     last = fit(name, stage, data, beginning, resume=resume, callbacks=callbacks)
     if is_first_process():
-        write_stage_record(stage.output, name, stage, data.digest, last, revision)
+        write_stage_record(stage.output, name, stage, data.digest, last, revision, began)
     return stage.output
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from service.engine import LineageRecord
 from tests.training.checkpoint.conftest import write_record
 from training.checkpoint import CheckpointError, follow_lineage
-from training.checkpoint.lineage import told_lineage
+from training.checkpoint.lineage import told_lineage, weights_hash
 
 
 def test_stages_are_followed_back_through_their_configs(stages: Path) -> None:
@@ -38,6 +39,39 @@ def test_a_checkpoint_that_does_not_verify_passes_nothing_on(
     write_record(tmp_path, "grpo", str(changed))
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         follow_lineage(tmp_path)
+
+
+def a_stage_with_weights(folder: Path, stage: str, start: Path | None, weights: bytes) -> Path:
+    """A stage's output with weights, and a record that tells of both ends of it."""
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(weights)
+    record = LineageRecord(
+        stage=stage,
+        config={"model": {"start": str(start) if start else ""}},
+        start_hash=weights_hash(start) if start else "",
+        weights_hash=weights_hash(folder),
+    )
+    (folder / "stage.json").write_text(record.model_dump_json())
+    return folder
+
+
+def test_weights_that_are_not_those_a_stage_left_are_refused(tmp_path: Path) -> None:
+    sft = a_stage_with_weights(tmp_path / "sft", "sft", None, b"one")
+    grpo = a_stage_with_weights(tmp_path / "grpo", "grpo", sft, b"two")
+    assert len(follow_lineage(grpo).records) == 2
+    (grpo / "model.safetensors").write_bytes(b"three")
+    for lineage in (lambda: follow_lineage(grpo), lambda: told_lineage([sft, grpo])):
+        with pytest.raises(CheckpointError, match="other weights than the stage grpo left"):
+            lineage()
+
+
+def test_a_start_that_was_trained_anew_since_is_refused(tmp_path: Path) -> None:
+    sft = a_stage_with_weights(tmp_path / "sft", "sft", None, b"one")
+    grpo = a_stage_with_weights(tmp_path / "grpo", "grpo", sft, b"two")
+    shutil.rmtree(sft)
+    a_stage_with_weights(sft, "sft", None, b"another seed")
+    with pytest.raises(CheckpointError, match="grpo started from other weights than"):
+        follow_lineage(grpo)
 
 
 def test_a_stages_record_in_an_exported_checkpoint_is_named(exported: Path, tmp_path: Path) -> None:

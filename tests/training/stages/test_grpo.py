@@ -18,6 +18,7 @@ from trl import GRPOConfig
 from service.radiograph import PixelGrid
 from service.reading import Mode, Task
 from training.architecture import GRID
+from training.checkpoint.lineage import weights_hash
 from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.example import Example
 from training.stages.begin import begin
@@ -162,6 +163,8 @@ def test_the_tower_stays_and_the_language_model_moves(done: Path, tiny: Path) ->
     assert record["stage"] == "grpo"
     assert record["config"]["objective"]["kl"] == 0.01
     assert record["metrics"]["reward"] == lines(done)[-1]["reward"]
+    assert record["start_hash"] == weights_hash(tiny / "model")
+    assert record["weights_hash"] == weights_hash(done)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from training.stages.preflight import (
     check_processor,
     check_prompts,
     check_reference,
+    check_same_pixels,
     vision_ids,
 )
 from training.stages.shared_prefix import completion_log_probs, sample_completions
@@ -115,6 +116,18 @@ def test_a_processor_that_resizes_again_is_refused() -> None:
         other = Qwen2VLImageProcessorPil(**{"min_pixels": 784, **bounds})
         with pytest.raises(SilentFailureError, match=r"preprocessor_config\.json"):
             check_processor(other, GRID, sizes)
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"image_mean": [0.5, 0.5, 0.5]}, {"rescale_factor": 1 / 256}, {"do_normalize": False}],
+)
+def test_a_processor_that_makes_other_pixels_is_refused(otherwise: dict[str, Any]) -> None:
+    ours = build_image_processor()
+    check_same_pixels(ours, build_image_processor(), [(112, 84)])
+    other = Qwen2VLImageProcessorPil(**{**ours.to_dict(), **otherwise})
+    with pytest.raises(SilentFailureError, match="other pixels of the same film"):
+        check_same_pixels(ours, other, [(112, 84)])
 
 
 def test_a_prompt_without_its_visual_tokens_is_refused(tokenizer: Any) -> None:

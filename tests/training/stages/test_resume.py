@@ -340,6 +340,6 @@ def test_a_file_that_could_not_be_written_to_its_end_is_as_it_was(
     with pytest.raises(OSError, match="no space"):
         record_stage(tmp_path, "sft", tmp_path, "r1")
     with pytest.raises(OSError, match="no space"):
-        write_stage_record(tmp_path, "sft", DataSettings(folder=tmp_path), "0a", {}, "r1")
+        write_stage_record(tmp_path, "sft", DataSettings(folder=tmp_path), "0a", {}, "r1", "")
     assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
     assert not (tmp_path / "stage.json").exists()
