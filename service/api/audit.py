@@ -3,7 +3,7 @@
 A request to a recorded route is recorded once, before the first byte of its reply goes out: with
 the failure policy ``closed`` a reply that cannot be recorded is replaced by ``audit-unavailable``,
 so no reading leaves unrecorded. A stream is recorded when it begins; if it does not reach its end,
-a second event with the same request id says how it ended.
+a second event with the same request id says how it ended, and that it was broken off.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ _REFUSALS = frozenset(
     # The last while a provider's keys are not there: nobody's credential can be judged.
     {"unauthenticated", "ambiguous-credentials", "forbidden", "identity-unavailable"}
 )
+
+
+_BUSY = frozenset({"too-many-requests", "overloaded"})
+"""Readings refused before any work, which a caller that does not wait repeats as fast as it can."""
 
 
 def note_films(request: Request, films: Sequence[Radiograph]) -> None:
@@ -154,8 +158,10 @@ class _Recording:
         kind = self._kind
         if reason in _REFUSALS:
             kind = AuditKind.REFUSED_CREDENTIAL
-        elif self._recorded is not None and self._recorded >= 400:
-            return
+        elif self._recorded is not None:
+            if self._recorded >= 400:
+                return
+            reason = f"broken-off {reason}"  # else another request with its id could pass for it
         # Where the reply has begun, a second event is due only if a stream ended otherwise.
         if kind is None or status < 400:
             return
@@ -187,9 +193,9 @@ class _Recording:
             claimed_name=refusal.name if isinstance(refusal, CredentialsRefusedError) else None,
             studies=self._state.get("studies", ()),
         )
-        refused = kind is AuditKind.REFUSED_CREDENTIAL
+        together = kind is AuditKind.REFUSED_CREDENTIAL or reason in _BUSY
         try:
-            await (self._trail.record_refusal if refused else self._trail.record)(occurrence)
+            await (self._trail.record_refusal if together else self._trail.record)(occurrence)
         except AuditUnavailableError as error:
             _log(error)
             raise

@@ -165,9 +165,10 @@ class ProblemProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header; a trailer comes here too."""
+        """Count a header. A trailer comes here too, and is no header (RFC 9110, section 6.5)."""
         self._count(len(name) + len(value) + len(b": \r\n"))
-        super().on_header(name, value)
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """End the head."""

@@ -34,7 +34,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "missing-image",
     ),
     401: ("unauthenticated",),
-    403: ("forbidden",),
+    403: ("cross-site", "forbidden"),
     406: ("not-acceptable",),
     408: ("body-timeout", "header-timeout"),
     409: ("idempotency-in-flight",),

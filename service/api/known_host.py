@@ -2,7 +2,8 @@
 
 A page in a browser on this machine can reach a service on loopback by a name of its own that it
 lets resolve to 127.0.0.1 (DNS rebinding). The browser takes the service for the page's own site
-then, and only the Host header tells.
+then, and only the Host header tells. By a name of loopback any page can send it a form, too, whose
+reply it may not read; the Origin header tells of that.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.problems import unknown_host
+from service.api.problems import cross_site, unknown_host
 from service.identity import is_loopback
 
 _AUTHORITY = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:\[\]]+))(?::[0-9]*)?")  # RFC 3986
@@ -39,9 +40,15 @@ class KnownHosts:
         name = (found["address"] or found["name"] or "").lower()
         return name in self._names or is_loopback(name)
 
+    def hold_origin(self, origin: str) -> bool:
+        """Tell whether the value of an Origin header (RFC 6454) is a page of one of them."""
+        scheme, _, authority = origin.strip().partition("://")
+        return scheme in ("http", "https") and self.hold(authority)
+
 
 class HostCheck:
-    """Refuse a request that is addressed to a host that the service is not.
+    """Refuse a request that is addressed to a host that the service is not, or sent by the page of
+    another.
 
     The application's state holds the :class:`KnownHosts`; with ``None`` there, any host will do. A
     request without the header comes from no browser.
@@ -56,11 +63,13 @@ class HostCheck:
         Raises
         ------
         Problem
-            ``unknown-host`` (421).
+            ``unknown-host`` (421), ``cross-site`` (403).
         """
         if scope["type"] == "http":
             known: KnownHosts | None = scope["app"].state.known_hosts
-            given = Headers(scope=scope).getlist("host")
-            if known is not None and not all(known.hold(host) for host in given):
+            headers = Headers(scope=scope)
+            if known is not None and not all(map(known.hold, headers.getlist("host"))):
                 raise unknown_host()
+            if known is not None and not all(map(known.hold_origin, headers.getlist("origin"))):
+                raise cross_site()
         await self._app(scope, receive, send)

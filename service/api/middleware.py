@@ -82,6 +82,8 @@ class RequestRecord:
                 if span.context is not None:
                     headers["traceresponse"] = span.context.traceparent
                 headers["X-Content-Type-Options"] = "nosniff"
+                # Somebody may paste a key into /docs: no other page shows it as its own.
+                headers["Content-Security-Policy"] = "frame-ancestors 'none'"
                 headers.setdefault("Cache-Control", "no-store")
                 headers.update(scope["state"].get("reply_headers", {}))
             await send(message)

@@ -451,6 +451,17 @@ def unknown_host() -> Problem:
     )
 
 
+def cross_site() -> Problem:
+    """Return the 403 for what a web page elsewhere sends through somebody's browser."""
+    return Problem(
+        "cross-site",
+        403,
+        "A web page of another site sent the request, and the service asks nobody who they are.",
+        "Ask from a program, or from a page of a host that the operator names in "
+        "DEEPMEDIX_ALLOWED_HOSTS. With API keys or tokens on, any page that holds one may ask.",
+    )
+
+
 def not_found() -> Problem:
     """Return the 404."""
     return Problem(

@@ -15,6 +15,7 @@ import httpx
 from service.audit import metrics
 from service.audit.event import Resource
 from service.audit.file import AuditUnavailableError
+from service.telemetry import places_of
 
 LOG = logging.getLogger("deepmedix")
 
@@ -171,11 +172,25 @@ class Collector:
             ) from error
 
     async def _send_all(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._send_on()
+            except Exception as failure:  # a certificate that is not there, whatever is next
+                LOG.error("events cannot be sent to the audit collector: %s", places_of(failure))
+                self._note(down=True)
+            await self._pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _send_on(self) -> None:
         async with httpx.AsyncClient(timeout=_TIMEOUT, headers=self._headers) as client:
             while True:
                 parcel = await self._waiting.get()
                 try:
                     await self._send(client, parcel)
+                except Exception:
+                    _settle(parcel, AuditUnavailableError("the audit event cannot be sent"))
+                    raise
                 finally:
                     self._waiting.task_done()
 
@@ -204,10 +219,13 @@ class Collector:
                     return
             failures += 1
             self._note(down=self._down or failures > _CHANCE)
-            self._next_attempt = self._clock() + pause
-            await asyncio.sleep(pause)
-            self._next_attempt = None
+            await self._pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _pause(self, seconds: float) -> None:
+        self._next_attempt = self._clock() + seconds
+        await asyncio.sleep(seconds)
+        self._next_attempt = None
 
 
 def _settle(parcel: _Parcel, error: AuditUnavailableError | None) -> None:

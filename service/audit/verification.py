@@ -98,7 +98,7 @@ def verify(paths: Iterable[Path], *, expected_head: str | None = None) -> Verifi
     paths
         The files, in the order in which they were written; at least one.
     expected_head
-        Hash that the trail must contain in its last line.
+        Hash of a line that the trail must contain: the last one at some earlier time.
 
     Raises
     ------
@@ -115,13 +115,13 @@ def verify(paths: Iterable[Path], *, expected_head: str | None = None) -> Verifi
         head = read_head(files[-1])  # first, for the service may be writing
         if head is not None:
             found.head_file = str(head_file(files[-1]))
-        walk = _Walk(found, head)
+        walk = _Walk(found, head, expected_head)
         for path in files:
             found.files += 1
             walk.verify_file(path)
             if found.fault is not None:
                 return found
-        fault = _fault_of_end(found, str(files[-1]), head, expected_head)
+        fault = _fault_of_end(found, str(files[-1]), head, missed=walk.missed)
         found.fault = fault or _beyond_head(found, files[-1]) or walk.torn_end
     except DamagedHeadError:
         detail = "the head file is not as it was written"
@@ -142,13 +142,15 @@ def _beyond_head(found: Verification, file: Path) -> Fault | None:
 
 
 def _fault_of_end(
-    found: Verification, file: str, head: Head | None, expected_head: str | None
+    found: Verification, file: str, head: Head | None, *, missed: bool
 ) -> Fault | None:
     if head is not None and (found.head_sequence is None or found.head_sequence < head.sequence):
         detail = f"the head file names line {head.sequence} of the trail: the end was cut off"
         return Fault(file, found.lines, "missing-end", detail)
-    if expected_head is not None and found.head != expected_head.lower():
-        detail = "the last line is not the one expected: lines were cut off at the end, or added"
+    if missed:
+        detail = (
+            "no line has the hash that was expected: lines were cut off, or the chain made anew"
+        )
         return Fault(file, found.lines, "other-head", detail)
     return None
 
@@ -156,11 +158,17 @@ def _fault_of_end(
 class _Walk:
     """Through the lines of all files."""
 
-    def __init__(self, found: Verification, head: Head | None) -> None:
+    def __init__(self, found: Verification, head: Head | None, expected_head: str | None) -> None:
         self._found = found
         self._head = head
+        self._expected = None if expected_head is None else expected_head.lower()
         self._last: Record | None = None
         self.torn_end: Fault | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether the line that was expected has not been seen."""
+        return self._expected is not None
 
     def verify_file(self, path: Path) -> None:
         """Verify the next file; what is wrong with it is put into what was found."""
@@ -198,6 +206,8 @@ class _Walk:
                 found.continues = record.previous
             found.events += record.kind is RecordKind.EVENT
             self._last = record
+            if self._expected in (record.hash, record.previous):
+                self._expected = None
             found.head_sequence, found.head = record.sequence, record.hash
         if number == 0:
             found.fault = Fault(str(path), 0, "empty-file", "the file holds no line at all")

@@ -20,7 +20,7 @@ def verify(
     files: Annotated[list[Path], typer.Argument(help="Files of one trail, oldest first.")],
     expect_last: Annotated[
         str | None,
-        typer.Option(metavar="HASH", help="Hash that the last line must have, kept elsewhere."),
+        typer.Option(metavar="HASH", help="Of a line that must be there; kept elsewhere."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -14,6 +14,7 @@ import httpx
 from rich.console import Console
 
 from service.engine import ManifestError
+from service.identity import is_loopback
 from service.settings import ENV_PREFIX, load_settings
 
 _TIMEOUT = httpx.Timeout(10.0, read=600.0, write=120.0)
@@ -50,6 +51,10 @@ async def connect(
             raise ServiceError(f"--url is no web address: {error}.") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise ServiceError("--url is no web address: write it like http://127.0.0.1:8000.")
+        if address.scheme == "http" and not _is_here(address.host):
+            console.print(
+                f"Films, and a key if there is one, go to {address.host} unencrypted: use https://."
+            )
         async with httpx.AsyncClient(
             base_url=address, timeout=_TIMEOUT, headers=_credential()
         ) as client:
@@ -83,6 +88,10 @@ async def connect(
             transport=httpx.ASGITransport(app=app), base_url="http://deepmedix", timeout=_TIMEOUT
         )
         yield await running.enter_async_context(client)
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or is_loopback(host)
 
 
 def _credential() -> dict[str, str]:

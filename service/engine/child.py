@@ -5,10 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
+import threading
+import traceback
 from contextlib import suppress
 
 from service.parent_death import end_with_parent
+from service.telemetry import places_of
 
 FOLDER = "VLLM_RPC_BASE_PATH"
 """Variable that names the folder of the engine's sockets; its other temporary files join them."""
@@ -23,6 +27,10 @@ CORE = "EngineCore"
 """How the names of the processes begin that vLLM starts from the service's own."""
 
 
+_SERVICE = "MainProcess"
+"""Multiprocessing's name of a process that it has not started: the service's own."""
+
+
 def settle() -> None:
     """End with the service, however it ends, and leave no file behind; elsewhere do nothing.
 
@@ -31,10 +39,29 @@ def settle() -> None:
     once, and with it what the service lets finish. `systemctl kill` sends SIGHUP to all of a unit.
     """
     parent, folder = os.environ.get(PARENT), os.environ.get(FOLDER)
-    if not parent or not multiprocessing.current_process().name.startswith(CORE):
+    name = multiprocessing.current_process().name
+    if not parent or name == _SERVICE:
+        return
+    _tell_places_alone()
+    if not name.startswith(CORE):
         return
     tempfile.tempdir = folder
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with suppress(PermissionError):  # it leads a session already
         os.setpgid(0, 0)
     end_with_parent(int(parent))
+
+
+def _tell_places_alone() -> None:
+    """Keep the texts of exceptions that end this process or a thread of it: they may be a caller's.
+
+    Multiprocessing prints what ends a process by ``traceback.print_exc``.
+    """
+
+    def tell(error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, SystemExit):
+            print(places_of(error), file=sys.stderr, flush=True)
+
+    sys.excepthook = lambda kind, error, trace: tell(error)
+    threading.excepthook = lambda thread: tell(thread.exc_value)
+    traceback.print_exc = lambda *args, **options: tell(sys.exception())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,20 +38,26 @@ _QUIET = {
 # This process has threads, and a fork of it may find their locks held for ever.
 _SPAWN = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
 
+_ONE_NODE = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+"""The engine's processes are all of this machine; by default their sockets, which ask for no
+credential, are open on the address that the host's name resolves to."""
+
 _OURS = "DEEPMEDIX_"
 
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
 def prepare_environment(*, local: bool) -> None:
-    """Set what the operator has not set: no telemetry, quiet logs, no network for a local folder.
+    """Set what the operator has not set: no telemetry, quiet logs, sockets on loopback alone, no
+    network for a local folder.
 
     Parameters
     ----------
     local
         Whether the checkpoint is a folder of this machine.
     """
-    wanted = _QUIET | _SPAWN | (_OFFLINE if local else {})
+    one_node = _ONE_NODE if sys.platform == "linux" else {}  # elsewhere it has another name
+    wanted = _QUIET | _SPAWN | one_node | (_OFFLINE if local else {})
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
     # PYTHONWARNINGS reaches only the processes that are started from here.

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from service.identity import metrics
 from service.identity.principal import CredentialsRefusedError, IdentityUnavailableError
-from service.identity.web import FetchError, check_url, fetch_json
+from service.identity.web import TIMEOUT, FetchError, check_url, fetch_json
 
 LOG = logging.getLogger("deepmedix")
 
@@ -157,10 +157,11 @@ class SigningKeys:
 
     async def _fetch(self) -> None:
         try:
-            url = self._jwks_url or self._discovered
-            if url is None:
-                url = self._discovered = await self._discover()
-            document = await fetch_json(url)
+            async with asyncio.timeout(TIMEOUT):  # of both, where there is something to discover
+                url = self._jwks_url or self._discovered
+                if url is None:
+                    url = self._discovered = await self._discover()
+                document = await fetch_json(url)
             self._keys = _usable(document)
             self._fetched = self._clock()
             self._tell(failed=False)

@@ -80,6 +80,13 @@ class KeyFile:
                     f"Others may write to {self.path}, and so let themselves in. "
                     f"Mend it with `chmod 600 {self.path}`."
                 )
+            folder = self.path.resolve().parent
+            mode = os.stat(folder).st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                raise KeyFileError(
+                    f"Anybody may put another file in the place of {self.path}, and so let "
+                    f"themselves in. Mend it with `chmod o-w {folder}`."
+                )
             try:
                 data = file.read(_MAX_BYTES + 1)
             except OSError as error:

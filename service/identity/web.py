@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-_TIMEOUT = 5.0  # seconds for the whole exchange
+TIMEOUT = 5.0  # seconds for the whole exchange
 _MAX_BYTES = 256 * 1024
 
 
@@ -46,8 +46,8 @@ async def fetch_json(url: str) -> dict[str, Any]:
     """
     try:
         async with (
-            asyncio.timeout(_TIMEOUT),
-            httpx.AsyncClient(timeout=_TIMEOUT) as client,
+            asyncio.timeout(TIMEOUT),
+            httpx.AsyncClient(timeout=TIMEOUT) as client,
             client.stream("GET", url, headers={"Accept": "application/json"}) as reply,
         ):
             if reply.status_code != httpx.codes.OK:

@@ -18,6 +18,7 @@ from service.radiograph.film import Radiograph
 from service.radiograph.limits import Limits
 from service.radiograph.load import media_type_of
 from service.radiograph.memory import FilmMemory
+from service.radiograph.reply import read_reply
 from service.radiograph.shared_bytes import SharedBytes
 from service.radiograph.wire import (
     ACKNOWLEDGED,
@@ -26,7 +27,6 @@ from service.radiograph.wire import (
     READY_UNCONFINED,
     DecodeRequest,
     frame_message,
-    read_reply,
     request_header,
 )
 
@@ -67,6 +67,9 @@ class RadiographDecoder:
         Caps checked on headers.
     memory
         Holds films for a while after they were decoded; ``None`` holds none.
+    films_a_worker
+        Films after which a worker gives way to a new one: a film that takes a worker over sees no
+        more of those after it.
 
     Examples
     --------
@@ -84,7 +87,10 @@ class RadiographDecoder:
         time_limit: float = 20.0,
         limits: Limits | None = None,
         memory: FilmMemory | None = None,
+        films_a_worker: int = 1000,
     ) -> None:
+        self._films_a_worker = films_a_worker
+        self._renewals: set[asyncio.Task[None]] = set()
         self._memory = memory
         self._limits = limits or Limits()
         self._time_limit = time_limit
@@ -153,8 +159,24 @@ class RadiographDecoder:
             raise
 
     async def _work(self, worker: _Worker, request: DecodeRequest, data: bytes) -> Radiograph:
+        worker.films += 1
         try:
             return await worker.decode(request, data, self._time_limit)
+        finally:
+            if worker.films < self._films_a_worker:
+                self._idle.put_nowait(worker)
+            else:
+                renewal = asyncio.create_task(self._renew(worker))
+                self._renewals.add(renewal)  # the loop itself keeps no hold of it
+                renewal.add_done_callback(self._renewals.discard)
+
+    async def _renew(self, worker: _Worker) -> None:
+        """Put a new process in the place of one that may have been taken over."""
+        try:
+            worker.films = 0
+            await worker.stop()
+            with suppress(Problem):  # the next film tries again
+                await worker.ensure_running()
         finally:
             self._idle.put_nowait(worker)
 
@@ -166,7 +188,7 @@ class RadiographDecoder:
         for worker in self._workers:
             worker.retired = True
         await asyncio.gather(*(worker.stop() for worker in self._workers))
-        await asyncio.gather(*self._at_work, return_exceptions=True)
+        await asyncio.gather(*self._at_work, *self._renewals, return_exceptions=True)
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
@@ -187,6 +209,7 @@ class _Worker:
         self._shared: SharedBytes | None = None
         self._starting = asyncio.Lock()
         self.retired = False
+        self.films = 0
 
     @property
     def pid(self) -> int | None:

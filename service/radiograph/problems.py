@@ -170,3 +170,39 @@ def aspect_ratio_too_extreme() -> Problem:
         "One side of the image is more than 200 times the other.",
         "Send the whole film.",
     )
+
+
+_KINDS = (
+    empty_body,
+    unsupported_media_type,
+    unsupported_transfer_syntax,
+    file_too_large,
+    image_too_large,
+    malformed_dicom,
+    dicom_too_complex,
+    no_pixel_data,
+    concatenation,
+    unsupported_pixel_format,
+    not_a_chest_radiograph,
+    frame_out_of_range,
+    decode_failed,
+    decode_out_of_memory,
+    decode_timeout,
+    decode_worker_died,
+    aspect_ratio_too_extreme,
+)
+_BY_CODE = {problem().code: problem for problem in _KINDS}
+
+
+def problem_of(code: str) -> Problem:
+    """The refusal of that code.
+
+    Raises
+    ------
+    ValueError
+        When this room has none.
+    """
+    try:
+        return _BY_CODE[code]()
+    except KeyError:
+        raise ValueError("There is no refusal of that code.") from None

@@ -10,13 +10,8 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from service.notice import Notice
 from service.problem import Problem
 from service.radiograph.film import Radiograph
-from service.radiograph.geometry import Affine
 from service.radiograph.limits import Limits
 
 LENGTHS = struct.Struct(">IQ")
@@ -74,38 +69,5 @@ def radiograph_header(radiograph: Radiograph) -> dict[str, Any]:
 
 
 def problem_header(problem: Problem) -> dict[str, Any]:
-    """Describe a refusal; the body is empty."""
-    return {
-        "problem": [
-            problem.code,
-            problem.status,
-            problem.title,
-            problem.advice,
-            problem.retry_after,
-        ]
-    }
-
-
-def read_reply(header: dict[str, Any], body: npt.NDArray[np.uint8], number: int) -> Radiograph:
-    """Read a worker's reply to the request of that number.
-
-    Raises
-    ------
-    Problem
-        The refusal, where the reply is one.
-    ValueError, KeyError, TypeError
-        Where the reply is not well formed, or to another request: another patient's film.
-    """
-    if header["number"] != number:
-        raise ValueError("The reply is to another request.")
-    if "problem" in header:
-        code, status, title, advice, retry_after = header["problem"]
-        raise Problem(code, status, title, advice, retry_after=retry_after)
-    pixels = body.reshape(header["shape"])
-    pixels.setflags(write=False)
-    return Radiograph(
-        pixels=pixels,
-        notices=tuple(Notice(code, detail) for code, detail in header["notices"]),
-        to_original=Affine(*header["to_original"]),
-        **{name: header[name] for name in _SCALARS},
-    )
+    """Name a refusal; the body is empty."""
+    return {"problem": problem.code}

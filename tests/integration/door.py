@@ -106,6 +106,7 @@ def unknown_hosts(client: httpx.Client) -> Replies:
     return [
         (421, client.post("/report", **film(**host))),
         (421, client.get(f"/livez?q={SENTINELS['query']}", headers=laced() | host)),
+        (403, client.post("/report", **film(Origin=f"https://{SENTINELS['host']}.example"))),
     ]
 
 

@@ -467,7 +467,7 @@ async def test_a_stream_that_runs_out_of_time_is_recorded_with_that_status(
         engine.say(Script(hold_after=3))
         headers = {"Accept": "text/event-stream", "X-Request-Timeout": "1"}
         await post(client, "/report", film, headers=headers)
-    assert told(events(trail)[-1])[1:] == ("8", "504 deadline-exceeded")
+    assert told(events(trail)[-1])[1:] == ("8", "504 broken-off deadline-exceeded")
 
 
 async def test_a_replayed_refusal_is_recorded_with_its_code(recording, trail):
@@ -485,7 +485,7 @@ async def test_a_stream_that_breaks_off_is_recorded_a_second_time(recording, tra
         assert reply.status_code == 200
     assert [told(event)[1:] for event in events(trail)] == [
         ("0", "200"),
-        ("8", "500 internal-error"),
+        ("8", "500 broken-off internal-error"),
     ]
     first, second = events(trail)
     assert first["entity"] == second["entity"]
@@ -507,7 +507,8 @@ async def test_a_caller_that_leaves_is_recorded(recording, trail, film, engine, 
         async with asyncio.timeout(20):
             while not any("client-left" in told(event)[2] for event in events(trail)):
                 await asyncio.sleep(0.005)
-    assert told(events(trail)[-1]) == ("report", "4", "499 client-left")
+    said = "499 client-left" if accept == "application/json" else "499 broken-off client-left"
+    assert told(events(trail)[-1]) == ("report", "4", said)
     assert len(events(trail)) == (1 if accept == "application/json" else 2)
 
 

@@ -30,12 +30,14 @@ class Application:
         self.answer.set()
         self.asked = asyncio.Event()
         self.paths = []
+        self.headers = []
 
     async def __call__(self, scope, receive, send):
         self.paths.append(scope["path"])
         self.asked.set()
         while (message := await receive())["type"] == "http.request" and message["more_body"]:
             pass
+        self.headers = list(scope["headers"])  # the server adds a trailer while the body comes
         if message["type"] == "http.disconnect":
             return
         await self.answer.wait()
@@ -409,3 +411,15 @@ async def test_a_request_to_upgrade_is_a_request(application, caplog):
         assert b" 200 " in await reader.read()
     assert application.paths == ["/livez"]
     assert "websocket" not in caplog.text.lower()
+
+
+async def test_a_trailer_is_no_header(application):
+    async with serving(application) as connect:
+        reader, _ = await connect(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1\r\nx\r\n0\r\nX-API-Key: trailer\r\nX-Forwarded-For: 10.1.1.1\r\n\r\n",
+        )
+        await application.asked.wait()
+        application.answer.set()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert {name for name, _ in application.headers} == {b"host", b"transfer-encoding"}

@@ -70,3 +70,34 @@ async def test_of_several_host_headers_each_must_be_known(make_app):
         app.state.known_hosts = KnownHosts()
         twice = [("Host", "localhost"), ("Host", "rebound.example")]
         assert (await client.get("/livez", headers=twice)).status_code == 421
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://elsewhere.example", "http://localhost.elsewhere.example", "null", "", "x"]
+)
+async def test_a_page_of_another_site_is_refused_without_echo(make_app, engine, film, origin):
+    app = make_app()
+    async with running(app) as client:
+        app.state.known_hosts = KnownHosts(["test"])
+        before = len(engine.requests)
+        reply = await client.post("/report", files={"image": film}, headers={"Origin": origin})
+        assert (reply.status_code, reply.json()["code"]) == (403, "cross-site")
+        assert "elsewhere" not in reply.text + str(reply.headers)
+        assert len(engine.requests) == before
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "https://127.0.0.1", "http://test"])
+async def test_a_page_of_a_known_host_may_ask(make_app, film, origin):
+    app = make_app()
+    async with running(app) as client:
+        app.state.known_hosts = KnownHosts(["test"])
+        reply = await client.post("/report", files={"image": film}, headers={"Origin": origin})
+        assert reply.status_code == 200
+
+
+async def test_with_credentials_any_page_may_ask(make_app, film):
+    app = make_app()
+    async with running(app) as client:
+        app.state.known_hosts = None
+        origin = {"Origin": "https://viewer.example"}
+        assert (await client.post("/report", files={"image": film}, headers=origin)).is_success

@@ -65,6 +65,7 @@ async def test_every_reply_has_an_id_and_is_not_to_be_stored(client):
     assert reply.headers["X-Request-Id"] == reply.json()["id"]
     assert reply.headers["Cache-Control"] == "no-store"
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    assert reply.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
 
 
 @pytest.mark.parametrize(

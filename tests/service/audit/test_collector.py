@@ -251,3 +251,25 @@ async def test_alone_and_open_a_full_queue_is_told_of_later():
         await trail.record(occurrence())
         await sending.close(grace=20)
     assert told(taken)[-2:] == [("8", "unrecorded 1 answered"), ("0", "200")]
+
+
+async def test_a_sender_that_cannot_even_begin_is_down_and_tries_again(monkeypatch, caplog):
+    client, broken = collector.httpx.AsyncClient, [True]
+
+    def open_client(**how):
+        if broken:
+            raise FileNotFoundError("no certificates here")
+        return client(**how)
+
+    monkeypatch.setattr(collector.httpx, "AsyncClient", open_client)
+    async with fhir_server(201) as (url, taken):
+        sending = Collector(url)
+        sending.send({"n": 1})
+        await until(lambda: metrics.COLLECTOR_DOWN._value.get() == 1)
+        assert sending.down
+        broken.clear()
+        await sending.close(grace=20)
+    assert [body["n"] for _, _, body, _ in taken] == [1]
+    assert metrics.COLLECTOR_DOWN._value.get() == 0
+    assert "FileNotFoundError" in caplog.text
+    assert "certificates here" not in caplog.text

@@ -34,6 +34,12 @@ def test_an_intact_trail_exits_with_0_and_tells_its_head(trail):
     assert found["intact"] is True
     assert found["head"] in result.stdout
     assert run("audit", "verify", trail, "--expect-last", found["head"]).exit_code == 0
+    file = AuditFile(trail)
+    file.open()
+    file.append(RecordKind.EVENT, {"n": 9})
+    file.close()
+    assert run("audit", "verify", trail, "--expect-last", found["head"].upper()).exit_code == 0
+    assert run("audit", "verify", trail, "--expect-last", "f" * 64).exit_code == 1
 
 
 def test_a_changed_line_exits_with_1_and_is_named(trail):

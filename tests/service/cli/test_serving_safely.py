@@ -1,6 +1,7 @@
 """Where the service listens, over which transport, and what SIGHUP does."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -320,3 +321,11 @@ async def test_sighup_reads_the_keys_again_and_opens_the_audit_file_anew(tmp_pat
         assert REGISTRY.get_sample_value("deepmedix_keys_stale") == 0
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
     signal.signal(signal.SIGHUP, before)
+    lines = [json.loads(line) for line in trail.read_text().splitlines()]
+    reloads = [line["event"] for line in lines if "event" in line]
+    assert [event["outcomeDesc"] for event in reloads] == [
+        "200 on-sighup",
+        "500 key-file-unusable on-sighup",
+        "200 on-sighup",
+    ]
+    assert {event["subtype"][1]["code"] for event in reloads} == {"keys-reload"}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,31 @@ def test_a_core_and_nobody_else_takes_no_notice_of_a_signal_that_is_the_services
         reader.send(None)
         process.join()
         assert process.exitcode == expected
+
+
+def fail(settled, thread):
+    def end():
+        raise ValueError("DOE^JANE")
+
+    if thread:
+        ending = threading.Thread(target=end)
+        ending.start()
+        ending.join()
+    else:
+        end()
+
+
+@pytest.mark.parametrize("name", ["EngineCore", "VllmWorker-0"])
+@pytest.mark.parametrize("thread", [True, False])
+def test_what_ends_a_process_of_the_engine_is_told_without_its_text(tmp_path, capfd, name, thread):
+    context = multiprocessing.get_context("spawn")
+    with core_environment(str(tmp_path)):
+        process = context.Process(target=fail, args=(Settling(), thread), name=name)
+        process.start()
+    process.join()
+    told = capfd.readouterr().err
+    assert "ValueError at" in told
+    assert "DOE" not in told
 
 
 def test_a_core_knows_no_secret_of_the_service(monkeypatch, tmp_path):

@@ -283,6 +283,20 @@ async def test_a_film_that_comes_while_the_worker_starts_is_nobody_elses(build_d
     await decoder.close()
 
 
+async def test_a_worker_gives_way_to_a_new_one_after_so_many_films(build_dicom) -> None:
+    decoder = RadiographDecoder(films_a_worker=2)
+    await decoder.start()
+    before = decoder.worker_pids
+    for _ in range(2):
+        assert (await decoder.load(build_dicom(**WINDOW))).pixels.shape == (64, 64)
+        assert len(decoder.worker_pids) <= 1
+    films = await asyncio.gather(*(decoder.load(build_dicom(**WINDOW)) for _ in range(3)))
+    assert {film.pixels.shape for film in films} == {(64, 64)}
+    assert decoder.worker_pids != before
+    await decoder.close()
+    assert decoder.worker_pids == ()
+
+
 async def test_a_reply_to_another_request_is_given_to_nobody(
     decoder: RadiographDecoder, build_dicom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,7 +377,7 @@ async def test_every_thread_of_a_worker_is_confined(decoder: RadiographDecoder) 
 
 
 _ATTEMPTS = """
-import ctypes, os, platform, resource, socket, subprocess, sys, threading
+import ctypes, multiprocessing, os, pathlib, platform, resource, socket, subprocess, sys, threading
 from service.radiograph.confinement import confine
 
 confine(8 << 30, parent=os.getppid())
@@ -374,7 +388,25 @@ def call(*arguments):
     if libc.syscall(*arguments) == -1:
         raise OSError(ctypes.get_errno(), "")
 
+file, folder = pathlib.Path(sys.argv[1]), os.open(os.path.dirname(sys.argv[1]), os.O_RDONLY)
 attempts = {
+    "open to write": lambda: open(file, "r+"),
+    "open to replace": lambda: open(file, "w"),
+    "open to append": lambda: open(file, "a"),
+    "open in a folder": lambda: os.open("keys", os.O_RDWR, dir_fd=folder),
+    "new file": lambda: open(file.with_name("new"), "x"),
+    "nameless file": lambda: os.open(file.parent, os.O_TMPFILE | os.O_RDWR),
+    "truncate": lambda: os.truncate(file, 0),
+    "rename": lambda: os.rename(file, file.with_name("other")),
+    "remove": lambda: os.remove(file),
+    "link": lambda: os.link(file, file.with_name("other")),
+    "symbolic link": lambda: os.symlink(file, file.with_name("other")),
+    "folder": lambda: os.mkdir(file.with_name("other")),
+    "mode": lambda: os.chmod(file, 0o777),
+    "times": lambda: os.utime(file),
+    "attribute": lambda: os.setxattr(file, "user.a", b"b"),
+    "fork": os.fork,
+    "worker": lambda: multiprocessing.get_context("fork").Process(target=print).start(),
     "connection": lambda: socket.create_connection(("127.0.0.1", 9)),
     "local socket": lambda: socket.socket(socket.AF_UNIX),
     "program": lambda: subprocess.run(["/bin/true"]),
@@ -393,6 +425,7 @@ for name, attempt in attempts.items():
 thread = threading.Thread(target=print, args=("thread", "done"))
 thread.start()
 thread.join()
+print("reading", "done" if file.read_text() == "kept" else "")
 print("limits", "done" if resource.getrlimit(resource.RLIMIT_NOFILE) else "")
 sys.stdout.flush()
 os.abort()
@@ -400,9 +433,10 @@ os.abort()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="seccomp")
-def test_a_worker_can_open_no_connection_start_no_program_and_signal_nobody() -> None:
+def test_a_worker_can_only_read_and_reach_nobody(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("kept")
     done = subprocess.run(
-        [sys.executable, "-c", _ATTEMPTS],
+        [sys.executable, "-c", _ATTEMPTS, str(tmp_path / "keys")],
         capture_output=True,
         text=True,
         cwd=PROGRAM_ROOT,
@@ -412,8 +446,10 @@ def test_a_worker_can_open_no_connection_start_no_program_and_signal_nobody() ->
     outcomes = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
     assert outcomes.pop("thread") == "done"
     assert outcomes.pop("limits") == "done"
-    assert len(outcomes) == 8
-    assert set(outcomes.values()) == {"refused"}
+    assert outcomes.pop("reading") == "done"
+    assert len(outcomes) == 25
+    assert set(outcomes.values()) == {"refused"}, outcomes
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("keys", "kept")]
 
 
 def test_a_worker_imports_nothing_of_the_engine() -> None:
