@@ -174,7 +174,8 @@ class Settings(BaseSettings):
     send_timeout: float = Field(
         30.0,
         gt=0,
-        description="Seconds in which a client must take 16 KiB of the reply that waits for it, "
+        description="Seconds in which a client must take 16 KiB of the reply that waits for it, a "
+        "twentieth where that is more, "
         "or all that is left; beyond, it is cut off.",
     )
 
@@ -188,9 +189,10 @@ class Settings(BaseSettings):
         description="Estimated tokens of all requests at work and waiting; beyond: 503.",
     )
     max_admitted_bytes: int = Field(
-        512 * _MIB,
+        1024 * _MIB,
         ge=1024,
-        description="Bytes of the bodies of all requests at work and waiting; beyond: 503.",
+        description="Bytes of the bodies and the opened films of all requests at work and waiting; "
+        "beyond: 503.",
     )
     caller_share: float = Field(
         0.5,

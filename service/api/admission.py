@@ -34,7 +34,7 @@ class Bounds:
     caller_requests, caller_tokens
         Of one caller: its share.
     body_bytes, caller_body_bytes
-        Of the requests' bodies, likewise.
+        Of the requests' bodies and of the films opened from them, likewise.
     """
 
     concurrency: int
@@ -89,7 +89,7 @@ class Place:
     tokens
         Estimated tokens that it holds.
     body_bytes
-        Bytes of its body that it holds: as announced, or as many as have arrived.
+        Bytes that it holds: of its body, as announced or as many as have arrived, and of its films.
     had_its_turn
         Whether it is at work, or was: then only its reply is left to be made.
     ending
@@ -139,6 +139,19 @@ class Place:
         self._arrived += count
         self._admission._hold_bytes(self, self._arrived - self.body_bytes)
 
+    def hold_film(self, size: int) -> None:
+        """Hold the bytes of a film's pixels, once it is open.
+
+        What is alone may hold more than there is for all: nobody else's end would let it in.
+
+        Raises
+        ------
+        Problem
+            As :meth:`expect_body`.
+        """
+        self._arrived += size  # else a part of the body that is still to come would pay for it
+        self._admission._hold_bytes(self, size, alone=True)
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for one of the places at work and hold it.
@@ -156,8 +169,8 @@ class Admission:
     """The doorkeeper.
 
     A request is admitted before its body is read. Its body counts with the length that is
-    announced, else as it arrives, and until the request ends; its tokens are reserved once the body
-    is there, and then it waits for its turn to work.
+    announced, else as it arrives, and its films' pixels once they are open, until the request ends;
+    its tokens are reserved once the body is there, and then it waits for its turn to work.
 
     Parameters
     ----------
@@ -281,16 +294,16 @@ class Admission:
         load.tokens += tokens
         self.tokens += tokens
 
-    def _hold_bytes(self, place: Place, count: int) -> None:
+    def _hold_bytes(self, place: Place, count: int, *, alone: bool = False) -> None:
         if count <= 0:
             return
         bounds, load = self._bounds, self._loads[place.caller]
         over = load.body_bytes + count - bounds.caller_body_bytes
-        if over > 0:
+        if over > 0 and not (alone and load.requests == 1):
             requests = math.ceil(over * load.requests / max(1, load.body_bytes))
             raise too_many_requests(self._wait(requests=requests, caller=place.caller))
         over = self.body_bytes + count - bounds.body_bytes
-        if over > 0:
+        if over > 0 and not (alone and len(self._places) == 1):
             # As many must end first as hold so much on average.
             requests = math.ceil(over * len(self._places) / max(1, self.body_bytes))
             raise overloaded(self._wait(requests=requests))

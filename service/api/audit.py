@@ -41,8 +41,10 @@ _BUSY = frozenset({"too-many-requests", "overloaded"})
 
 
 def note_films(request: Request, films: Sequence[Radiograph]) -> None:
-    """Leave a request's films for the audit layer, which records their studies' identities."""
-    request.state.films = tuple(films)
+    """Leave a request's films for the audit layer, where there is one, which records their
+    studies' identities and then forgets them: a connection keeps its last request's state."""
+    if request.app.state.audit is not None:
+        request.state.films = tuple(films)
 
 
 class Audit:
@@ -134,7 +136,10 @@ class _Recording:
             ended = (499, "client-left")
             raise
         finally:
-            await self._finish(*ended)
+            try:
+                await self._finish(*ended)
+            finally:
+                self._state.pop("films", None)
 
     def _unavailable(self, error: AuditUnavailableError) -> Problem:
         retry_after: int = self._scope["app"].state.service.settings.retry_after

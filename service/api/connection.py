@@ -40,6 +40,9 @@ _LINGER = 2.0
 _LEAST_TAKEN = 16 * 1024
 """Bytes of a reply within the time that a client has for them; fewer are as good as none."""
 
+_PERIODS = 20
+"""Times that long, and a client must have taken all that waited for it, however much it was."""
+
 
 class ProblemProtocol(HttpToolsProtocol):
     """Uvicorn's HTTP protocol, with the bounds that it lacks, and problems for plain text.
@@ -58,8 +61,8 @@ class ProblemProtocol(HttpToolsProtocol):
         Most open connections. Beyond, the one that has been quiet for longest gives way, so that
         probes get in; where none is: ``overloaded`` (503).
     send_timeout
-        Seconds in which a client must take 16 KiB of what waits for it, or all of it; beyond, it
-        is cut off.
+        Seconds in which a client must take 16 KiB of what waits for it, a twentieth where that is
+        more, or all of it; beyond, it is cut off.
     stalled_after
         Seconds without a byte taken of what waits after which a connection is quiet.
     retry_after
@@ -83,6 +86,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None  # looks at what the client takes
         self._untaken = 0
+        self._least = _LEAST_TAKEN
         self._taken_at = 0.0
         self._period: tuple[float, int] = (0.0, 0)  # its begin, and what waited then
         self._at_work: RequestResponseCycle | None = None  # `cycle` is the last that came
@@ -150,7 +154,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self._unread_bytes = 0 if self._progress else self._unread_bytes + len(data)
         if self._unread_bytes > self.max_header_bytes:
             self._refuse(headers_too_large(self.max_header_bytes))
-        elif self._timer is None and (self._in_head or (self.waits and not self._in_body)):
+        elif self._timer is None and (self._in_head or self.waits):
             self._start_timer()
 
     def on_message_begin(self) -> None:
@@ -241,6 +245,8 @@ class ProblemProtocol(HttpToolsProtocol):
             # A further request may have had to wait for the one at work: it gets its time anew.
             if self._in_head:
                 self._start_timer()
+        elif self._in_body:  # of a request that was answered before all of it had come
+            self._close()
         elif not self.transport.is_closing():
             self._refuse(header_timeout())
 
@@ -256,6 +262,7 @@ class ProblemProtocol(HttpToolsProtocol):
     def _start_looking(self) -> None:
         if self._sending is None:
             self._untaken, self._taken_at = self._count_untaken(), self.loop.time()
+            self._least = max(_LEAST_TAKEN, self._untaken // _PERIODS)
             self._period = self._taken_at, self._untaken
             self._look_later()
 
@@ -274,7 +281,7 @@ class ProblemProtocol(HttpToolsProtocol):
             self._untaken, self._taken_at = untaken, now
         begin, then = self._period
         if now - begin >= self.send_timeout:
-            if then - untaken < _LEAST_TAKEN:
+            if then - untaken < self._least:
                 self.give_way()
                 return
             self._period = now, untaken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import TypeVar
 
 from service.problem import Problem
@@ -50,7 +51,7 @@ class Ending:
             With which the request was ended, also where that was before the block began.
         """
         if self.problem is not None:
-            raise self.problem
+            raise copy(self.problem)
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("watch() needs a task")
@@ -58,10 +59,13 @@ class Ending:
         self._tasks.add(task)
         try:
             yield
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             # Whoever cancelled the task besides us is to have their cancellation.
             if self.problem is not None and task.uncancel() <= cancelled_before:
-                raise self.problem from None
+                # The frames it came through hold films, and would lead back to themselves by the
+                # problem that is kept here: only a full collection would free them.
+                cancelled.__traceback__ = None
+                raise copy(self.problem) from None
             raise
         finally:
             self._tasks.discard(task)

@@ -33,9 +33,16 @@ async def _handle(request: Request, error: Exception) -> Response:
     metrics.PROBLEMS.labels(code=problem.code).inc()
     request.state.problem = problem.code  # for the audit trail and the log
     response = problem_response(problem, getattr(request.state, "request_id", None))
-    if isinstance(error, HTTPException) and error.status_code == 405 and error.headers:
-        response.headers["Allow"] = error.headers.get("Allow", "")
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_methods(request))
     return response
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what the path can be asked by; the router names those of one route only."""
+    path = request.scope["path"]
+    routes = (route for route in request.app.routes if getattr(route, "path", None) == path)
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
 def _problem_of(error: Exception) -> Problem:

@@ -18,10 +18,13 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.announced import announced_length
 from service.api.caller import caller_of
+from service.api.deadline import time_limit
 from service.api.negotiation import EVENTS
 from service.api.problems import (
     body_timeout,
+    deadline_exceeded,
     idempotency_in_flight,
     idempotency_key_reused,
     invalid_header,
@@ -37,7 +40,9 @@ _MAX_KEY = 255
 KEY_PATTERN = rf'^("([ !#-\[\]-~]|\\["\\]){{1,{_MAX_KEY}}}"|[!#-~][!-~]{{0,{_MAX_KEY - 1}}})$'
 """A structured-field string (RFC 8941, section 3.3.3), or the same without its quotes."""
 _KEY = re.compile(KEY_PATTERN)
-_KEPT_STATUSES = frozenset({200, 400, 406, 413, 415, 422})
+_KEPT_STATUSES = frozenset({200, 400, 413, 415, 422})
+_MOST_PARTS = 256
+"""Parts of a form that are told apart; one that is taken has fewer."""
 _FLEETING = frozenset({"decode-timeout", "decode-out-of-memory"})
 """Codes among those statuses that the same request need not meet again."""
 
@@ -77,12 +82,11 @@ class Idempotency:
             return
         service = scope["app"].state.service
         store: ReplyStore = service.replies
-        settings: Settings = service.settings
         key = _store_key(scope, parse_key(given))
         digest = RequestDigest(scope, headers)
         kept = store.find(key)
         if kept is not None:
-            await _read_on(receive, digest, settings.body_timeout)
+            await _read_admitted(service, scope, receive, digest)
             if digest.value() != kept.digest:
                 raise idempotency_key_reused()
             await _replay(kept, scope, send)
@@ -124,6 +128,7 @@ class RequestDigest:
         self._delimiter = b""
         self._part = hashlib.sha256()
         self._rest = b""
+        self._parts_left = _MOST_PARTS
         self.complete = False
         content_type = headers.get("content-type", "").encode("latin-1")
         # Read as the form's own parser reads it.
@@ -142,7 +147,8 @@ class RequestDigest:
         data = self._rest + message.get("body", b"")
         self.complete = not message.get("more_body", False)
         if self._delimiter:
-            *ended, data = data.split(self._delimiter)
+            *ended, data = data.split(self._delimiter, self._parts_left)
+            self._parts_left -= len(ended)
             for piece in ended:
                 self._part.update(piece)
                 self._end_part()
@@ -152,6 +158,10 @@ class RequestDigest:
             self._part.update(data)
             if self.complete:
                 self._end_part()
+            elif not self._parts_left:  # no form has so many: what follows is only hashed
+                self._part.update(self._rest)
+                self._end_part()
+                self._delimiter, self._rest = b"", b""
         else:
             self._hash.update(data)
 
@@ -250,6 +260,29 @@ def _store_key(scope: Scope, key: str) -> bytes:
     # A token's subject is any JSON string, which may hold a lone surrogate.
     named = f"{caller_of(scope)}\n{key}".encode("utf-8", "surrogatepass")
     return hashlib.sha256(named).digest()
+
+
+async def _read_admitted(
+    service: Any, scope: Scope, receive: Receive, digest: RequestDigest
+) -> None:
+    """Read a repeat's body on the account of its caller, like any other body."""
+    settings: Settings = service.settings
+    headers = Headers(scope=scope)
+    seconds, _ = time_limit(headers, settings.request_timeout)
+    with (
+        service.admission.admit(caller_of(scope)) as place,
+        place.ending.after(seconds, deadline_exceeded()),
+        place.ending.watch(),
+    ):
+        if (announced := announced_length(headers)) is not None:
+            place.expect_body(announced)
+
+        async def receive_counted() -> Message:
+            message = await receive()
+            place.take_body(len(message.get("body", b"")))
+            return message
+
+        await _read_on(receive_counted, digest, settings.body_timeout)
 
 
 async def _read_on(receive: Receive, digest: RequestDigest, timeout: float) -> None:

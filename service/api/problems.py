@@ -78,6 +78,11 @@ class ProblemDocument(BaseModel):
         description="The reply's X-Request-Id, to be quoted when asking for help.",
         examples=["0d9f1c1e5a0b4a0fb2f4c9f0a1b2c3d4"],
     )
+    retry_after: int | None = Field(
+        None,
+        description="Seconds after which the request may be sent again, as Retry-After has them.",
+        examples=[4],
+    )
     errors: list[FieldProblem] | None = Field(
         None,
         description="The fields at fault, for `invalid-field` only.",
@@ -489,6 +494,7 @@ def document(problem: Problem, request_id: str | None = None) -> dict[str, Any]:
         detail=problem.advice,
         code=problem.code,
         request_id=request_id,
+        retry_after=problem.retry_after,
         errors=errors,
     )
     return body.model_dump(exclude_none=True)

@@ -16,6 +16,7 @@ from service.api.audit import note_films
 from service.api.disconnect import until_disconnect
 from service.api.events import Event, EventStream
 from service.api.fields import ReportFields, StudyFields, VqaFields
+from service.api.held_films import HeldFilms
 from service.api.negotiation import EVENTS, MARKDOWN, PNG, accept_of, choose_format
 from service.api.service import Service
 from service.api.submission import Submission
@@ -102,7 +103,8 @@ async def _walk(
     async with AsyncExitStack() as held:
         with stage("queue"), metrics.STAGE_SECONDS.labels(stage="queue").time():
             await held.enter_async_context(place.turn())
-        walk = stream(study, decoder=service.decoder, engine=service.engine, observe=_observe_stage)
+        films = HeldFilms(service.decoder, place)
+        walk = stream(study, decoder=films, engine=service.engine, observe=_observe_stage)
         async with aclosing(walk) as events:
             async for event in events:
                 if isinstance(event, FilmsRead):

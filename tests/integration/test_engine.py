@@ -1,9 +1,12 @@
 """The real engine on the real architecture."""
 
 import asyncio
+import sys
 from contextlib import aclosing
+from ipaddress import ip_address
 
 import numpy as np
+import psutil
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
@@ -256,3 +259,16 @@ async def test_started_engine_is_healthy(engine):
 async def test_start_of_a_started_engine_does_nothing(engine):
     await engine.start()
     assert (await read(engine, request(engine, length=2)))[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="loopback has another name elsewhere")
+async def test_no_process_of_the_engine_listens_for_other_machines(engine):
+    children = psutil.Process().children(recursive=True)
+    listening = {
+        connection.laddr.ip
+        for child in children
+        for connection in child.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert children
+    assert all(ip_address(address).is_loopback for address in listening), listening

@@ -30,7 +30,7 @@ class KeysReloaded(BaseModel):
     "/admin/keys/reload",
     operation_id="reload_keys",
     responses={
-        **problem_replies(400, 401, 403, 503),
+        **problem_replies(400, 401, 403, 408, 421, 431, 503),
         500: {
             **problem_replies(500)[500],
             "description": "The service failed. Codes: `internal-error`, `key-file-unusable`.",

@@ -21,6 +21,9 @@ router = APIRouter(tags=["operation"])
 
 series.begin()
 
+_ANYWHERE = (400, 408, 421, 431, 503)
+"""Statuses that a request to any path can meet before its path is looked at."""
+
 
 class Health(BaseModel):
     """Answer of a probe."""
@@ -47,14 +50,14 @@ class Version(BaseModel):
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez", operation_id="livez")
+@router.get("/livez", operation_id="livez", responses=problem_replies(*_ANYWHERE))
 async def livez() -> Health:
     """Is the process alive? 200 as soon as it listens, also while the engine starts."""
     return Health(status="alive")
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", operation_id="readyz", responses=problem_replies(503))
+@router.get("/readyz", operation_id="readyz", responses=problem_replies(*_ANYWHERE))
 async def readyz(service: ServiceDep) -> Health:
     """Will a request be answered? Engine healthy, warm-up done, not shutting down."""
     await service.check_ready()
@@ -65,7 +68,10 @@ async def readyz(service: ServiceDep) -> Health:
     "/metrics",
     operation_id="metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format."}},
+    responses={
+        200: {"content": {"text/plain": {}}, "description": "Prometheus text format."},
+        **problem_replies(*_ANYWHERE),
+    },
 )
 async def prometheus(service: ServiceDep) -> Response:
     """Metrics of the service (`deepmedix_*`) and of vLLM (`vllm:*`), in Prometheus' format."""
@@ -89,7 +95,7 @@ async def _is_ready(service: Service) -> bool:
     return True
 
 
-@router.get("/version", operation_id="version", responses=problem_replies(400, 401, 403, 503))
+@router.get("/version", operation_id="version", responses=problem_replies(401, 403, *_ANYWHERE))
 async def versions(service: ServiceDep) -> Version:
     """Versions of the program and of the checkpoint that it serves."""
     manifest = service.engine.manifest

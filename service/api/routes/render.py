@@ -16,6 +16,7 @@ from service.api.deps import ServiceDep
 from service.api.disconnect import until_disconnect
 from service.api.documentation import film_replies, submission_of
 from service.api.fields import RenderFields
+from service.api.held_films import HeldFilms
 from service.api.negotiation import PNG, accept_of, choose_format
 from service.api.service import Service
 from service.api.submission import Submission
@@ -54,7 +55,7 @@ async def _render(
             await held.enter_async_context(place.turn())
         decoding = stage("decode", {"deepmedix.films": 1})
         with decoding, metrics.STAGE_SECONDS.labels(stage="decode").time():
-            radiograph = await service.decoder.load(
+            radiograph = await HeldFilms(service.decoder, place).load(
                 submission.films[0],
                 frame=fields.frame,
                 allow_other_anatomy=fields.allow_other_anatomy,

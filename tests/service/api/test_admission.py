@@ -406,3 +406,24 @@ def test_a_share_never_exceeds_the_whole(share, concurrency, queue, tokens):
     bounds = Bounds.shared(concurrency=concurrency, queue=queue, tokens=tokens, share=share)
     assert 1 <= bounds.caller_requests <= bounds.requests
     assert 1 <= bounds.caller_tokens <= bounds.tokens
+
+
+def test_an_opened_film_counts_with_its_body(clock):
+    bounds = Bounds.shared(
+        concurrency=1, queue=9, tokens=9, share=0.5, body_bytes=200, largest_body=60
+    )
+    admission = Admission(bounds, retry_after=5, clock=clock)
+    with admission.admit("a") as place:
+        place.expect_body(20)
+        place.take_body(20)
+        place.hold_film(70)
+        assert (place.body_bytes, admission.body_bytes) == (90, 90)
+        with admission.admit("a") as second, pytest.raises(Problem, match="too-many-requests"):
+            second.hold_film(11)
+        with admission.admit("b") as other:
+            other.hold_film(100)
+            with admission.admit("c") as third, pytest.raises(Problem, match="overloaded"):
+                third.hold_film(11)
+    with admission.admit("a") as place:
+        place.hold_film(1000)  # alone, it waits for nobody
+    assert admission.body_bytes == 0

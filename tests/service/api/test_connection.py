@@ -331,8 +331,8 @@ def is_writing(connection, transport, size):
 
 def test_the_time_for_a_reply_is_given_anew_whenever_some_of_it_was_taken(connected):
     connection, transport = connected()
-    is_writing(connection, transport, 1000 * KIB)
-    for _ in range(50):
+    is_writing(connection, transport, 320 * KIB)
+    for _ in range(15):
         connected.loop.passes(29)
         transport.waiting -= 16 * KIB
         connected.loop.passes(1)
@@ -423,3 +423,30 @@ async def test_a_trailer_is_no_header(application):
         application.answer.set()
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         assert {name for name, _ in application.headers} == {b"host", b"transfer-encoding"}
+
+
+def test_of_a_long_reply_more_must_be_taken(connected):
+    connection, transport = connected()
+    is_writing(connection, transport, 6400 * KIB)
+    connected.loop.passes(29)
+    transport.waiting -= 320 * KIB
+    connected.loop.passes(1)
+    assert transport.end is None
+    connected.loop.passes(29)
+    transport.waiting -= 319 * KIB
+    connected.loop.passes(1)
+    assert transport.end == "aborted"
+
+
+async def test_who_was_answered_early_and_goes_on_sending_is_hung_up_on():
+    async def refusing(scope, receive, send):
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 401, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    refusing.answer = asyncio.Event()
+    async with serving(refusing, header_timeout=0.2) as connect:
+        reader, writer = await connect(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")
+        writer.write(b"y")
+        assert await reader.read() == b""

@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -52,3 +54,33 @@ async def test_time_that_does_not_pass_ends_nothing():
     with ending.after(1e6, deadline_exceeded()), ending.watch():
         await asyncio.sleep(0)
     assert ending.problem is None
+
+
+class Film:
+    """Something large."""
+
+
+async def test_what_an_end_interrupts_is_freed_without_a_collection():
+    async def hold(ending):
+        film = Film()
+        films.append(weakref.ref(film))
+        with ending.watch():
+            await asyncio.Event().wait()
+
+    films = []
+    gc.disable()
+    try:
+        ending = Ending()
+        task = asyncio.create_task(hold(ending))
+        await asyncio.sleep(0)
+        ending.end(deadline_exceeded())
+        try:  # pytest.raises would keep the frames
+            await task
+        except Problem as problem:
+            ended = problem.code
+        del task
+        assert ended == "deadline-exceeded"
+        assert films[0]() is None
+        assert ending.problem is not None
+    finally:
+        gc.enable()

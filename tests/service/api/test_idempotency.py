@@ -189,6 +189,26 @@ async def test_a_refused_request_leaves_the_key_free(make_app, engine, film):
         assert (await post(client, film)).status_code == 200
 
 
+async def test_a_repeat_is_admitted_like_any_request(make_app, engine, film):
+    app = make_app(max_concurrency=1, max_queue=0)
+    async with running(app) as client:
+        assert (await post(client, film)).status_code == 200
+        with app.state.service.admission.admit("somebody else"):
+            assert (await post(client, film)).status_code == 503
+        assert is_replay(await post(client, film))
+        assert app.state.service.admission.admitted == 0
+
+
+def test_a_form_of_any_number_of_delimiters_is_digested_in_one_pass():
+    scope = {"path": "/report", "query_string": b""}
+    headers = Headers({"content-type": "multipart/form-data; boundary=a"})
+    digest = RequestDigest(scope, headers)
+    digest.update({"body": b"\r\n--a" * 100_000, "more_body": True})
+    assert digest._parts_left == 0
+    digest.update({"body": b"\r\n--a--\r\n", "more_body": False})
+    assert digest.complete
+
+
 async def test_a_reply_is_forgotten_when_it_expires(make_app, engine, film):
     app = make_app(idempotency_expiry=0.05)
     async with running(app) as client:

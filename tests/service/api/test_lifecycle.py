@@ -263,7 +263,7 @@ def _count_499() -> float:
 async def test_bodies_over_the_share_are_429_and_over_the_bound_503(
     make_app, engine, film, announced
 ):
-    app = make_app(max_body_bytes=100_000, max_admitted_bytes=150_000, caller_share=0.5)
+    app = make_app(max_body_bytes=100_000, max_admitted_bytes=450_000, caller_share=0.5)
     body = film + b"\xff" * (90_000 - len(film))  # readers stop at the end of the image
     headers = {"Content-Type": "image/png"}
 
@@ -280,7 +280,7 @@ async def test_bodies_over_the_share_are_429_and_over_the_bound_503(
         engine.asked.clear()
         first = asyncio.create_task(one.post("/report", content=content(), headers=headers))
         await engine.asked.wait()
-        assert "deepmedix_admitted_body_bytes 90000.0" in (await one.get("/metrics")).text
+        assert "deepmedix_admitted_body_bytes 390000.0" in (await one.get("/metrics")).text
         own = await one.post("/report", content=content(), headers=headers)
         other = await two.post("/report", content=content(), headers=headers)
         assert (own.status_code, own.json()["code"]) == (429, "too-many-requests")

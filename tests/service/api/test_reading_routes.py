@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 
 from service.api import metrics
 from service.settings import Settings
-from tests.service.api.conftest import HEIGHT, WIDTH
+from tests.service.api.conftest import HEIGHT, WIDTH, running
 from tests.service.scripted_engine import Script
 
 
@@ -316,3 +316,38 @@ async def test_a_whole_number_in_json_is_an_integer_however_it_is_written(client
     body = f'{{"image": ["{encoded}"], "seed": 3.0, "temperature": 0}}'
     reply = await client.post("/report", content=body, headers={"Content-Type": "application/json"})
     assert reply.status_code == 200, reply.text
+
+
+async def test_no_film_outlives_its_request(make_app, engine, film, monkeypatch):
+    """A connection keeps the state of its last request for as long as it is open."""
+    states = []
+
+    class Kept:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            await self.app(scope, receive, send)
+            states.append(scope["state"])
+
+    app = make_app(film_memory_bytes=0)
+    app.add_middleware(Kept)
+    async with running(app) as client:
+        for path, data in (("/report", {}), ("/vqa", {"question": "Mass?"}), ("/render", {})):
+            assert (await client.post(path, files={"image": film}, data=data)).status_code == 200
+    assert len(states) == 3
+    assert not any("films" in state for state in states)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+async def test_all_methods_of_a_path_are_told(client, path):
+    assert (await client.post(path)).headers["Allow"] == "GET, HEAD"
+
+
+async def test_a_refusal_says_in_its_body_too_when_to_come_again(make_app, engine, film):
+    app = make_app(max_concurrency=1, max_queue=0)
+    async with running(app) as client:
+        with app.state.service.admission.admit("somebody else"):
+            reply = await client.post("/report", files={"image": film})
+        assert reply.json()["retry_after"] == int(reply.headers["Retry-After"])
+        assert "retry_after" not in (await client.post("/report", files={"image": b"x"})).json()

@@ -345,3 +345,21 @@ async def test_a_large_upload_never_touches_the_disk(client, monkeypatch):
     monkeypatch.undo()
     assert reply.status_code == 200
     assert base64.b64decode(reply.json()["films"][0]) == film
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "unicode_escape", "zlib"])
+async def test_a_form_in_another_charset_is_refused(client, charset):
+    body = b"--b\r\nContent-Disposition: form-data; name=question\r\n\r\nci8caaaa\r\n--b--\r\n"
+    content_type = f"multipart/form-data; boundary=b; charset={charset}"
+    reply = await client.post("/echo", content=body, headers={"Content-Type": content_type})
+    assert (reply.status_code, reply.json()["code"]) == (400, "malformed-request")
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 10))
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_json_nested_too_deep_is_the_callers_fault(client, depth, size):
+    film = base64.b64encode(b"x" * size).decode()
+    text = f'{{"image": ["{film}"], "question": {"[" * depth}{"]" * depth}}}'
+    headers = {"Content-Type": "application/json"}
+    reply = await client.post("/echo", content=text, headers=headers)
+    assert reply.status_code in (400, 422), reply.text
