@@ -79,6 +79,7 @@ async def test_what_an_end_interrupts_is_freed_without_a_collection():
         except Problem as problem:
             ended = problem.code
         del task
+        await asyncio.sleep(0)  # until then the loop's own call holds it
         assert ended == "deadline-exceeded"
         assert films[0]() is None
         assert ending.problem is not None
