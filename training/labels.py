@@ -92,7 +92,7 @@ _PATTERNS = {
     "nodule": (("nodul",), r"nodules?|nodular (?:opacit(?:y|ies)|densit(?:y|ies))"),
     "opacity": (
         ("opaci", "infiltrat", "space disease"),
-        r"opacit(?:y|ies)|opacifications?|infiltrat(?:es?|ions?)|air-?space disease",
+        r"opacit(?:y|ies)|opacifications?|infiltrat(?:es?|ions)|air-?space disease",
     ),
     "atelectasis": (
         ("atelecta", "collapse"),

@@ -808,7 +808,6 @@ def test_no_doubt_is_no_denial(text):
         ("Collapse of the left lower lobe.", {"left atelectasis"}),
         ("The left lung is collapsed.", {"left atelectasis"}),
         ("Infiltrations on the left.", {"left opacity"}),
-        ("Infiltration.", {"opacity"}),
         ("Left bronchopneumonia.", {"left pneumonia"}),
         ("Left hemothorax.", {"left pleural effusion"}),
         ("Left haemothorax.", {"left pleural effusion"}),
