@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from training.negation import (
@@ -20,21 +21,49 @@ from training.negation import (
     Negation,
     asked_until,
     called_abnormal,
+    denied_of_a_kind,
+    earlier_until,
     negations,
     polarity,
     turns,
 )
 
-_HEART = r"(?:heart|cardiac (?:silhouette|size|contours?|shadow)|cardiomediastinal silhouette)"
+_HEART = (
+    r"(?:heart(?! failure)|cardiac (?:silhouette|size|contours?|shadow)"
+    r"|cardiomediastinal silhouette|cardio-?thoracic (?:ratio|index)|ctr)"
+)
+_ABOVE_NORMAL = (
+    r"(?:(?:larger|bigger|greater) (?:in size )?than|above|beyond|exceed(?:s|ing)?)"
+    r" (?:the )?(?:upper )?(?:(?:limits?|range) of )?normal"
+)
+_WITH_THE_AORTA = (
+    r",? and (?:the )?(?:\w+ ){0,2}(?:aorta|mediastinum|hil(?:a|um))"
+    r" (?:are|appear|were|remain|look)"
+)
+_LARGE = r"(?: \w+ly)? (?:enlarged|dilated|prominent|large)\b"
+_BESIDE_THE_HEART = _WITH_THE_AORTA + _LARGE
+_NOT_BESIDE_THE_HEART = f"{_WITH_THE_AORTA} not{_LARGE}"
 _PATTERNS = {
     "cardiomegaly": (
-        ("cardiomegaly", "heart", "cardiac", "cardiomediastinal"),
-        r"cardiomegaly|cardiac enlargement"
-        rf"|(?:enlarged|enlargement of the|large|prominent) {_HEART}"
+        (
+            "cardiomegal",
+            "heart",
+            "cardiac",
+            "cardio-",
+            "cardiomediastinal",
+            "cardiothoracic",
+            "ctr",
+        ),
+        r"cardiomegall?y|(?:cardiac|heart) enlargement"
+        rf"|(?:enlarged|enlargement of the|large|big|dilated|prominent) {_HEART}"
+        rf"|increased? (?:in )?(?:{_HEART} size|size of the {_HEART}|cardio-?thoracic \w+|ctr)"
         rf"|{_HEART}\b(?:(?!\b(?:{NORMAL}|aort|mediast|hil))[^.;]){{0,120}}?"
         r"\b(?:enlarged|enlargement|increased in size)"
         rf"|{_HEART}(?: size)?(?: (?:is|are|was|were|not|now|again|appears?|seems?|remains?|to be"
-        r"|slightly|somewhat|\w+ly)){1,4} (?:increased|large|prominent)\b(?! (?:left|right|but)\b)",
+        r"|slightly|somewhat|\w+ly)){1,4} (?:increased|elevated|large|big|dilated|prominent)\b"
+        r"(?! (?:left|right|but)\b)"
+        rf"|{_HEART}\b(?:(?!\b(?:{NORMAL}|aort|mediast|hil))[^.;,]){{0,40}}?\b{_ABOVE_NORMAL}"
+        rf"|{_HEART}(?={_BESIDE_THE_HEART})|{_HEART}{_NOT_BESIDE_THE_HEART}",
     ),
     "enlarged mediastinum": (
         ("mediastin",),
@@ -47,8 +76,10 @@ _PATTERNS = {
         r"|(?:enlarged|dilated|ectatic) (?:thoracic )?aort\w+",
     ),
     "pleural effusion": (
-        ("effusion", "pleural fluid"),
-        r"(?:pleural )?(?<!pericardial )effusions?|pleural fluid",
+        ("effusion", "pleural", "emothora", "empyema"),
+        r"(?:pleural )?(?<!pericardial )effusions?|pleural (?:fluid(?: collections?)?|collections?)"
+        r"|(?:fluid|collections?) (?:with)?in the (?:\w+ )?pleural (?:spaces?|cavit(?:y|ies))"
+        r"|ha?emo-?thora(?:x|ces)|empyemas?",
     ),
     "pneumothorax": (
         ("pneumothora", "pneumo-thora", "pneumo thora", "ptx"),
@@ -56,16 +87,27 @@ _PATTERNS = {
     ),
     "consolidation": (
         ("consolidat",),
-        r"consolidat(?:ions?|ive)(?: opacit(?:y|ies))?",
+        r"consolidat(?:ions?|ive|ed|ing)(?: opacit(?:y|ies))?",
     ),
     "nodule": (("nodul",), r"nodules?|nodular (?:opacit(?:y|ies)|densit(?:y|ies))"),
     "opacity": (
         ("opaci", "infiltrat", "space disease"),
-        r"opacit(?:y|ies)|opacifications?|infiltrates?|air-?space disease",
+        r"opacit(?:y|ies)|opacifications?|infiltrat(?:es?|ions)|air-?space disease",
     ),
-    "atelectasis": (("atelecta", "collapse"), r"atelecta\w+|(?:lobar|lobe|lung) collapse"),
-    "edema": (("edema", "congestion"), r"o?edema|(?:vascular|pulmonary) congestion"),
-    "pneumonia": (("pneumonia",), r"pneumonias?"),
+    "atelectasis": (
+        ("atelecta", "collapse"),
+        r"atelecta\w+|(?:lobar|lobe|lung) collapse"
+        r"|collapsed? (?:of )?(?:the )?(?:(?:left|right|upper|middle|lower) ){0,2}"
+        r"(?:lobes?|lungs?|lingula|segments?)"
+        r"|(?:lobes?|lungs?|lingula|segments?)"
+        r"(?: (?:is|are|was|were|has|have|not|now|appears?|remains?|\w+ly)){1,3} collapsed",
+    ),
+    "edema": (
+        ("edema", "chf", "failure"),
+        r"o?edema|chf|(?:congestive )?(?:heart|cardiac) failure",
+    ),
+    "congestion": (("congestion",), r"(?:pulmonary )?(?:vascular|venous|pulmonary) congestion"),
+    "pneumonia": (("pneumonia",), r"(?:broncho-?|pleuro-?)?pneumonias?"),
     "mass": (("mass",), r"mass(?:es)?(?! effect)"),
     "lesion": (("lesion",), r"(?:lung|pulmonary|focal) lesions?"),
     "pleural thickening": (("pleural",), r"pleural (?:thickening|plaques?|scarring)"),
@@ -85,32 +127,105 @@ _MENTIONS = tuple(
     (kind, stems, re.compile(rf"\b(?:{pattern})\b", re.I))
     for kind, (stems, pattern) in _PATTERNS.items()
 )
+_NARROWER = re.compile(
+    r"infiltrat|air-?space disease|collaps|emo-?thora|hydro|empyema|bronch|plaque|chf|failure", re.I
+)
+"""In a mention of what is a kind of its finding: without an empyema there may be an effusion."""
 _UNSIDED = frozenset(("cardiomegaly", "enlarged mediastinum", "aortic enlargement", "hernia"))
 
-_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
+_SENTENCE = re.compile(r"\s(?:(?<=[.;!?]\s)\s*|(?<=\n)\n*)")
+_JOINED = re.compile(r"[.;](?:(?<=[a-z)]\.)(?=[A-Z])|(?<=;)(?=\S))")
+"""A stop that ends a sentence without a space: *No mass.Left effusion*."""
+_FULL_WIDTH = str.maketrans(
+    {
+        "\u3002": ". ",
+        "\uff0e": ". ",
+        "\uff61": ". ",
+        "\uff1b": "; ",
+        "\uff1a": ": ",
+        "\uff0c": ", ",
+        "\u3001": ", ",
+        "\uff01": "! ",
+        "\uff1f": "? ",
+        "\uff08": " (",
+        "\uff09": ") ",
+        "\u3000": " ",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "\u2010": "-",
+        "\u2011": "-",
+    }
+)
+"""Signs of East Asian type, and spaces and hyphens that do not break, as ASCII writes them."""
 _WORD = re.compile(r"[a-z]+")
 _SIDE_WORDS = (
     "left lt lingula lingular right rt middle bilateral bilaterally both bibasilar bibasal biapical"
 )
 _SIDING = frozenset(_SIDE_WORDS.split())
+_SHORT_SIDES = {
+    "rll": "right lower lobe",
+    "rml": "right middle lobe",
+    "rul": "right upper lobe",
+    "lll": "left lower lobe",
+    "lul": "left upper lobe",
+    "r": "right",
+    "l": "left",
+    "bl": "bilateral",
+    "b/l": "bilateral",
+}
+_SHORT_WORDS = frozenset(_SHORT_SIDES)
+_SHORT_SIDE = re.compile(
+    r"(?<![\w/.'-])(?:(?i:rll|rml|rul|lll|lul|b/l)|BL|(?<!\d )[RL](?!/| ?\d| spine))"
+    r"(?![\w'/]|\.\w|-(?!sided))"
+)
+"""Sides and lobes in letters; not those of *L1*, *R/O* or *2 L of oxygen*."""
 _NORMALISING = frozenset(("normal", "clear", "unremarkable", "negative", "no"))
 _OMINOUS_WORDS = (
     "abnormal abnormally abnormality abnormalities tuberculosis tuberculous metastasis metastases"
     " metastatic cancer cancers malignancy malignancies malignant carcinoma tumor tumors tumour"
     " tumours abscess abscesses cavity cavities cavitary pneumoperitoneum pneumomediastinum"
+    " bronchiectasis bronchiectatic bronchiectases"
 )
 _OMINOUS = re.compile(rf"\b(?:{_OMINOUS_WORDS.replace(' ', '|')}|free (?:\w+ )?air)\b", re.I)
 """What no normal film has, beside the findings above."""
 _MAYBE_OMINOUS = frozenset((*_OMINOUS_WORDS.split(), "free"))
 _NORMAL_WORDS = frozenset(("normal", "clear", "unremarkable", "negative"))
 """Single words without one of which a sentence need not be searched for the patterns below."""
+_IS = r"(?:\b(?:is|are|was|were|has|appears?|remains?|looks?|seems?)\b|:)"
+_NOT_OF_THE_HEART = (
+    r"\b(?:enlarg\w+|increased|elevated|larger?|big|bigger|greater|dilated|prominent|above|beyond"
+    r"|exceed\w*|than|but|with|however|although|though|while|whereas|yet|except)\b"
+)
 _NORMAL_HEART = re.compile(
-    rf"\b{_HEART}\b[^.;]{{0,120}}?\b(?:{NORMAL}|unremarkable\b)"
-    rf"|\bnormal\b[^.;]{{0,120}}?\b{_HEART}\b",
+    # The subject, its verb and what is said of it; a comma is followed by *normal* alone.
+    rf"\b{_HEART}\b(?:(?!{_NOT_OF_THE_HEART}|{_IS})[^.;]){{0,80}}?"
+    rf"(?:{_IS}(?:(?!{_NOT_OF_THE_HEART}|{_IS}|,|\band\b)[^.;]){{0,60}}?"
+    rf"(?:(?:,|,? and)(?: {_IS})?(?: (?:within|of|the|top|\w+ly))*(?= (?:normal|unremark)))? ?)?"
+    rf"\b(?:{NORMAL}|unremarkable\b)"
+    r"|(?<!is )(?<!are )(?<!was )(?<!were )(?<!appears )(?<!appear )(?<!remains )(?<!remain )"
+    rf"(?<!within )\bnormal\b(?:(?!{_NOT_OF_THE_HEART}|{_IS})[^.;]){{0,60}}?\b{_HEART}\b(?!\s*:)",
     re.I,
 )
-_CLEAR_LUNG = re.compile(r"\b(?:(left|right) lung|lungs?)\b(?: fields?)? (?:is|are) clear\b", re.I)
-_EXCEPT = re.compile(r"\b(?:otherwise|except|apart|aside|other than)\b", re.I)
+_PART = (
+    r"\b(?:upper|lower|mid|middle|remaining|remainder|rest|residual|other|portions?|parts?|aspects?"
+    r"|zones?|contralateral|opposite|uninvolved|apical|basal|basilar)"
+)
+_CLEAR_LUNG = re.compile(
+    rf"(?P<part>{_PART}(?:[ -](?:of|the|left|right|both|two|and|lower|upper|mid))*[ -])?"
+    r"\b(?:(?P<side>left|right) lung|lungs?)\b(?: fields?| parenchyma)?"
+    r"(?: (?:is|are|appears?|remains?|looks?|seems?|was|were|both|again|now|still|also|to be"
+    r"|\w+ly|(?:well[ -]|hyper-?|fully )?(?:expanded|inflated|aerated|ventilated),?|and|but)){0,8}"
+    r":? clear\b"
+    r"|\bclear (?:(?P<after>left|right) lung|lungs)\b(?: fields?)?"
+    r"(?! (?:bases?|basis|apex|apices|zones?|volumes?|markings?))",
+    re.I,
+)
+_EXCEPT = re.compile(
+    r"\b(?:otherwise|elsewhere|except\w*|apart|aside|other than|but for|save for|outside|beyond"
+    r"|away from|remainder|rest of)\b",
+    re.I,
+)
+_BUT = re.compile(r"\b(?:but|with|although|though|however|yet|save)\b", re.I)
 _NOT_IN_A_CLEAR_LUNG = ("consolidation", "nodule", "mass", "opacity", "pneumonia")
 _NORMAL = re.compile(
     r"\b(?:normal|clear|unremarkable|negative|no (?:acute |focal |evidence of )?(?:\w+ )?"
@@ -156,6 +271,46 @@ _ELLIPSIS = re.compile(
     re.I,
 )
 """Where a side is said to have what was named, and denied, before."""
+_LIST_PART = (
+    rf"(?:(?:{_SIZE}|on|at|the|side|none|no|absent|only|very)\s+){{0,4}}(?:left|right)\b"
+    rf"(?:[ -]sided?)?(?:\s+(?:{_SIZE}|none|no|absent|only)\b){{0,3}}"
+)
+_SIDED_LIST = re.compile(
+    rf":\s*(?P<first>{_LIST_PART})(?:\s*[,;](?:\s*and)?\s+|\s+and\s+)(?P<second>{_LIST_PART})"
+    r"(?=\s*(?:[.;!\n]|\Z))",
+    re.I,
+)
+_NONE = re.compile(r"\b(?:none|no|absent)\b", re.I)
+_GONE = ("resolved", "cleared", "gone", "absent", "disappeared", "vanished")
+_STAYED = (
+    r"(?:persist\w*|stable|unchanged|larger|smaller|increas\w+|decreas\w+|improv\w+|worse\w*"
+    r"|present|new|small|moderate|large|tiny|trace|minimal|mild)"
+)
+_THE_OTHER_SIDE = re.compile(
+    r"(?:[.;,](?:\s+(?:and|but|while|whereas|though))?|\s(?:and|but|while|whereas|though))\s+"
+    r"(?:the\s+)?(?P<side>left|right)(?:[ -]sided)?(?: one| side)?(?=\s+(?:(?:persists?|remains?)\b"
+    r"(?!\s+\w)|persists\b|(?:has|have|is|was|remains?|appears?)\s+"
+    r"(?:(?:now|also|been|still|since|to have|\w+ly)\s+){0,3}"
+    rf"(?:(?P<gone>{'|'.join(_GONE)})|{_STAYED})\b))",
+    re.I,
+)
+"""Where a side is said to have kept or lost what was named before."""
+_BEFORE_A_SIDE = tuple(
+    f"{joint} {article}"
+    for joint in (*",;.", "and", "but", "while", "whereas", "though")
+    for article in ("", "the ", "The ")
+)
+_BOTH = re.compile(r"\b(?:bilateral|both|bibasilar|bibasal|biapical)\b", re.I)
+_GONE_ON = re.compile(
+    rf"{_BOTH.pattern}(?P<what>[^.;]{{0,60}}?),?(?: (?:now|have|has|since|been|but|which))*"
+    rf" (?:{'|'.join(_GONE)}) (?:on|at|in) the (?P<side>left|right)\b(?! (?:and|or)\b)",
+    re.I,
+)
+"""*Bilateral effusions, now resolved on the right*."""
+_OTHER = {"left": "right", "right": "left"}
+_STOP = re.compile(r"[.;!?\n]")
+_CLAUSE = 160
+"""Characters before a side in which what it has is looked for."""
 _AT = frozenset(("on", "at", "in"))
 _WORDS_BEFORE = 24
 """Characters that the two words before a side have at most."""
@@ -181,6 +336,9 @@ class Findings:
         Labels that its questions and conditions name.
     abnormal
         Whether the text denies that something is normal, or names what no normal film has.
+    of_a_kind
+        Labels of ``denied`` that are denied of a kind only, such as an acute fracture. None that
+        the text affirms is among ``denied`` for that.
     """
 
     affirmed: frozenset[str] = frozenset()
@@ -188,6 +346,7 @@ class Findings:
     normal: bool = False
     asked: frozenset[str] = frozenset()
     abnormal: bool = False
+    of_a_kind: frozenset[str] = frozenset()
 
 
 def finding_labels(text: str) -> frozenset[str]:
@@ -247,16 +406,24 @@ def name_findings(text: str) -> str:
 @lru_cache(maxsize=65_536)  # steps and answers are made of few sentences; a reward reads thousands
 def read_findings(text: str) -> Findings:
     """Read a text sentence by sentence."""
+    if not text.isascii():
+        text = text.translate(_FULL_WIDTH)
+    text = _JOINED.sub(r"\g<0> ", text)
     if "?" in text:
         text = _ANSWERED.sub(": ", text)
     if _has_ellipsis(text):
         text = _with_ellipses_filled(text)
+    if ":" in text:
+        text = _with_lists_spelt_out(text)
+    if _leaves_out_a_finding(text):
+        text = _with_findings_filled(text)
     read = [_read_sentence(sentence) for sentence in _SENTENCE.split(text)]
-    if len(read) == 1:
+    if len(read) == 1 and not read[0].of_a_kind:
         return read[0]
     affirmed: set[str] = set()
     denied: set[str] = set()
     asked: set[str] = set()
+    of_a_kind: set[str] = set()
     normal = abnormal = False
     for found in read:  # one pass: of answers this is the most of the time
         affirmed |= found.affirmed
@@ -265,7 +432,17 @@ def read_findings(text: str) -> Findings:
         abnormal = abnormal or found.abnormal
         if found.asked:
             asked |= found.asked
-    return Findings(frozenset(affirmed), frozenset(denied), normal, frozenset(asked), abnormal)
+        if found.of_a_kind:
+            of_a_kind |= found.of_a_kind
+    if of_a_kind:
+        of_a_kind.difference_update(*[found.denied - found.of_a_kind for found in read])
+        there = affirmed.union(map(kind_of, affirmed))
+        denied -= of_a_kind & there
+        of_a_kind -= there
+    return Findings(
+        *(frozenset(affirmed), frozenset(denied), normal, frozenset(asked), abnormal),
+        frozenset(of_a_kind),
+    )
 
 
 def _has_ellipsis(text: str) -> bool:
@@ -286,15 +463,91 @@ def _with_ellipses_filled(text: str) -> str:
     Nothing is filled in where the sentence before denies nothing, or names more than one finding.
     """
     parts, position = [], 0
-    starts = [0, *(match.end() for match in _SENTENCE.finditer(text))]
+    starts = [0, *(match.end() for match in _SENTENCE.finditer(text)), len(text)]
+    of_sentences: dict[int, tuple[list[_Mention], bool]] = {}
     for gap in _ELLIPSIS.finditer(text):
-        before = text[starts[bisect_left(starts, gap.start()) - 1] : gap.start()]
-        mentions = _mentions(before, before.lower())
+        number = max(0, bisect_left(starts, gap.start()) - 1)
+        start = starts[number]
+        if number not in of_sentences:
+            sentence = text[start : starts[number + 1]]
+            mentions = _mentions(sentence, sentence.lower())
+            denies = bool(mentions) and _denies(text[start : gap.start()], mentions[0])
+            of_sentences[number] = mentions, denies
+        mentions, denies = of_sentences[number]
         parts.append(text[position : gap.end()])
-        if len(mentions) == 1 and _denies(before, mentions[0]):
+        if denies and bisect_left(mentions, gap.start() - start, key=attrgetter("start")) == 1:
             parts.append(f"but {mentions[0].kind} ")
         position = gap.end()
     return "".join([*parts, text[position:]])
+
+
+def _with_lists_spelt_out(text: str) -> str:
+    """*Effusions: right small, left moderate* with the effusion in each part."""
+    parts, position = [], 0
+    for told in _SIDED_LIST.finditer(text):
+        before = _last_clause(text, told.start())
+        mentions = _mentions(before, before.lower())
+        said = (told["first"], told["second"])
+        sides = [_sides_in(part) for part in said]
+        if not mentions or mentions[-1].end < len(before) or sides[0] == sides[1]:
+            continue
+        start = told.start() - len(before) + mentions[-1].start
+        if start < position or text[start : told.start()].strip() != text[start : told.start()]:
+            continue
+        parts.append(text[position:start])
+        parts += [_part_spelt_out(part, mentions[-1].kind) for part in said]
+        position = told.end()
+    return "".join([*parts, text[position:]])
+
+
+def _part_spelt_out(part: str, kind: str) -> str:
+    return f"; {'no ' if _NONE.search(part) else ''}{_NONE.sub('', part)} {kind}"
+
+
+def _leaves_out_a_finding(text: str) -> bool:
+    """Whether :data:`_THE_OTHER_SIDE` or :data:`_GONE_ON` may match. Much faster."""
+    for side in ("left ", "right "):
+        start = text.find(side)
+        while start >= 0:
+            if text.endswith(_BEFORE_A_SIDE, max(0, start - 12), start):
+                return True
+            start = text.find(side, start + 1)
+    return any(word in text for word in _GONE) and any(word in text for word in ("ilat", "oth "))
+
+
+def _with_findings_filled(text: str) -> str:
+    """*The right effusion has resolved; the left persists* with the effusion named in both.
+
+    Of both sides, of which one is told to be free by now, the other remains.
+    """
+    parts, position = [], 0
+    for told in _THE_OTHER_SIDE.finditer(text):
+        before = _last_clause(text, told.start())
+        mentions = _mentions(before, before.lower())
+        side = told["side"].lower()
+        if len(mentions) != 1 or mentions[0].kind in _UNSIDED or _sides_in(before) == {side}:
+            continue
+        start = max(position, told.start() - len(before))
+        parts += [text[position:start]]
+        clause = text[start : told.start()]
+        if told["gone"]:
+            clause = _BOTH.sub(_OTHER[side], clause, count=1)
+        parts += [clause, f". The {side} {mentions[0].kind}"]
+        position = told.end()
+    return _GONE_ON.sub(_one_side_left, "".join([*parts, text[position:]]))
+
+
+def _one_side_left(told: re.Match[str]) -> str:
+    mentions = _mentions(told["what"], told["what"].lower())
+    if len(mentions) != 1:
+        return told[0]
+    side = told["side"].lower()
+    return f"{_OTHER[side]}{told['what']}. No {side} {mentions[0].kind}"
+
+
+def _last_clause(text: str, end: int) -> str:
+    """What stands before ``end`` since the last stop, as far as it is looked at."""
+    return _STOP.split(text[max(0, end - _CLAUSE) : end])[-1].rstrip()
 
 
 def _denies(sentence: str, mention: _Mention) -> bool:
@@ -329,15 +582,18 @@ def _mentions(sentence: str, lower: str) -> list[_Mention]:
 def _read_sentence(sentence: str) -> Findings:
     affirmed: set[str] = set()
     denied: set[str] = set()
+    plainly: set[str] = set()
     asked: set[str] = set()
     lower = sentence.lower()
     words = frozenset(_WORD.findall(lower))
+    if words & _SHORT_WORDS:
+        spelt_out = _SHORT_SIDE.sub(lambda side: _SHORT_SIDES[side[0].lower()], sentence)
+        if spelt_out != sentence:
+            return _read_sentence(spelt_out)
     mentions = _mentions(sentence, lower)
     denials = negations(sentence) if words & DENYING else []
     only_asked = asked_until(sentence)
     normalising = words & _NORMALISING
-    if normalising and not only_asked and not any(one.denies_on for one in denials):
-        denied |= _normal_parts(sentence)
     abnormal = bool(denials and words & _NORMAL_WORDS and called_abnormal(sentence))
     normal = bool(normalising and not abnormal and _NORMAL.search(sentence, only_asked))
     if mentions:
@@ -357,11 +613,24 @@ def _read_sentence(sentence: str) -> Findings:
                 affirmed.add(other)
                 named.discard(other)
             (affirmed if affirms else denied).update(named)
+            if not affirms and not _is_of_a_kind(sentence, mention):
+                plainly |= named
+    if normalising and not only_asked and not any(one.denies_on for one in denials):
+        called_normal = _normal_parts(sentence, affirmed)
+        denied |= called_normal
+        plainly |= called_normal
     if words & _MAYBE_OMINOUS and not abnormal:
         abnormal = _is_ominous(sentence, denials)
     return Findings(
-        frozenset(affirmed), frozenset(denied), normal or bool(denied), frozenset(asked), abnormal
+        *(frozenset(affirmed), frozenset(denied), normal or bool(denied), frozenset(asked)),
+        abnormal,
+        frozenset(denied - plainly),
     )
+
+
+def _is_of_a_kind(sentence: str, mention: _Mention) -> bool:
+    named = sentence[mention.start : mention.end]
+    return bool(_NARROWER.search(named) or denied_of_a_kind(sentence, mention.start, mention.end))
 
 
 def _on_the_other_side(sentence: str, mention: _Mention) -> str | None:
@@ -385,26 +654,46 @@ def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[fr
     if not anywhere or (len(anywhere) == 1 and not turns):
         return [anywhere] * len(mentions)
     both, edges = sentence, turns
-    for start, end in _left_and_right(sentence, mentions):
-        both = both[:start] + "bilateral".ljust(end - start) + both[end:]
-        edges = [turn for turn in edges if not start <= turn < end]
+    if pairs := _left_and_right(sentence, mentions):
+        both = _written_as_bilateral(sentence, pairs)
+        starts = [start for start, _ in pairs]
+        edges = [
+            turn
+            for turn in turns
+            if turn >= pairs[bisect_right(starts, turn) - 1][1] or turn < starts[0]
+        ]
     edges = [0, *edges, len(both)]
+    between: dict[int, frozenset[str]] = {}
     found = []
     for number, mention in enumerate(mentions):
-        first = edges[bisect_right(edges, mention.start) - 1]
+        edge = bisect_right(edges, mention.start) - 1
+        first = edges[edge]
         last = edges[bisect_left(edges, mention.end)]
         begin = max(first, mentions[number - 1].end if number else 0)
         end = min(last, mentions[number + 1].start if number + 1 < len(mentions) else last)
         before = _BETWEEN.split(both[begin : mention.start])[-1]
         after = _BETWEEN.split(both[mention.end : end])
-        own = _sides_in(before + " " + after[0])
+        own = _sides_in(f"{before}{both[mention.start : mention.end]} {after[0]}")
         if not own and not number:  # "left apical and basal opacities and a right nodule"
             own = _sides_in(both[begin : mention.start])
-        found.append(own or _sides_in(" ".join(after)) or _sides_in(both[first:last]))
+        own = own or _sides_in(" ".join(after))
+        if not own:
+            if edge not in between:
+                between[edge] = _sides_in(both[first:last])
+            own = between[edge]
+        found.append(own)
     if len(mentions) == 1 and not found[0]:
         # "In the left lung there is a nodule that is not calcified"
         return [_sides_in(both[: mentions[0].start])]
     return found
+
+
+def _written_as_bilateral(sentence: str, pairs: list[tuple[int, int]]) -> str:
+    parts, position = [], 0
+    for start, end in pairs:
+        parts += [sentence[position:start], "bilateral".ljust(end - start)]
+        position = end
+    return "".join([*parts, sentence[position:]])
 
 
 def _left_and_right(sentence: str, mentions: list[_Mention]) -> list[tuple[int, int]]:
@@ -430,11 +719,23 @@ def _sides_in(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _normal_parts(sentence: str) -> set[str]:
-    """What is denied by calling the heart normal or a lung clear."""
-    denied = {"cardiomegaly"} if _NORMAL_HEART.search(sentence) else set()
-    clear = _CLEAR_LUNG.search(sentence)
-    if clear and not _EXCEPT.search(sentence):
-        side = f"{clear.group(1).lower()} " if clear.group(1) else ""
+def _normal_parts(sentence: str, affirmed: set[str]) -> set[str]:
+    """What is denied by calling the heart normal or a lung clear, unless it is affirmed beside."""
+    if earlier_until(sentence):
+        return set()
+    denied: set[str] = set()
+    if "cardiomegaly" not in affirmed and _NORMAL_HEART.search(sentence):
+        denied.add("cardiomegaly")
+    excepted = _EXCEPT.search(sentence)
+    for clear in [] if excepted else _CLEAR_LUNG.finditer(sentence):
+        if clear["part"]:
+            continue
+        # "The lungs are clear but for a nodule"
+        if _BUT.search(sentence, clear.end()) and any(
+            kind_of(label) in _NOT_IN_A_CLEAR_LUNG for label in affirmed
+        ):
+            continue
+        side = clear["side"] or clear["after"]
+        side = f"{side.lower()} " if side else ""
         denied |= {f"{side}{kind}" for kind in _NOT_IN_A_CLEAR_LUNG}
     return denied

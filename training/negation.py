@@ -14,6 +14,9 @@ DENYING = frozenset(
         *("neither", "nor", "resolution", "resolved", "rather", "unlikely", "likely"),
         *("never", "cannot", "devoid", "lack", "lacks", "lacking", "lacked"),
         *("existent", "nonexistent", "false", "untrue", "t"),  # the t of *isn't*
+        *("zero", "nil", "nothing", "hardly", "excluded", "ruled", "none", "instead", "opposed"),
+        *("doubt", "doubts", "fail", "fails", "failed", "failing"),
+        *("favor", "favors", "favored", "favoring", "favour", "favours", "favoured", "favouring"),
         *("isnt", "arent", "wasnt", "werent", "doesnt", "dont", "didnt"),
         *("hasnt", "havent", "hadnt", "cant", "couldnt", "wouldnt", "aint"),
     )
@@ -27,15 +30,32 @@ _SHOWN = (
     r"(?:seen|present|identified|visuali[sz]ed|visible|detected|demonstrated|evident|appreciated"
     r"|noted|found|observed|apparent|shown)"
 )
+_ENDS = r"(?=\s*(?:$|[.,;:!)]))"
+_ITEM_ENDS = r"\s*(?:$|[.,;)])"
 _SLIGHTLY = r"(?: (?:\w+ly|to|be|been|yet|so|quite|any|much|all that))*"
 _UNTOLD = (
     r"(?:chang\w+|increas\w+|decreas\w+|worse\w*|better|improv\w*|progress\w*|differ\w+|new|as|only"
-    r"|larger?|bigg?(?:er)?|small(?:er)?|greater|resolv\w+|clear(?:ed|ing)?|calcified|cavitary|well"
-    r"|exclu\w+|rule[sd]? out|free|devoid|lack\w*|absent|without|negative|unlikely|assess\w*"
-    r"|evaluat\w+|determin\w+|distinguish\w*|previously)\b"
+    r"|larger?(?! than normal)|bigg?(?:er)?|small(?:er)?|greater|resolv\w+|clear(?:ed|ing)?"
+    r"|calcified|cavitary|well|exclu\w+|rule[sd]? out|free|devoid|lack\w*|absent|without|negative"
+    r"|unlikely|assess\w*|evaluat\w+|determin\w+|distinguish\w*|previously|doubt\w*|fail\w*)\b"
 )
 """After *not*: what leaves the finding in place."""
 _STILL_TOLD = rf"(?!{_SLIGHTLY} {_UNTOLD})"
+_HALF = r"(?:only|merely|previously|newly|fully|completely|entirely|wholly|adequately|optimally)\b"
+"""Adverbs after which what is *not seen* is there all the same."""
+_NOT_THERE = (
+    rf"(?:{_SHOWN}|there|here|real|true|the case|in evidence|suspected|expected|anticipated"
+    r"|likely|probable|favou?red|suggested|indicated|supported|existent|imaged|reported"
+    r"|discern(?:ed|ible)|demonstrable|recogni[sz](?:ed|able)|noticed|depicted|delineated"
+    r"|detectable|identifiable|an? (?:concern|consideration|feature|finding)"
+    r"|(?:thought|felt|believed|considered|deemed)(?: likely| present"
+    r"| to (?:exist|be (?:present|there|likely)))"
+    r"|developed|recurred|re-?accumulated|occurred|re-?appeared|formed|returned|arisen|persisted"
+    r"|(?:on|in|at|within) (?:the |this |these |either |any )?"
+    r"(?:left|right|films?|images?|study|radiographs?|chest))"
+)
+_TOLD_GONE = rf"(?! {_HALF})(?={_SLIGHTLY}(?:{_ENDS}| {_NOT_THERE}\b))"
+"""After a copula and *not*: what denies what stands before, unlike *is not loculated*."""
 _PARTLY_DONE = r"(?:partial|incomplete|near|almost|largely|mostly|some)\w*(?:[ -][a-z]+)?[ -]"
 NORMAL = r"normal\b(?! to\b|,? (?:is |but |it is )*now\b)"
 """Not *normal to mildly enlarged*, *previously normal, now enlarged*."""
@@ -54,24 +74,33 @@ _LOOKED_FOR = re.compile(
 _REACH = 160
 """Characters after a mention within which it can be denied."""
 _ASKED_REACH = 60
-_ENDS = r"(?=\s*(?:$|[.,;:!)]))"
 _UNLIKELY_ENDS = (
-    r"(?=\s*(?:$|[.,;:!)]|(?:given|in|at|on|but|and|or|because|due|from|by|based|as|with"
+    r"(?=\s*(?:$|[.,;:!)]|(?:given|in|at|on|but|and|or|because|due|from|by|based|as|with|than"
     r"|to be (?:present|there))\b))"
 )
 """After *unlikely* where it denies what stands before it, not *unlikely pneumonia*."""
 _NEGATION = re.compile(
-    rf"\b(?:no(?: longer)?|not|never|cannot|{_SHORTENED}|without|free (?:of|from)|devoid of"
+    rf"\b(?:(?:(?:no(?: longer)?|zero|nil)\b(?!{_ITEM_ENDS})|(?!(?<=\bor )not{_ITEM_ENDS})not"
+    rf"|never|cannot|{_SHORTENED}|without|free (?:of|from)|devoid of"
     r"|lack(?:s|ed|ing)?(?: of)?|(?<!is )(?<!are )(?<!was )(?<!were )absent|absence of"
-    r"|non-?existent|negative for|clear of|neither|nor|rather than|(?:false|untrue) that"
+    r"|non-?existent|negative for|clear of|neither|nor|(?:false|untrue) that"
+    r"|rather than|instead of|as opposed to|doubts?|hardly (?:any|an?)"
+    r"|fail(?:s|ed|ing)? to (?:show|demonstrate|reveal|identify|confirm|display|depict)"
+    r"|nothing (?:to )?(?:suggest|indicat)\w+(?: of)?"
     r"|resolution of|(?<!has )(?<!have )(?<!is )(?<!been )resolved"
-    rf"|(?:unlikely|less likely)(?!{_UNLIKELY_ENDS}))\b",
+    rf"|(?:unlikely|less likely)(?!{_UNLIKELY_ENDS}))\b"
+    r"|(?:excluded|ruled out|absent|negative|none|no|not (?:seen|present|found|identified))\s?:"
+    r"(?=\s*\w))",
     re.I,
 )
+_PREFERRED = re.compile(
+    r"\b(?:favou?r(?:s|ed|ing)?|more likely)\b[^.;]{0,80}?\b(?P<to>over|than)\b", re.I
+)
+"""*Atelectasis is favored over pneumonia*, *more likely atelectasis than pneumonia*."""
 _LEFT_IN_PLACE = re.compile(
     rf"{_NOT}{_SLIGHTLY} {_UNTOLD}"
-    r"|(?:no|without)(?: [\w-]+){0,3}? (?:change|changes(?! of)|increase|decrease|worsening"
-    r"|improvement|progression|resolution|clearing|lack|only|excluded)\b"
+    r"|(?:no|without)(?: (?!(?:and|with|but)\b)[\w-]+){0,3}? (?:change|changes(?! of)|increase"
+    r"|decrease|worsening|improvement|progression|resolution|clearing|lack|only|excluded|doubt)\b"
     r"(?!,? or\b|,[^.;]{0,120}\bor\b)",
     re.I,
 )
@@ -84,14 +113,53 @@ _OF_SOME = re.compile(
 """After *no*: others than these are denied, which says nothing of the finding as such."""
 _SOME = (
     r"(?:an?|the|there|small|tiny|trace|minimal|mild|moderate|large|severe|stable|unchanged"
-    r"|enlarged|persist(?:ent|ing)|residual|known)"
+    r"|enlarged|persist(?:ent|ing)|residual|known|patchy|hazy|streaky|linear|increas(?:ed|ing)"
+    r"|decreas(?:ed|ing)|worsen(?:ed|ing)|improv(?:ed|ing)|multiple|several|numerous|scattered|few"
+    r"|old|healed|healing|calcified|chronic)"
 )
+_PERHAPS = r"(?:possibl[ey]|probabl[ey]|likely|suspected|questionable|presumed|maybe|perhaps)"
+_OF_A_KIND = re.compile(
+    r"\b(?:(?:sub)?acute|displaced|depressed|comminuted|compression|suspicious|concerning"
+    r"|worrisome|tension|focal|lobar|segmental|confluent|discrete|overt|frank|florid|loculated"
+    r"|layering|active|aggressive|destructive|pathologic(?:al)?|spiculated|cavitary|cavitating"
+    r"|malignant|metastatic|solid|dominant|dense|gross|recent|recurrent|superimposed|calcified"
+    r"|alveolar|infectious|free(?! of| from)|dependent)\b",
+    re.I,
+)
+"""Before what is denied: *no acute fracture* leaves room for an old one."""
+_TO_BE_OF_A_KIND = re.compile(
+    r"(?:(?! and | or | nor )[^.;,:]){0,40}?\b(?:(?:suspicious|concerning|worrisome|suggestive"
+    r"|characteristic|typical|diagnostic) (?:for|of)|to (?:suggest|indicate)"
+    r"|that would suggest|(?:consistent|compatible) with|(?:under|with) tension)\b",
+    re.I,
+)
+"""After it: *no opacity to suggest pneumonia* leaves room for another."""
+_ITEM = re.compile(r"[.,;:]|\b(?:and|or|nor|but|with)\b", re.I)
+_OF_A_KIND_REACH = 60
+"""Characters before what is denied in which such a word is looked for."""
 _SIDED = r"(?:left|right|bilateral|bibasilar|biapical|bibasal)"
+_EARLIER = (
+    r"(?:the |an? |his |her )?(?:\w+ ){0,2}?(?:prior|previous|earlier|older?|last|preceding|former)"
+    r"(?: \w+){0,2}? (?:films?|stud(?:y|ies)|exam\w*|radiographs?|images?|x-?rays?|ct|scans?)"
+)
+_OF_EARLIER = re.compile(
+    rf"\W*(?:(?:on|in|at) {_EARLIER}\b|{_EARLIER} (?:showed|demonstrated|revealed|had|was|were)\b"
+    r"|(?:previously|formerly),? there (?:was|were)\b)"
+    r"(?:(?!\b(?:now|today|currently|presently|but|however|although|while|whereas|has|have)\b)"
+    r"[^.;])*",
+    re.I,
+)
+"""From the start of a sentence: what it says of a film before this one."""
+_ON_EARLIER = re.compile(
+    rf"(?: (?:is|was|were|seen|present|noted|found|visible)){{0,3}} (?:on|in|at) {_EARLIER}\b", re.I
+)
+_DEFINITE = re.compile(r"\b(?:the|this|that|these|those|longer|previous(?:ly)?)\b", re.I)
 _NO_LIST = r"(?![^.;]{0,200}?,? or\b)"
 _TURN = re.compile(
     r"\b(?:but|however|although|though|except|yet|while|whereas|despite|given|apart from|aside from"
-    r"|other than|(?<!that )there (?:is|are|was|were))\b"
-    rf"|(?:,|\band|\bwith)\s+(?=(?:{_SIDED} )?{_SOME}\b{_NO_LIST})"
+    r"|other than|(?<!that )(?<!doubt )(?<!doubts )(?<!suggests )(?<!show )(?<!d: )there"
+    r" (?:is|are|was|were))\b"
+    rf"|(?P<item>(?:,|\band|\bwith)\s+(?=(?:{_SIDED} )?(?:{_PERHAPS}\b|{_SOME}\b{_NO_LIST})))"
     rf"|(?:,|\bwith)\s+(?=(?:{_SIDED}|new)\b(?! (?:or|and|side)\b){_NO_LIST})"
     rf"|\b{_SHOWN}(?=, {_NO_LIST})",
     re.I,
@@ -105,14 +173,19 @@ _CLAUSE = re.compile(
     re.I,
 )
 """After a joint: a clause with a verb of its own."""
-_ADJECTIVES = re.compile(r"(?: \w+(?:al|ar|ble|cute|ed|ic|nt|ve))+", re.I)
+_ADJECTIVES = re.compile(
+    r"(?: (?:\w+(?:al|ar|ble|cute|ed|ic|nt|ve|ous)|old|new|large|small|patchy|hazy|streaky|definite"
+    r"|discrete|obvious|gross|frank|overt|evidence|of))+ ?",
+    re.I,
+)
 """Before a comma: *no displaced, acute fracture is seen*."""
 _VERB = re.compile(rf"\b{_BE}\b", re.I)
 _BEFORE = 30
 """Characters before *resolution* in which *partial* is looked for."""
 _BACK = 120
 """Characters before a joint in which a verb is looked for."""
-_GONE = r"(?:no|none|not|never|nil|absent|negative|excluded|unlikely|nonexistent)"
+_GONE = r"(?:no|none|not|never|nil|zero|absent|negative|excluded|unlikely|nonexistent)"
+_MINUS = r"[-\u2013\u2014\u2212]"
 _AND_ANOTHER = (
     r",\s+(?!(?:which|that|as|if|when|considered|felt|thought|\w+ly)\b)"
     rf"(?:(?!\b(?:and|or|nor)\b)[^.;,]){{2,60}}?\b(?:{_BE}|less likely|unlikely)\b"
@@ -121,26 +194,33 @@ _AND_ANOTHER = (
 _DENIED_AFTER = re.compile(
     rf"(?:(?!\b(?:{_BE}|(?<!previously )(?:seen|present|noted)|there|but|with|without|no)\b"
     rf"|\b{_PARTLY_DONE}resol|{_AND_ANOTHER})[^.;]){{0,120}}?"
-    rf"(?:\b{_BE}\b(?: been| now| also| currently| considered| felt| thought| believed| to be"
-    r"| completely| fully| entirely)*"
-    rf" (?:(?:not|never)\b{_STILL_TOLD}{_BEFORE_NOW}|no longer{_STILL_TOLD}"
-    r"|resolved|absent|excluded|ruled out|cleared|non-?existent|nil|false"
+    rf"(?:\b{_BE}\b(?: been| now| also| all| since| currently| considered| felt| thought| believed"
+    r"| to be| completely| fully| entirely)*"
+    rf" (?:(?:not|never|no longer)\b{_TOLD_GONE}{_BEFORE_NOW}"
+    r"|resolved|absent|excluded|ruled out|cleared|non-?existent|nil|false|gone|disappeared|vanished"
     rf"|(?:less likely|unlikely){_UNLIKELY_ENDS})"
     rf"|\b(?:(?:is|are|was|were|has|have|had|ca|could){_NT}|can(?:not| not)|could not)\b"
-    rf"{_STILL_TOLD}{_BEFORE_NOW}"
-    rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:be|exist|persist|remain|occur|appear|show)\b"
-    rf"{_STILL_TOLD}{_BEFORE_NOW}"
-    rf"|\b(?:not(?: (?!previously)\w+ly)?|no longer) {_SHOWN}\b{_BEFORE_NOW}"
-    r"|\b(?:absent|resolved|denied|non-?existent)\b"
-    rf"|\b(?:less likely|unlikely){_UNLIKELY_ENDS}"
-    rf"|:\s*{_GONE}\b{_STILL_TOLD}|\(\s*{_GONE}\s*\)|\s[-\u2013\u2014]+\s*{_GONE}{_ENDS})",
+    rf"{_TOLD_GONE}{_BEFORE_NOW}"
+    rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:(?:exist|persist|occur|recur)\b{_STILL_TOLD}"
+    rf"|(?:be|remain|appear|seem|show)\b{_TOLD_GONE}){_BEFORE_NOW}"
+    rf"|\b(?:not(?: (?!{_HALF})\w+ly)?|no longer) {_SHOWN}\b{_BEFORE_NOW}"
+    r"|\b(?:absent|resolved|denied|non-?existent)\b|\bnow gone\b"
+    rf"|\b(?:less likely|unlikely){_UNLIKELY_ENDS})"
+    # "Effusion, pneumothorax: none", but not of "Effusion: small, pneumothorax: none"
+    rf"|(?:(?!\b(?:{_BE}|yes|present|seen|positive|with|without|but)\b)[^.;:(+]){{0,80}}?"
+    rf"(?::\s*(?:not\b{_TOLD_GONE}|(?!not\b){_GONE}\b{_STILL_TOLD})"
+    rf"|\(\s*(?:{_GONE}|{_MINUS})\s*\)|\s{_MINUS}+\s*{_GONE}{_ENDS})"
+    rf"|(?:(?!\byes\b)[^.;,:(+]){{0,60}}?,?\s+no{_ITEM_ENDS}|:?\s*{_MINUS}{_ITEM_ENDS}",
     re.I,
 )
 _MAYBE_DENIED_AFTER = re.compile(
-    r"\b(?:not|never|cannot|longer|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil|false"
-    rf"|nonexistent|denied)\b|{_NT}\b|[:(]|[-\u2013\u2014] ?[nae]",
+    r"\b(?:no|not|never|cannot|longer|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil"
+    rf"|false|nonexistent|denied|gone|disappeared|vanished)\b|{_NT}\b|[:(]"
+    rf"|{_MINUS} ?(?:[nzae]|\W|$)",
     re.I,
 )
+_OR_NOT = re.compile(rf"(?:(?!\b{_BE}\b)[^.;,:]){{0,60}}?,? or not{_ITEM_ENDS}", re.I)
+"""After a mention that is said to be there or not."""
 _ASKED = re.compile(r"\?(?![a-z])")
 """Not *?pneumonia*, which is a hedge."""
 _SUPPOSED = re.compile(r"\W*(?:if|unless|whether|suppos\w+|assuming|should|were)\b[^,]*", re.I)
@@ -182,6 +262,10 @@ def negations(sentence: str) -> list[Negation]:
         # "No emphysematous change in the effusion": what comes before *change* is denied
         denies_on = start >= kept
         found.append(Negation(start, end, len(sentence) if denies_on else kept, denies_on))
+    preferred = [match.span("to") for match in _PREFERRED.finditer(sentence)]
+    if preferred:
+        found += [Negation(*span, len(sentence), True) for span in preferred]
+        found.sort()
     return found
 
 
@@ -195,13 +279,28 @@ def turns(sentence: str, denials: Sequence[Negation]) -> list[int]:
     """
     if not any(one.denies_on for one in denials):
         return []
-    found = [match.start() for match in _TURN.finditer(sentence)]
+    found = [
+        match.start()
+        for match in _TURN.finditer(sentence)
+        if not (match["item"] and _is_an_adjective(sentence, match.start(), denials))
+    ]
     joints = [
         joint.start()
         for joint in _JOINT.finditer(sentence, denials[0].end)
         if _opens_a_clause(sentence, joint, denials)
     ]
     return sorted(found + joints) if joints else found
+
+
+def _is_an_adjective(sentence: str, joint: int, denials: Sequence[Negation]) -> bool:
+    """Whether only adjectives stand between a denial and a joint: *no focal, hazy opacity*."""
+    last = bisect_left(denials, joint, key=_start) - 1
+    if last < 0 or joint - denials[last].end > _BACK:
+        return False
+    start, end = denials[last][:2]
+    if sentence.endswith(("t", "T"), start, end):  # "The heart is not enlarged, mild edema"
+        return False
+    return _ADJECTIVES.fullmatch(sentence, end, joint) is not None
 
 
 def _opens_a_clause(sentence: str, joint: re.Match[str], denials: Sequence[Negation]) -> bool:
@@ -246,10 +345,35 @@ def polarity(
         if still and start < denial.reach:
             # "No other nodule", "no large effusion"
             some = denial.start < start and _OF_SOME.match(sentence, denial.end)
-            return None if some else False
+            return None if some or _denied_before(sentence, denial, start, end) else False
     if _MAYBE_DENIED_AFTER.search(sentence, end, end + _REACH):
-        return _DENIED_AFTER.match(sentence, end) is None
+        if _OR_NOT.match(sentence, end):
+            return None
+        if _DENIED_AFTER.match(sentence, end):
+            return None if start < earlier_until(sentence) else False
     return True
+
+
+def _denied_before(sentence: str, denial: Negation, start: int, end: int) -> bool:
+    """Whether a denial is of what an earlier film showed: *no effusion on the prior film*."""
+    if start < earlier_until(sentence):
+        return True
+    if not _ON_EARLIER.match(sentence, end):
+        return False
+    # "no longer", "resolution of the effusion on the prior film"
+    return _DEFINITE.search(sentence, denial.start, start) is None
+
+
+def earlier_until(sentence: str) -> int:
+    """Up to where a sentence speaks of an earlier film: *On the prior film there was no mass.*"""
+    told = _OF_EARLIER.match(sentence)
+    return told.end() if told else 0
+
+
+def denied_of_a_kind(sentence: str, start: int, end: int) -> bool:
+    """Whether what is denied at ``start:end`` is denied of a kind: *no acute fracture*."""
+    before = _ITEM.split(sentence[max(0, start - _OF_A_KIND_REACH) : start])[-1]
+    return bool(_OF_A_KIND.search(before) or _TO_BE_OF_A_KIND.match(sentence, end))
 
 
 def asked_until(sentence: str) -> int:

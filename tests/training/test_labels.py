@@ -532,3 +532,432 @@ def test_long_repetition_is_read_in_a_blink(text):
 @pytest.mark.parametrize("words", ["heart ", "mass ", "normal ", "no ", "aorta ", "mass: "])
 def test_a_long_text_without_a_stop_is_read(words):
     assert len(read_findings(words * 4_000).affirmed) <= 1
+
+
+def _read(text):
+    found = read_findings(text)
+    return found.affirmed, found.denied
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The heart is enlarged with normal pulmonary vascularity.",
+        "The heart is enlarged and the pulmonary vascularity is normal.",
+        "The heart is mildly enlarged, pulmonary vasculature is normal.",
+        "The heart is enlarged and the mediastinum is unremarkable.",
+        "The heart is enlarged but the mediastinal contour is normal.",
+        "The lungs are normal but the heart is enlarged.",
+        "Normal lung volumes with an enlarged heart.",
+        "Normal mediastinal contours, heart is enlarged.",
+        "The heart is enlarged since the prior normal study.",
+        "The heart is larger than normal.",
+        "The heart size is above normal.",
+        "Heart size is slightly above the upper limit of normal.",
+        "Increased heart size.",
+        "The cardiothoracic ratio is increased.",
+        "The heart is massively dilated.",
+    ],
+)
+def test_a_large_heart_is_not_normal_for_what_is_normal_beside_it(text):
+    assert _read(text) == ({"cardiomegaly"}, set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The heart is obscured and the mediastinum is normal.",
+        "The lungs are normal, and the heart is not well seen.",
+        "The heart is larger than before.",
+    ],
+)
+def test_a_heart_of_which_nothing_is_said_is_neither(text):
+    assert _read(text) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The heart, lungs and mediastinum are normal.",
+        "Heart size and mediastinal contours are within normal limits.",
+        "The heart is stable and normal in size.",
+        "Normal mediastinum and heart.",
+        "Normal size of the heart.",
+        "The cardiothoracic ratio is normal.",
+        "The heart is no larger than normal.",
+        "The heart is not larger than normal.",
+        "The heart and the aorta are not enlarged.",
+    ],
+)
+def test_a_normal_heart_is_one_in_other_words(text):
+    assert _read(text) == (set(), {"cardiomegaly"})
+
+
+def test_heart_and_aorta_are_enlarged_together():
+    assert finding_labels("The heart and the aorta are enlarged.") == {
+        "cardiomegaly",
+        "aortic enlargement",
+    }
+
+
+_IN_A_LUNG = {"consolidation", "nodule", "mass", "opacity", "pneumonia"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The lungs are otherwise clear.",
+        "The remaining lungs are clear.",
+        "Elsewhere the lungs are clear.",
+        "The rest of the lungs are clear.",
+        "The remainder of the lungs is clear.",
+        "The upper lungs are clear.",
+        "The right upper lung is clear.",
+        "The lungs are clear, with the exception of the left base.",
+        "The lungs are clear but for the left base.",
+        "Clear lung bases.",
+    ],
+)
+def test_part_of_the_lungs_called_clear_denies_nothing(text):
+    assert _read(text) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lungs clear.",
+        "Clear lungs.",
+        "Lungs: clear.",
+        "The lungs appear clear.",
+        "The lungs remain clear.",
+        "The lungs are grossly clear.",
+        "Both lungs are well expanded and clear.",
+    ],
+)
+def test_lungs_are_clear_in_other_words(text):
+    assert _read(text) == (set(), _IN_A_LUNG)
+
+
+def test_a_clear_lung_is_one_on_its_side_and_but_for_what_is_told():
+    assert negated_labels("Clear right lung.") == {f"right {kind}" for kind in _IN_A_LUNG}
+    assert _read("The lungs are clear but for a left nodule.") == ({"left nodule"}, set())
+    assert _read("The lungs are clear with a small nodule.") == ({"nodule"}, set())
+    assert contradictions("Clear lungs. There is a left mass.") == {"left mass"}
+
+
+@pytest.mark.parametrize(
+    ("text", "affirmed"),
+    [
+        ("Old healed left rib fractures. No acute fracture.", {"left fracture"}),
+        ("Old fracture, no displaced fracture.", {"fracture"}),
+        ("Calcified nodule in the right lung. No suspicious nodule.", {"right nodule"}),
+        ("Small left pneumothorax. No tension pneumothorax.", {"left pneumothorax"}),
+        (
+            "Linear left basilar opacity is atelectasis. No focal infiltrate.",
+            {"left opacity", "left atelectasis"},
+        ),
+        ("Linear left opacity. No infiltrate.", {"left opacity"}),
+        ("Left effusion. No empyema or hemothorax.", {"left pleural effusion"}),
+        ("Left effusion without free effusion.", {"left pleural effusion"}),
+        ("Mild edema. No frank edema.", {"edema"}),
+    ],
+)
+def test_what_is_denied_of_a_kind_is_no_contradiction(text, affirmed):
+    assert _read(text) == (affirmed, set())
+
+
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [
+        ("No acute fracture.", "fracture"),
+        ("No focal infiltrate.", "opacity"),
+        ("No overt edema.", "edema"),
+        ("No empyema.", "pleural effusion"),
+    ],
+)
+def test_what_is_denied_of_a_kind_is_denied_where_none_is_affirmed(text, denied):
+    found = read_findings(text)
+    assert (found.affirmed, found.denied, found.of_a_kind) == (set(), {denied}, {denied})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Left effusion. No effusion.",
+        "Left effusion. No definite effusion.",
+        "Left effusion. No acute effusion. No effusion.",
+        "Left effusion. The lungs are free of effusion.",
+        "Left effusion. No focal opacity or effusion.",
+    ],
+)
+def test_what_is_denied_altogether_contradicts(text):
+    assert contradictions(text) == {"left pleural effusion"}
+
+
+def test_congestion_is_no_edema():
+    text = "Mild pulmonary vascular congestion without overt edema."
+    assert _read(text) == ({"congestion"}, {"edema"})
+    assert not contradictions("Vascular congestion. No edema.")
+    assert contradictions("Edema. No edema.")
+
+
+_FURTHER = (
+    *("possible", "probable", "likely", "suspected", "questionable", "patchy", "hazy", "linear"),
+    *("increased", "increasing", "worsening", "improving", "improved", "multiple", "several"),
+    *("scattered", "old", "healed", "calcified", "chronic"),
+)
+
+
+@pytest.mark.parametrize("word", _FURTHER)
+@pytest.mark.parametrize("joint", [", ", " with ", " and "])
+def test_a_denial_ends_where_a_finding_is_described(word, joint):
+    text = f"No pneumothorax{joint}{word} opacity at the left base."
+    assert _read(text) == ({"left opacity"}, {"pneumothorax"})
+
+
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [
+        ("No effusion, pneumothorax, or consolidation.", {"pleural effusion", "pneumothorax"}),
+        ("No effusion, scattered nodules, or masses.", {"pleural effusion", "nodule", "mass"}),
+        ("No focal, patchy opacity.", {"opacity"}),
+        ("No acute and healed fracture.", {"fracture"}),
+        ("No old, healed fractures.", {"fracture"}),
+    ],
+)
+def test_a_described_item_of_a_list_stays_denied(text, denied):
+    assert not finding_labels(text)
+    assert negated_labels(text) >= denied
+
+
+def test_a_denial_of_what_is_new_goes_on():
+    assert not finding_labels("No new or increased effusion.")
+    assert _read("The heart is not enlarged, mild edema.") == ({"edema"}, {"cardiomegaly"})
+
+
+@pytest.mark.parametrize(
+    ("text", "affirmed", "denied"),
+    [
+        ("Small left effusion which is not loculated.", {"left pleural effusion"}, set()),
+        ("The effusion is not loculated.", {"pleural effusion"}, set()),
+        ("Right rib fracture that is not displaced.", {"right fracture"}, set()),
+        ("Nodule is not a mass.", {"nodule"}, {"mass"}),
+        ("The opacity is not typical for pneumonia.", {"opacity"}, {"pneumonia"}),
+        ("The mass is not enlarged.", {"mass"}, set()),
+        ("The effusion is not fully visualized.", {"pleural effusion"}, set()),
+        ("The effusion does not appear loculated.", {"pleural effusion"}, set()),
+        ("The effusion is no longer loculated.", {"pleural effusion"}, set()),
+    ],
+)
+def test_what_is_not_so_is_there(text, affirmed, denied):
+    assert _read(text) == (affirmed, denied)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("is not seen", "is not present", "is not evident", "is not there", "is not"),
+        *("is not definitely identified", "is not likely", "is not suspected", "has not recurred"),
+        *("is not thought to be present", "does not appear to be present", "isn't visible"),
+        *("is gone", "has disappeared", "has now gone", ", no", "no", ": no", "(-)", "-"),
+    ],
+)
+def test_what_is_not_there_is_denied(said):
+    assert _read(f"The mass {said}.") == (set(), {"mass"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Excluded: a mass.",
+        "Excluded: there is a mass.",
+        "I doubt a mass.",
+        "I doubt there is a mass.",
+        "It fails to show a mass.",
+        "There is zero mass.",
+        "Nothing suggests there is a mass.",
+    ],
+)
+def test_a_denial_before_is_one_in_other_words(text):
+    assert _read(text) == (set(), {"mass"})
+
+
+def test_what_is_there_or_not_is_neither():
+    assert _read("There is a mass in the right upper zone, or not.") == (set(), set())
+    assert _read("The heart is enlarged, or not.") == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No doubt there is a mass.",
+        "There is no doubt about a mass.",
+        "The mass is nearly gone.",
+        "Mass: yes, pneumothorax: no.",
+        "No pneumothorax: no change in the mass.",
+    ],
+)
+def test_no_doubt_is_no_denial(text):
+    assert finding_labels(text) == {"mass"}
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("The left lower lobe is consolidated.", {"left consolidation"}),
+        ("Collapse of the left lower lobe.", {"left atelectasis"}),
+        ("The left lung is collapsed.", {"left atelectasis"}),
+        ("Infiltrations on the left.", {"left opacity"}),
+        ("Left bronchopneumonia.", {"left pneumonia"}),
+        ("Left hemothorax.", {"left pleural effusion"}),
+        ("Left haemothorax.", {"left pleural effusion"}),
+        ("Left empyema.", {"left pleural effusion"}),
+        ("Pleural collection on the left.", {"left pleural effusion"}),
+        ("Fluid in the left pleural space.", {"left pleural effusion"}),
+        ("CHF.", {"edema"}),
+        ("Congestive heart failure with an enlarged heart.", {"edema", "cardiomegaly"}),
+        ("Vertebral collapse.", set()),
+        ("No hemothorax.", set()),
+    ],
+)
+def test_a_finding_goes_by_other_names(text, labels):
+    assert finding_labels(text) == labels
+
+
+@pytest.mark.parametrize("name", ["Lung abscess", "Tuberculosis", "Bronchiectasis"])
+def test_what_has_no_kind_is_abnormal(name):
+    assert read_findings(f"{name}.").abnormal
+    assert not read_findings(f"No {name.lower()}.").abnormal
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("RLL pneumonia.", {"right pneumonia"}),
+        ("Mod L effusion. RUL mass. No PTX.", {"left pleural effusion", "right mass"}),
+        ("Opacity in the LUL and RML.", {"left opacity", "right opacity"}),
+        ("(R) effusion.", {"right pleural effusion"}),
+        ("R-sided effusion.", {"right pleural effusion"}),
+        ("B/L effusions.", {"left pleural effusion", "right pleural effusion"}),
+        ("L1 fracture.", {"fracture"}),
+        ("L-spine fracture.", {"fracture"}),
+        ("Fracture of L 3.", {"fracture"}),
+        ("On 2 L of oxygen, effusion.", {"pleural effusion"}),
+    ],
+)
+def test_sides_are_read_in_letters(text, labels):
+    assert finding_labels(text) == labels
+
+
+L_EFFUSION, R_EFFUSION = "left pleural effusion", "right pleural effusion"
+
+
+@pytest.mark.parametrize(
+    ("text", "affirmed", "denied"),
+    [
+        ("Effusions: right small, left moderate.", {L_EFFUSION, R_EFFUSION}, set()),
+        ("Pleural effusions: small right, moderate left.", {L_EFFUSION, R_EFFUSION}, set()),
+        ("Effusion: small on the right, none on the left.", {R_EFFUSION}, {L_EFFUSION}),
+        ("Effusion: left; mass: right.", {L_EFFUSION, "right mass"}, set()),
+        ("The right effusion has resolved; the left persists.", {L_EFFUSION}, {R_EFFUSION}),
+        ("The right effusion has resolved, the left is stable.", {L_EFFUSION}, {R_EFFUSION}),
+        ("The right effusion has resolved. The left is stable.", {L_EFFUSION}, {R_EFFUSION}),
+        ("The right effusion persists; the left has resolved.", {R_EFFUSION}, {L_EFFUSION}),
+        ("Bilateral effusions, now resolved on the right.", {L_EFFUSION}, {R_EFFUSION}),
+        ("Bilateral effusions, the right has resolved.", {L_EFFUSION}, {R_EFFUSION}),
+        ("Bilateral effusions, the right is larger.", {L_EFFUSION, R_EFFUSION}, set()),
+        ("Both effusions have resolved.", set(), {L_EFFUSION, R_EFFUSION}),
+        ("The effusion is on the right, the left is clear.", {R_EFFUSION}, set()),
+        ("Right effusion, left large mass.", {R_EFFUSION, "left mass"}, set()),
+    ],
+)
+def test_a_finding_left_out_is_that_of_the_other_side(text, affirmed, denied):
+    assert _read(text) == (affirmed, denied)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pneumonia is less likely than atelectasis.",
+        "Atelectasis is more likely than pneumonia.",
+        "More likely atelectasis than pneumonia.",
+        "Atelectasis is favored over pneumonia.",
+        "Atelectasis instead of pneumonia.",
+    ],
+)
+def test_what_is_less_likely_is_denied(text):
+    assert _read(text) == ({"atelectasis"}, {"pneumonia"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "On the prior film there was no effusion.",
+        "No effusion was seen on the prior film.",
+        "The previous radiograph showed no effusion.",
+        "Previously, there was no effusion.",
+    ],
+)
+def test_what_an_earlier_film_did_not_show_is_not_denied(text):
+    assert _read(text) == (set(), set())
+    assert _read(f"{text} There is now a left effusion.") == ({L_EFFUSION}, set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Compared with the prior film, there is no effusion.",
+        "No residual of the effusion on the prior film.",
+        "No effusion, as on the prior film.",
+        "On the prior film there was a mass, but now there is no effusion.",
+        "Previously seen effusion has resolved.",
+    ],
+)
+def test_what_this_film_does_not_show_is_denied_beside_an_earlier_one(text):
+    assert negated_labels(text) == {"pleural effusion"}
+
+
+@pytest.mark.parametrize(
+    ("text", "affirmed", "denied"),
+    [
+        ("Effusion\uff1anone", set(), {"pleural effusion"}),
+        ("No effusion\u3002Left mass is present\u3002", {"left mass"}, {"pleural effusion"}),
+        ("No effusion\uff1bleft mass\u3002", {"left mass"}, {"pleural effusion"}),
+        ("No mass.Left effusion.", {"left pleural effusion"}, {"mass"}),
+        (
+            "Consolidation yes, effusion no, pneumothorax no",
+            {"consolidation"},
+            {"pleural effusion", "pneumothorax"},
+        ),
+        ("Effusion no, pneumothorax yes.", {"pneumothorax"}, {"pleural effusion"}),
+        ("effusion (-)", set(), {"pleural effusion"}),
+        ("Consolidation (+), effusion (-).", {"consolidation"}, {"pleural effusion"}),
+        ("Effusion: small, pneumothorax: none.", {"pleural effusion"}, {"pneumothorax"}),
+        ("Effusion, pneumothorax: none.", set(), {"pleural effusion", "pneumothorax"}),
+        ("A 2.5 cm mass.", {"mass"}, set()),
+    ],
+)
+def test_punctuation_of_any_kind_parts_findings(text, affirmed, denied):
+    assert _read(text) == (affirmed, denied)
+
+
+@pytest.mark.parametrize(
+    ("before", "again", "after"),
+    [
+        ("left right ", "mass, ", ""),
+        ("left right ", "mass and ", ""),
+        ("no ", "mass, ", " is seen left right"),
+        ("No effusion ", ", small on the left", ""),
+        ("", "left and right mass, no right, ", ""),
+        ("", "no effusion, the left is stable ", ""),
+        ("", "bilateral effusions, ", "resolved on the left"),
+        ("", "effusion: left small, right small ", ""),
+        ("", "heart and lungs normal ", ""),
+        ("", "lungs and ", "clear"),
+        ("", "favored ", "over mass"),
+        ("", "R L ", "mass"),
+        ("on ", "prior ", "no mass"),
+    ],
+)
+def test_a_hundred_thousand_characters_are_read(before, again, after):
+    read_findings(before + again * (100_000 // len(again)) + after)
