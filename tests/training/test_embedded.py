@@ -20,4 +20,4 @@ def test_a_result_of_stage_3_is_no_start_for_it(tmp_path: Path) -> None:
 def test_every_stage_that_the_ablation_wants_is_named_while_none_is_trained(tmp_path: Path) -> None:
     missing = not_trained(EmbeddedConfig(work=tmp_path, output=tmp_path / "out"))
     assert missing[0] == "stage 1, sft"
-    assert len(missing) == 7
+    assert len(missing) == 9
