@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from service.reading import Mode
 from training.data.example import Example
 from training.rewards.gallery import CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
 from training.rewards.grounded import grounded
@@ -60,3 +63,56 @@ def test_no_is_the_right_answer_in_its_short_form() -> None:
     absent = Example(**{**vars(PRESENCE), "answer": "No", "steps": (), "regions": ()})
     assert worth(absent, OF_NORMAL, "There isn't a mass")["findings"] == 1
     assert worth(PRESENCE, OF_NORMAL, "There isn't a mass")["findings"] == 0
+
+
+def in_one_report(answer: str, reference: str) -> float:
+    example = replace(FILM, mode=Mode.ANSWER, steps=(), regions=(), labels=(), answer=reference)
+    return dict(grounded([Rollout(answer, example, CONVENTIONS, GRID)])[0])["overall"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("Cardiomegaly.", "The heart is enlarged."),
+        ("No pneumothorax.", "There is no evidence of pneumothorax."),
+        ("Bilateral pleural effusions.", "Left and right effusion."),
+        ("No acute cardiopulmonary process.", "Normal chest."),
+        ("Normal chest.", "No acute cardiopulmonary process."),
+        ("Normal chest.", "The lungs are clear."),
+        (
+            "Cardiomegaly. Left pleural effusion.",
+            "The heart is enlarged. There is a moderate left pleural effusion.",
+        ),
+    ],
+)
+def test_a_right_report_is_one_in_other_words_than_a_short_reference(
+    reference: str, answer: str
+) -> None:
+    assert in_one_report(answer, reference) > 0.7
+
+
+def test_a_right_reading_is_one_whatever_few_words_the_reference_takes() -> None:
+    short = replace(FILM, answer="Cardiomegaly, left effusion, right upper lobe mass.")
+    assert worth(short, HONEST, FILM.answer)["overall"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (NORMAL.answer, "No fracture."),
+        ("Normal chest.", "No acute osseous abnormality."),
+        ("Cardiomegaly.", "There is a left effusion."),
+        ("Cardiomegaly.", "The heart is enlarged. " + "It was looked at with care. " * 8),
+    ],
+)
+def test_a_short_report_is_not_right_for_its_shortness(reference: str, answer: str) -> None:
+    assert in_one_report(answer, reference) < 0.15
+
+
+def test_more_findings_right_are_worth_more_whatever_few_words_the_reference_takes() -> None:
+    said = ["The heart is enlarged.", "There is a left effusion.", "There is a right mass."]
+    paid = [
+        in_one_report(" ".join(said[:count]), "Cardiomegaly, left effusion, right mass.")
+        for count in range(1, 4)
+    ]
+    assert paid == sorted(set(paid))
