@@ -53,6 +53,11 @@ def same_side(one: str | None, other: str | None) -> bool:
     return one is None or other is None or one == other
 
 
+def count_beyond(labels: Labels, own: Labels) -> int:
+    """How many labels are none of a text's own, on its side or where one of both has none."""
+    return sum(not affirm((label,), own) for label in labels) if own else len(labels)
+
+
 def kinds(labels: Collection[str]) -> set[str]:
     """The findings without their sides."""
     return {kind_of(label) for label in labels}

@@ -252,6 +252,19 @@ def is_closed(reference: str) -> bool:
     return _items(choice[2] if choice else reference)[0] in (_YES, _NO)
 
 
+def asks_more(question: str, asked: frozenset[str]) -> bool:
+    """Whether a closed question is whether what it names is gone, larger or otherwise so."""
+    words = _words_of_question(question)[2]
+    return predicate_of(question, words, asked) is not None
+
+
+def asks_for_presence_alone(question: str) -> bool:
+    """Whether a question that names a finding asks of it nothing but whether, and where, it is."""
+    named = sum((kind.split() for kind in KINDS), ["left", "right", "any"])
+    words = _tokens(name_findings(question).lower())
+    return (_BESIDE | {"can", "could", "showing", "shows"}).union(named).issuperset(words)
+
+
 @lru_cache(maxsize=65_536)
 def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "") -> bool | None:
     """Whether an answer says *yes* or *no* of the findings asked for.

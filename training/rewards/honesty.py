@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from service.reading import ParsedText
-from training.labels import Findings, clashes
-from training.rewards.agreement import kinds
+from training.labels import Findings, clashes, kind_of
+from training.rewards.agreement import count_beyond, kinds
+from training.rewards.equivalence import says_yes
 from training.rewards.places import Places
 from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.step_words import StepWords
@@ -101,12 +102,26 @@ def _contradictions(
         ]
         affirmed = affirmed_in(said)
     tricks = 0
+    holds, lacks = answered.affirmed, answered.denied
+    if truth.presence:
+        verdict = says_yes(parsed.answer, truth.asked, truth.question)
+        if verdict:
+            holds |= truth.asked
+        elif verdict is False and truth.presence_alone:
+            lacks |= truth.asked
+    against = clashes(holds | affirmed, lacks)
     if denied := [words.denied for words in said if words.denied]:
-        between = len(clashes(affirmed, _NOTHING.union(*denied)))
-        tricks += max(0, between - truth.step_clashes)
-    if answered.denied:
-        against = len(clashes(answered.affirmed | affirmed, answered.denied))
-        tricks += _CONTRADICTION * max(0, against - truth.clashes)
+        denied_in_steps = _NOTHING.union(*denied)
+        between = clashes(affirmed, denied_in_steps)
+        tricks += count_beyond(between, truth.step_clashes)
+        # What the steps affirm, too, is a contradiction of theirs.
+        disowned = clashes(holds, denied_in_steps)
+        if between and disowned:
+            both = kinds(between)
+            disowned = frozenset(label for label in disowned if kind_of(label) not in both)
+        against |= disowned
+    if against:
+        tricks += _CONTRADICTION * count_beyond(against, truth.clashes)
     if truth.report:
         words = count_words(parsed.answer).words.keys()
         if answered.affirmed and not truth.normal and not words.isdisjoint(FILMS):

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from service.reading import Mode
-from training.data.example import Example
-from training.rewards.gallery import CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
+from training.data.example import Example, ReasoningTarget
+from training.rewards.gallery import ABSENCE, CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout
 
@@ -116,3 +116,45 @@ def test_more_findings_right_are_worth_more_whatever_few_words_the_reference_tak
         for count in range(1, 4)
     ]
     assert paid == sorted(set(paid))
+
+
+DENYING = "<think> The heart is not enlarged; There is no mass; There is no left effusion "
+UNMARKED = replace(
+    FILM, regions=(), labels=(), steps=tuple(ReasoningTarget(step.text) for step in FILM.steps)
+)
+
+
+@pytest.mark.parametrize("film", [FILM, UNMARKED, replace(UNMARKED, steps=())])
+def test_steps_that_deny_what_the_report_affirms_cost_what_a_report_does_that_denies_it(
+    film: Example,
+) -> None:
+    assert worth(film, DENYING, FILM.answer)["honesty"] == 0.5**9
+
+
+@pytest.mark.parametrize("marks", [{}, {"labels": (), "regions": ()}])
+@pytest.mark.parametrize("steps", [(), None])
+def test_a_yes_or_no_against_its_own_steps_earns_next_to_nothing(
+    marks: dict[str, tuple[()]], steps: tuple[()] | None
+) -> None:
+    bare = marks if steps is None else {**marks, "steps": steps}
+    against = "<think> There is a large right pneumothorax "
+    for said in ("No", "No, there is no pneumothorax"):
+        assert worth(replace(ABSENCE, **bare), against, said)["overall"] < 0.15
+    assert worth(replace(PRESENCE, **bare), "<think> There is no mass ", "Yes")["overall"] < 0.15
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Is there a large left effusion?", "Is the effusion larger?", "Is there a right effusion?"],
+)
+def test_a_no_to_more_than_whether_it_is_there_denies_no_step(question: str) -> None:
+    asked = replace(PRESENCE, question=question, answer="No", steps=())
+    assert worth(asked, "<think> There is a small left effusion ", "No")["honesty"] == 1
+
+
+def test_what_the_reference_has_against_itself_excuses_no_other_contradiction() -> None:
+    # The labeler takes the normal vessels for the heart.
+    reference = "The heart is enlarged with normal pulmonary vascularity. There is a left effusion."
+    said = "The heart is enlarged. There is a left effusion. There is no effusion."
+    assert in_one_report(reference, reference) == 1
+    assert in_one_report(said, reference) < 0.15
