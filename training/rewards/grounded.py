@@ -37,7 +37,7 @@ from training.rewards.equivalence import answer_worth
 from training.rewards.honesty import affirmed_in
 from training.rewards.honesty import honesty as honesty_of
 from training.rewards.places import closeness_of_places, read_places
-from training.rewards.predicates import same_called_normal
+from training.rewards.predicates import names_what_is_grave, same_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import words_of
 from training.rewards.truth import Truth
@@ -143,9 +143,17 @@ class _Read:
         if truth.told_nothing:
             return None if kinds(said) <= kinds(truth.labels) else 0.0
         if truth.labels or said:
-            return label_f1(settled(said), truth.labels)
+            return label_f1(settled(said), truth.labels, self._names_what_is_grave())
         abnormal = self.answered.abnormal and not truth.told.abnormal
         return float(self.answered.normal and not abnormal)
+
+    def _names_what_is_grave(self) -> bool:
+        """Whether a report names what no label stands for and the reference knows nothing of."""
+        return (
+            self.answered.abnormal
+            and names_what_is_grave(self.parsed.answer)
+            and not names_what_is_grave(self.truth.example.answer)
+        )
 
     def _told_in_short(self, length: int) -> float:
         """How far a report of so many words is right in other words than the reference's."""

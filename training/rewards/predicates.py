@@ -49,6 +49,9 @@ _NOTHING_FOUND = re.compile(
     r"(?:findings?|abnormalit(?:y|ies)|disease|process)\b(?! in\b| of\b)",
     re.I,
 )
+_OF_NO_DISEASE = re.compile(
+    r"\b(?:abnormal(?:ly)?|abnormalit(?:y|ies)|normal|unremarkable|clear(?! of\b))\b", re.I
+)
 _DENIED_ARE_ALL = 3
 """Kinds of findings denied from which a report says as much as that all is normal."""
 
@@ -60,6 +63,15 @@ def film_called_normal(text: str) -> bool:
         _CALLED_NORMAL.search(sentence) and not _NOT_OF_THIS_FILM.search(sentence)
         for sentence in _SENTENCE_END.split(text)
     )
+
+
+@lru_cache(maxsize=4096)
+def names_what_is_grave(text: str) -> bool:
+    """Whether a text names a disease that no normal film has and no label stands for.
+
+    To call a film or a part of it abnormal, or not normal, names none.
+    """
+    return read_findings(_OF_NO_DISEASE.sub(" ", text)).abnormal
 
 
 def all_called_normal(text: str) -> bool:

@@ -14,7 +14,7 @@ from training.labels import (
     read_findings,
     side_of,
 )
-from training.rewards.agreement import kinds, settled
+from training.rewards.agreement import elsewhere, kinds, settled
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import asks_for_presence_alone, asks_more, is_closed, says_yes
 from training.rewards.geometry import Box
@@ -47,6 +47,8 @@ class Truth:
         Of a question on a film that is marked, the kinds of findings that its steps may affirm:
         those marked, those of the reference's steps, and the one asked about where it is there.
         None where nobody knows.
+    elsewhere
+        Labels on the side on which a finding is not that is known on the other.
     told_nothing
         Of a report, whether its reference says nothing of any finding, nor that all is normal.
     words, length
@@ -132,6 +134,12 @@ class Truth:
         )
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
         self.expected = self.unboxed | {kind for _, kind in self.due}
+        sided = [
+            f"{side} {kind}" if side else kind
+            for (_, kind), boxes in self.boxes.items()
+            for side, _ in boxes
+        ]
+        self.elsewhere = elsewhere(self.labels.union(self.stepped, sided))
         self.places_known = bool(self.boxes) or not self.unboxed
         self.extents: list[tuple[float, float]] = []
         self.scales: list[tuple[float, float, float]] = []

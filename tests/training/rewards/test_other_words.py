@@ -158,3 +158,87 @@ def test_what_the_reference_has_against_itself_excuses_no_other_contradiction() 
     said = "The heart is enlarged. There is a left effusion. There is no effusion."
     assert in_one_report(reference, reference) == 1
     assert in_one_report(said, reference) < 0.15
+
+
+def boxed(heart: str, mass: str, fluid: str) -> str:
+    return (
+        f"<think> The heart is enlarged {heart}; There is a mass in the right upper zone {mass}; "
+        f"There is a moderate left pleural effusion {fluid} "
+    )
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        ["[60, 60, 400, 400]"] * 3,
+        ["[60, 60, 400, 400]", "[60, 60, 380, 370]", "[100, 90, 410, 410]"],
+        ["[130, 150, 300, 330]"] * 3,
+    ],
+)
+def test_one_box_for_every_finding_pays_less_than_none(boxes: list[str]) -> None:
+    none = worth(FILM, boxed("", "", ""), FILM.answer)["overall"]
+    assert worth(FILM, boxed(*boxes), FILM.answer)["overall"] < none / 2
+
+
+def test_one_box_may_show_two_findings_that_lie_over_each_other() -> None:
+    near = replace(FILM, regions=(*FILM.regions, ("left atelectasis", (270, 250, 400, 380))))
+    answer = f"{FILM.answer} Left atelectasis."
+    near = replace(near, answer=answer, labels=(), steps=())
+    steps = HONEST + "; There is left atelectasis [270, 260, 400, 380] "
+    assert worth(near, steps, answer)["honesty"] == 1
+
+
+def test_both_sides_named_in_the_steps_cost_where_one_is_there() -> None:
+    sides = "<think> There is a left mass and a right mass [90, 90, 150, 150] "
+    assert worth(PRESENCE, sides, "Yes")["honesty"] == 0.5
+    assert worth(PRESENCE, "<think> There is a mass [90, 90, 150, 150] ", "Yes")["honesty"] == 1
+    both = f"{HONEST}; There is a left mass; There is a right pleural effusion "
+    assert worth(FILM, both, FILM.answer)["honesty"] == 0.25
+
+
+def test_both_sides_named_are_worth_less_than_none_where_one_is_there() -> None:
+    left_out = FILM.answer.replace("left ", "")
+    either = FILM.answer.replace("left", "left or right")
+    paid = [worth(FILM, HONEST, said)["overall"] for said in (either, left_out, FILM.answer)]
+    assert paid == sorted(set(paid))
+
+
+def test_a_disease_that_nobody_knows_of_is_a_finding_in_vain() -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} Tuberculosis.")["findings"] == pytest.approx(6 / 7)
+    told = replace(FILM, answer=f"{FILM.answer} Old tuberculosis.")
+    assert worth(told, HONEST, told.answer)["findings"] == 1
+    for said in ("The lungs are not clear.", "This is abnormal."):
+        assert worth(FILM, HONEST, f"{FILM.answer} {said}")["findings"] == 1
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("None of this is true.", "All of these are absent.", "Not really.", "Now all normal."),
+        *("None of the above.", "Everything is normal.", "No.", "This is not true.", "Never."),
+        *("The opposite is true.", "All of the above is wrong.", "Nothing of this is present."),
+    ],
+)
+def test_a_report_may_not_be_taken_back_in_any_words(sentence: str) -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} {sentence}")["overall"] < 0.15
+
+
+def test_a_report_may_not_be_taken_back_sentence_by_sentence() -> None:
+    for said in (FILM.answer.replace(".", ": wrong."), FILM.answer.replace(".", ", not really.")):
+        assert worth(FILM, HONEST, said)["overall"] < 0.15
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("Otherwise all normal.", "None of these is new.", "This is not well seen.", "None."),
+        *("All other structures are normal.", "All of these are unchanged.", "Fracture? No."),
+        *("This was not present previously.", "Bones: normal. Fracture: no.", "Rest: normal."),
+    ],
+)
+def test_what_takes_nothing_back_costs_nothing(sentence: str) -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} {sentence}")["honesty"] == 1
+
+
+def test_a_normal_film_may_be_called_all_normal() -> None:
+    assert worth(NORMAL, OF_NORMAL, f"{NORMAL.answer} All normal.")["honesty"] == 1
