@@ -121,7 +121,9 @@ class Predicate:
     sides: frozenset[str] = frozenset()
     structures: frozenset[str] = frozenset()
 
-    def verdict(self, words: Collection[str], clause: str, found: Findings) -> bool | None:
+    def verdict(
+        self, words: Collection[str], clause: str, found: Findings, nothing: bool = False
+    ) -> bool | None:
         """Whether a clause says yes or no to the question; None where it says neither.
 
         Parameters
@@ -130,12 +132,16 @@ class Predicate:
             Of the clause.
         found
             What it affirms and denies.
+        nothing
+            Whether it says that there is no finding.
         """
         there, parts = _SIDES.intersection(words), structures_named(clause)
         if self.sides and there and self.sides.isdisjoint(there):
             return None
         if self.structures and parts and self.structures.isdisjoint(parts):
             return None
+        if nothing and "normal" in self.says:
+            return not self.reversed
         if self.needed and deny(self.needed, found.denied):
             return False
         negated = not _NEGATIONS.isdisjoint(words)

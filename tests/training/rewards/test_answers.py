@@ -213,3 +213,81 @@ def test_a_wrong_answer_or_several_are_wrong_in_a_sentence_too(
 def test_what_a_list_leaves_out_or_names_in_vain_takes_from_it(said: str) -> None:
     wanted = "Cardiomegaly | Pleural effusion"
     assert worth(said, wanted, "Which findings are present?") == 0.5
+
+
+CLOSED = (
+    ("Are the lungs clear?", "No acute disease", 1, 0),
+    ("Is the chest normal?", "No findings", 1, 0),
+    ("Is the chest normal?", "No.", 0, 1),
+    ("Are the lungs clear?", "No", 0, 1),
+    ("Is there any abnormality?", "No findings", 0, 1),
+    ("Is the heart normal?", "No abnormality", 1, 0),
+    ("Are there bilateral pleural effusions?", "Left effusion", 0, 1),
+    ("Are there bilateral pleural effusions?", "Bilateral effusions", 1, 0),
+    ("Are there bilateral pleural effusions?", "No, only on the left", 0, 1),
+    ("Are there bilateral pleural effusions?", "Yes, left effusion", 0, 0),
+    ("Are there bilateral pleural effusions?", "No effusion", 0, 1),
+    ("Are there bilateral pleural effusions?", "No left effusion", 0, 1),
+    ("Are there bilateral pleural effusions?", "Yes, there are effusions on both sides", 1, 0),
+    ("Are there bilateral pleural effusions?", "There are left and right effusions", 1, 0),
+    ("Is there an effusion or pneumothorax?", "There is an effusion but no pneumothorax", 1, 0),
+    ("Is there an effusion or pneumothorax?", "No effusion or pneumothorax", 0, 1),
+    ("Is there an effusion or pneumothorax?", "Neither", 0, 1),
+    ("Is there an effusion or pneumothorax?", "No", 0, 1),
+    ("Is there an effusion or pneumothorax?", "Yes, an effusion", 1, 0),
+    ("Is there an effusion or pneumothorax?", "There is a pneumothorax", 1, 0),
+    ("Are there a mass and a nodule?", "There is a mass but no nodule", 0, 1),
+    ("Are there a mass and a nodule?", "There are a mass and a nodule", 1, 0),
+    ("Is there a pleural effusion?", "No, except a small one on the left", 0, 0),
+    ("Is there a pleural effusion?", "No, but a small one on the right", 0, 0),
+    ("Is there a pleural effusion?", "No left effusion", 0, 0),
+    ("Is there a pleural effusion?", "No right pleural effusion is seen", 0, 0),
+    ("Is there a pleural effusion?", "Yes, but not large", 1, 0),
+    ("Is there a pleural effusion?", "No left or right effusion", 0, 1),
+    ("Is there a pleural effusion?", "No, there is no effusion", 0, 1),
+    ("Is there a pleural effusion?", "No pleural effusion", 0, 1),
+    ("Is there a pleural effusion?", "No, but there is a mass", 0, 1),
+    ("Is there a pleural effusion?", "Yes, but small", 1, 0),
+    ("Is there a pleural effusion?", "Yes, it has not resolved", 1, 0),
+    ("Is there a pleural effusion?", "Yes, not seen previously", 1, 0),
+    ("Is there a pleural effusion?", "Yes, not previously seen", 1, 0),
+    ("Is there a pleural effusion?", "It is not absent", 0, 0),
+    ("Has the effusion resolved?", "It has not resolved", 0, 1),
+    ("Has the effusion resolved?", "Yes, it has resolved", 1, 0),
+    ("Is the effusion larger than before?", "No change", 0, 1),
+    ("Is the effusion larger?", "No change", 0, 1),
+    ("Has the effusion changed?", "No change", 0, 1),
+    ("Is the effusion unchanged?", "No change", 1, 0),
+    ("Is there a pacemaker?", "There is a pacemaker", 1, 0),
+    ("Is there a pacemaker?", "A pacemaker is present", 1, 0),
+    ("Is there a pacemaker?", "No pacemaker", 0, 1),
+    ("Is the heart enlarged?", "It is enlarged", 1, 0),
+    ("Is the heart enlarged?", "heart", 0, 0),
+    ("Is the heart enlarged?", "The heart is not enlarged", 0, 1),
+    ("Is it an AP view?", "AP", 1, 0),
+    ("Is it an AP view?", "PA", 0, 0),
+    ("Is it an AP view?", "It is not AP", 0, 1),
+    ("Is there a pacemaker?", "pacemaker or not", 0, 0),
+    ("Is there a mass in the right lung?", "The lung is seen", 0, 0),
+    ("Is there a pacemaker in the left chest?", "left", 0, 0),
+    ("Is there a pacemaker in the left chest?", "There is a pacemaker", 1, 0),
+    ("Does the film show a pacemaker?", "It shows a pacemaker", 1, 0),
+    ("Is the tip of the tube in the trachea?", "The tip is seen", 0, 0),
+    ("Is the tip of the tube in the trachea?", "The tip of the tube is in the trachea", 1, 0),
+    ("Is there a pacemaker?", "Is there a pacemaker", 0, 0),
+    ("Is there a pacemaker?", "maybe a pacemaker", 0, 0),
+    ("Is the tube placed correctly?", "The tube is placed", 0, 0),
+    ("Is the tube placed correctly?", "The tube is correctly placed", 1, 0),
+    ("Is the nodule calcified?", "The nodule is calcified", 1, 0),
+    ("Is there a pacemaker?", "There was never a pacemaker", 0, 1),
+    ("Is there a left pleural effusion?", "No left effusion, but on the right", 0, 1),
+    ("Is there a left or right pleural effusion?", "Left effusion", 1, 0),
+)
+
+
+@pytest.mark.parametrize(("question", "said", "yes", "no"), CLOSED)
+def test_a_closed_question_is_answered_by_what_says_so(
+    question: str, said: str, yes: float, no: float
+) -> None:
+    assert worth(said, "Yes", question) == yes
+    assert worth(said, "No", question) == no
