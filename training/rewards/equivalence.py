@@ -175,8 +175,8 @@ _SAYS_NO = _GONE | _NEITHER | {"no", "none", "not", "never", "without", "isn", "
 _BESIDE_WORDS = (
     "i we do does did see have has had been be was were this that these one 1 all longer visible"
     " visualized visualised show shows identified detected found apparent evident appreciated"
-    " observed demonstrated shown sign signs definite definitely certainly clearly absolutely actually"
-    " really indeed patient chest radiograph study exam images"
+    " observed demonstrated shown sign signs definite definitely certainly clearly absolutely"
+    " actually really indeed patient chest radiograph study exam images"
 )
 _BESIDE = _FILLING | frozenset(_BESIDE_WORDS.split())
 """What a plain *yes* or *no* may stand with and be one still: *none seen*, *not visible*."""
