@@ -205,6 +205,8 @@ _IS_THERE = re.compile(
     r"\W*(?:(?:is|are|was|were) there|(?:do|does|can|could)\b[^?]*?\b(?:show|shows|see)\b)"
 )
 _WHERE = re.compile(r"\b(?:in|on|of|at|within|over|near|from|to|for|with)\b")
+_VERDICT_ON = re.compile(r"^[^:.;,|\n]*:\s*((?:yes|no|none|absent|present|negative|positive)\b)")
+"""*Pacemaker: no* says no more than *no*."""
 _AND_ON = re.compile(r"^\W*(yes|no)\s+(?=(?:it|there|this|that|they|i|we|not|the|none)\b)")
 """A *yes* or *no* that a sentence follows without a comma."""
 _AFFIRMS = re.compile(r"(?:there|it|they) (?:is|are|was|were|does|do|has|have)(?: indeed)?")
@@ -429,6 +431,8 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
         lower = _NOT_BEFORE.sub("new", _STILL_THERE.sub("persists", lower))
     if predicate:
         lower = _UNCHANGED.sub("unchanged", lower)
+    if not asked and ":" in lower:
+        lower = _VERDICT_ON.sub(r"\1", lower)
     spoken = [words for clause in _CLAUSE.split(lower) if (words := _tokens(clause))]
     if not spoken:
         return None
@@ -479,7 +483,7 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
         elif (
             _affirms(words)
             or (len(spoken) == 1 and _AFFIRMS.fullmatch(clause))
-            or not (predicate or several or not _states(words, told, question))
+            or not (predicate or several or named or not _states(words, told, question))
         ):
             verdicts.add(True)
     if asked and not predicate:
