@@ -19,16 +19,22 @@ def settled(labels: Labels) -> Labels:
     return labels - sided if sided else labels
 
 
-def label_f1(said: Labels, true: Labels) -> float:
+def label_f1(said: Labels, true: Labels, in_vain: int = 0) -> float:
     """F1 of findings with their sides, 0 to 1; 1 where neither names any.
 
-    A known side that is not named makes half a finding, a wrong one none. Where the truth knows no
+    A known side that is not named makes half a finding, a wrong one none, and one that is named
+    beside the other side half a finding and one in vain. Where the truth knows no
     side, as on a lateral film, one that is named is made up, and makes half a finding, too.
+
+    Parameters
+    ----------
+    in_vain
+        How many findings are said that are none of the labels and not there.
     """
-    if said == true:
+    if said == true and not in_vain:
         return 1.0
     right, named = shared(said, true)
-    total = named + len(true)
+    total = named + len(true) + in_vain
     return 2 * right / total if total else 1.0
 
 
@@ -36,8 +42,12 @@ def shared(said: Labels, true: Labels) -> tuple[float, int]:
     """How many of the true findings are named, and how many are named at all."""
     common = said & true
     right, named = float(len(common)), len(said)
+    if len(common) == named:
+        return right, named
     spare, missed = said - common, true - common
-    if not spare or not missed:
+    if common:
+        right -= _SIDE_OF_ONE * sum(_other_side(label) in common for label in spare)
+    if not missed:
         return right, named
     for kind in {kind_of(label) for label in spare}:
         if kind in missed:  # without a side in truth: left and right are one
@@ -48,9 +58,28 @@ def shared(said: Labels, true: Labels) -> tuple[float, int]:
     return right, named
 
 
+@lru_cache(maxsize=65_536)
+def _other_side(label: str) -> str | None:
+    """The same finding on the other side."""
+    side = side_of(label)
+    return f"{'right' if side == 'left' else 'left'} {kind_of(label)}" if side else None
+
+
+def elsewhere(labels: Labels) -> Labels:
+    """Of findings of which one side is named alone, the labels of the other side."""
+    unsided = labels - {label for label in labels if side_of(label)}
+    others = {_other_side(label) for label in labels if kind_of(label) not in unsided}
+    return frozenset(label for label in others if label and label not in labels)
+
+
 def same_side(one: str | None, other: str | None) -> bool:
     """Whether two sides do not contradict each other."""
     return one is None or other is None or one == other
+
+
+def count_beyond(labels: Labels, own: Labels) -> int:
+    """How many labels are none of a text's own, on its side or where one of both has none."""
+    return sum(not affirm((label,), own) for label in labels) if own else len(labels)
 
 
 def kinds(labels: Collection[str]) -> set[str]:

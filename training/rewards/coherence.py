@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from service.reading import ParsedText
 from training.labels import Findings, clashes, kind_of, side_of
-from training.rewards.agreement import affirm, kinds, settled, shared
+from training.rewards.agreement import affirm, count_beyond, kinds, settled, shared
 from training.rewards.equivalence import is_closed, says_yes
 from training.rewards.places import Places
 from training.rewards.step_words import StepWords
@@ -50,12 +50,9 @@ def coherence(
         value = _of_answer(parsed, affirmed, supported, answered, truth)
     if not value:
         return 0.0
-    return value * 0.5 ** max(0, _contradicted(said, affirmed, answered) - truth.clashes)
-
-
-def _contradicted(said: Sequence[StepWords], affirmed: frozenset[str], answered: Findings) -> int:
     denied = answered.denied.union(*[words.denied for words in said])
-    return len(clashes(affirmed | answered.affirmed, denied)) if denied else 0
+    contradicted = clashes(affirmed | answered.affirmed, denied)
+    return value * 0.5 ** count_beyond(contradicted, truth.step_clashes) if contradicted else value
 
 
 def _of_report(

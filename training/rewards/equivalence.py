@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from unicodedata import normalize
 
-from training.labels import KINDS, name_findings, read_findings, side_of
+from training.labels import KINDS, clashes, kind_of, name_findings, read_findings, side_of
 from training.rewards.agreement import affirm, deny, kinds
 from training.rewards.predicates import film_called_normal, predicate_of
+from training.rewards.step_words import structures_named
 
 _BETWEEN = re.compile(r"\s*(?:[|,;/&\n]|\band\b|\bor\b)\s*")
 _WORD = re.compile(r"[^\W_]+(?:[.-][^\W_]+)*")
@@ -94,6 +96,7 @@ _NOT_ENLARGED = re.compile(
 _MEASURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ -]?(cm|mm)\b")
 _WHOLE_NUMBER = re.compile(r"(?<![\d.])(\d+)\.0+(?![\d.])")
 _SIDED = re.compile(r"\b(\w+)-(?:sided|sized)\b")
+_INITIALS = re.compile(r"\b([ap])\.([ap])\b\.?")
 _TUBES = re.compile(r"\b(?:(?:ett|et tube)|(ngt|ng tube))\b")
 _LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
 _NO_FINDING = re.compile(
@@ -109,8 +112,43 @@ _OF_LUNG = frozenset(("lung", "pulmonary"))
 _PARTS_OF_LUNG = frozenset(("lobe", "zone"))
 _DETAILS = _HEIGHTS | _OF_A_HEIGHT | frozenset(("small", "moderate", "large", "base", "apex"))
 """What may stand with a finding where the reference names no more than its kind."""
-_BARE = frozenset(tuple(sorted(kind.split())) for kind in KINDS)
-"""Findings that are named by their kind alone."""
+_SIZES = frozenset(("small", "moderate", "large"))
+_PLACES = _HEIGHTS | _OF_A_HEIGHT | frozenset(("base", "apex"))
+_VALUES = (
+    _SIDES,
+    _PLACES,
+    _SIZES,
+    frozenset(("larger", "smaller", "unchanged", "new")),
+    frozenset(("ap", "pa", "frontal", "lateral")),
+    frozenset(("male", "female")),
+    frozenset(("normal", "enlarged", "abnormal")),
+)
+"""Answers of which one is right; what else of its set stands beside it is another."""
+_ANY_VALUE = frozenset[str]().union(*_VALUES)
+_OF_KINDS = frozenset(word for kind in KINDS for word in kind.split())
+_DENIALS = frozenset(
+    (
+        *("no", "not", "never", "without", "neither", "nor", "none", "isn", "aren", "absent"),
+        *("negative", "unlikely", "excluded", "resolved", "free"),
+    )
+)
+_BY_THE_WAY = frozenset(
+    (
+        *("only", "just", "solely", "alone", "measures", "measuring", "measured", "approximately"),
+        *("about", "projection", "lies", "lie", "appears", "looks", "be", "was", "were", "has"),
+        *("they", "this", "that", "these", "which"),
+    )
+)
+"""What may stand in an answer in a sentence and tells nothing."""
+_OF_A_LIST = frozenset(
+    (
+        *("finding", "findings", "abnormality", "abnormalities", "possible", "possibly", "likely"),
+        *("probable", "probably", "include", "includes", "including", "with", "as", "well", "also"),
+        *("following", "both", "new", "mild", "acute", "chronic", "i", "show", "shows"),
+    )
+)
+_AROUND = frozenset(("lung", "pulmonary", "hemithorax"))
+_ITEM_END = re.compile(r"[|,;:&\n]|/|\.(?!\d)|\b(?:and|or|with)\b")
 _CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
 """An answer of a multiple choice with its letter: ``A. Left lung``."""
 _LETTER_WANTED = re.compile(r"\W*([A-H])\W*")
@@ -119,6 +157,13 @@ _LETTER = re.compile(
     r"\W*(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?\s+)?\W*([a-h])\W*", re.I
 )
 """The letter alone, or as *Option B*."""
+_MARKUP = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it))\s*\{([^{}]*)\}")
+_ANSWER_IS = re.compile(
+    r"\W*(?:(?:so|thus|therefore),? )?(?:(?:the|my) )?(?:final |correct |right )?answer"
+    r"(?: is|:| is:)\s*(?=\w)",
+    re.I,
+)
+"""What may stand before an answer that is one."""
 _ASKS = re.compile(r"\?|^\s*(?:is|are|was|were|do|does|did|can|which|what|where|how)\b")
 _VERDICT_FIRST = re.compile(r"\W*(?:yes|no)\s*[,.;:]", re.I)
 _NEGATED_VERDICT = re.compile(r"\b(?:not|never|neither)\W+(?:yes|no)\b")
@@ -129,9 +174,9 @@ _GONE = frozenset(("absent", "absence", "negative", "unlikely", "excluded", "res
 _SAYS_NO = _GONE | _NEITHER | {"no", "none", "not", "never", "without", "isn", "aren"}
 _BESIDE_WORDS = (
     "i we do does did see have has had been be was were this that these one 1 all longer visible"
-    " visualized visualised identified detected found apparent evident appreciated observed"
-    " demonstrated shown sign signs definite definitely certainly clearly absolutely actually"
-    " really indeed patient chest radiograph study exam images"
+    " visualized visualised show shows identified detected found apparent evident appreciated"
+    " observed demonstrated shown sign signs definite definitely certainly clearly absolutely"
+    " actually really indeed patient chest radiograph study exam images"
 )
 _BESIDE = _FILLING | frozenset(_BESIDE_WORDS.split())
 """What a plain *yes* or *no* may stand with and be one still: *none seen*, *not visible*."""
@@ -142,6 +187,26 @@ _EVADES = re.compile(
     r"|evaluat(?:ed?|able)|evaluable|judged?|decided?|idea|clue|comment|opinion|applicable|mind)\b"
 )
 """What is no answer, though it may hold a *no*."""
+_STILL_THERE = re.compile(
+    r"\b(?:not|never)(?: (?:yet|\w+ly))* (?:resolved|cleared|disappeared|gone)\b"
+)
+_NOT_BEFORE = re.compile(
+    r"\b(?:not|never)(?: \w+ly)? (?:seen|present|noted|visible|identified)"
+    r" (?:previously|before|earlier|(?:on|in|at) (?:the |a )?(?:prior|previous|earlier|last)\b)"
+    r"|\b(?:not previously|previously not|not before) (?:seen|present|noted|visible|identified)\b"
+)
+_EXCEPTION = re.compile(
+    r"\b(?:except(?:ing)?|but|save|(?:other|rather) than|apart from|aside from|besides)"
+    r"(?: for| that)?\b([^|,.;:&\n]*)"
+)
+"""After a *no*: *except a small one on the left*."""
+_OF_AN_EXCEPTION = frozenset(("1", "some", "small", "moderate", "large", "left", "right", "both"))
+_IS_THERE = re.compile(
+    r"\W*(?:(?:is|are|was|were) there|(?:do|does|can|could)\b[^?]*?\b(?:show|shows|see)\b)"
+)
+_WHERE = re.compile(r"\b(?:in|on|of|at|within|over|near|from|to|for|with)\b")
+_VERDICT_ON = re.compile(r"^[^:.;,|\n]*:\s*((?:yes|no|none|absent|present|negative|positive)\b)")
+"""*Pacemaker: no* says no more than *no*."""
 _AND_ON = re.compile(r"^\W*(yes|no)\s+(?=(?:it|there|this|that|they|i|we|not|the|none)\b)")
 """A *yes* or *no* that a sentence follows without a comma."""
 _AFFIRMS = re.compile(r"(?:there|it|they) (?:is|are|was|were|does|do|has|have)(?: indeed)?")
@@ -159,7 +224,8 @@ _WITH_A_SIDE = _FILLING | _QUALIFYING | {"only", "just", "solely", "alone"}
 """What a clause may hold that says no more than on which side: *only on the right*."""
 _RETRACTS = frozenset(("wrong", "mistaken", "mistake", "disregard", "ignore"))
 _EITHER = {True, False}
-_YES, _NO, _NONE = (frozenset({(word,)}) for word in ("yes", "no", "none"))
+_ENLARGED, _BIG_HEART = (frozenset({(word,)}) for word in ("enlarged", "cardiomegaly"))
+_YES, _NO, _NONE, _NORMAL = (frozenset({(word,)}) for word in ("yes", "no", "none", "normal"))
 
 Items = frozenset[tuple[str, ...]]
 
@@ -186,6 +252,7 @@ def answer_worth(
     question
         Its words; where they are not known, a denial of any finding is a *no* if none is asked for.
     """
+    said, reference = _plain(said), _plain(reference)
     choice = _CHOICE.match(reference)
     if not choice and (wanted_letter := _LETTER_WANTED.fullmatch(reference)):
         told = _CHOICE.match(said) or _LETTER.fullmatch(said)
@@ -211,12 +278,16 @@ def answer_worth(
     found, _ = _items(said)
     if (found == _NONE and _finds_nothing(reference)) or (wanted == _NONE and _finds_nothing(said)):
         return 1.0
-    if all(len(item) == 1 and item[0] in _SIDES for item in wanted):
-        found = frozenset(_side_alone(item, asked) for item in found)
-    bare = wanted & _BARE
-    if bare and found != wanted:
-        where = _SIDES.intersection(_words_of_question(question)[2])
-        found = frozenset(_without_details(item, bare, where) for item in found)
+    if wanted == _NONE and found != wanted and "device" not in structures_named(question):
+        called_so = film_called_normal(said) and not read_findings(said).affirmed
+        return float(found == _NORMAL or called_so)
+    if wanted == _ENLARGED and found == _BIG_HEART and "heart" in structures_named(question):
+        return 1.0
+    if found != wanted:
+        labels = read_findings(reference).affirmed
+        if wanted and wanted == frozenset(tuple(_sorted_words(label)) for label in labels):
+            return _worth_of_findings(said, labels, question)
+        found = _without_what_is_known(found, wanted, asked, question)
     if found == wanted:  # of signs alone, only the same ones
         return float(bool(wanted) or (bool(said.strip()) and said.strip() == reference.strip()))
     if single:
@@ -225,31 +296,119 @@ def answer_worth(
     return max(0, 2 * right - len(found)) / len(wanted)
 
 
-def _side_alone(item: tuple[str, ...], asked: frozenset[str]) -> tuple[str, ...]:
-    """The side of an item that names beside it one finding, the one asked for if any is."""
-    sides = _SIDES.intersection(item)
-    wanted = kinds(asked) or KINDS
-    rest = [word for word in item if word not in sides]
-    if len(sides) == 1 and len(rest) + 1 == len(item) and rest in map(_sorted_words, wanted):
-        return tuple(sides)
-    return item
+def _without_what_is_known(
+    found: Items, wanted: Items, asked: frozenset[str], question: str
+) -> Items:
+    """Items without words that the question has, and details that nobody asks for.
+
+    *The effusion is small*, asked how large it is, is *small*. What is wanted, and whatever could
+    stand in its place, is left, such as a size beside a size; so are alternatives that the question
+    names, and an item of which nothing else would be left.
+    """
+    words = frozenset(word for item in wanted for word in item)
+    numbers = any(word[0].isdigit() for word in words)
+    stems, _, in_question = _words_of_question(question)
+    kinds_of_it = kinds(asked) or (KINDS if words <= _SIDES else frozenset())
+    known = _BY_THE_WAY.union(*(kind.split() for kind in kinds_of_it))
+    choice = "or" in in_question or "/" in question
+    told = frozenset[str]() if choice else frozenset(in_question) - _DENIALS
+    details = set() if numbers else {"1"}
+    for values in _VALUES:
+        if len(told & values) > 1:
+            told -= values
+    places = not words.isdisjoint(_PLACES)
+    if words <= _SIDES | _PLACES | _SIZES or numbers:
+        details |= _SIZES
+        details |= set() if places else _PLACES
+        details |= set() if places or words & _SIDES else {"left", "right"}
+    kept = words
+    for values in _VALUES:
+        if not words.isdisjoint(values):
+            kept |= values
+    if words & _OF_KINDS:
+        kept |= _OF_KINDS
+    known = (known | told | details) - kept
+    told_stems = frozenset() if choice else stems
+    reduced = set()
+    for item in found:
+        if _DENIALS.isdisjoint(item):
+            rest = tuple(
+                word
+                for word in item
+                if word not in known
+                and (word in kept or word in _ANY_VALUE or _ENDING.sub("", word) not in told_stems)
+            )
+            one_side = len(_SIDES.intersection(item)) < 2
+            reduced.add(tuple(_bare_place([*rest])) if rest and one_side else item)
+        elif len(found) < 2 or not _denies_another(item, wanted):
+            reduced.add(item)
+    return frozenset(reduced)
 
 
-def _without_details(item: tuple[str, ...], bare: Items, where: frozenset[str]) -> tuple[str, ...]:
-    """A finding named more closely than it is wanted, by the name that is; else the item."""
-    details = _SIDES.difference(("left", "right") if where else ()) | where | _DETAILS
-    rest = tuple(word for word in item if word not in details)
-    return rest if rest in bare else item
+def _denies_another(item: tuple[str, ...], wanted: Items) -> bool:
+    """Whether an item denies what is not wanted either: *left, not right*."""
+    rest = tuple(word for word in item if word != "not")
+    return len(rest) + 1 == len(item) and bool(rest) and rest not in wanted
+
+
+def _worth_of_findings(said: str, wanted: frozenset[str], question: str) -> float:
+    """What an answer is worth where findings are wanted and nothing else.
+
+    Whatever it affirms beside them is named in vain, and so is an item that names no finding; what
+    it denies is not held against it, unless it affirms that as well.
+    """
+    lower = said.lower()
+    read = read_findings(said)
+    if _EVADES.search(lower) or _RETRACTS.intersection(_tokens(lower)):
+        return 0.0
+    if clashes(read.affirmed, read.denied) or film_called_normal(said):
+        return 0.0
+    there = _SIDES.intersection(_words_of_question(question)[2])
+    found: set[object] = set()
+    for label in read.affirmed:
+        kind, side = kind_of(label), side_of(label)
+        elsewhere = side and there and side not in there and "both" not in there
+        found.add(kind if kind in wanted and not elsewhere else label)
+    for part in _ITEM_END.split(name_findings(lower)):
+        words = {*_tokens(part)} - _BESIDE - _OF_A_LIST - _DETAILS - _SIDES - _AROUND
+        words -= {word for word in words if word.isdigit()}
+        if words and _DENIALS.isdisjoint(words) and not words & _OF_KINDS:
+            found.add(tuple(sorted(words)))
+    right = len(wanted & found)
+    if len(wanted) == 1:
+        return float(found == wanted)
+    return max(0, 2 * right - len(found)) / len(wanted)
 
 
 def _sorted_words(kind: str) -> list[str]:
     return sorted(kind.split())
 
 
+def _plain(answer: str) -> str:
+    """An answer without its markup and what announces it; as it stands where no more is left."""
+    if "\\" in answer:
+        answer = _MARKUP.sub(r"\1", answer)
+    announced = _ANSWER_IS.match(answer) if "nswer" in answer.lower() else None
+    return answer[announced.end() :] if announced else answer
+
+
 def is_closed(reference: str) -> bool:
     """Whether the answer wanted is *yes* or *no*."""
     choice = _CHOICE.match(reference)
     return _items(choice[2] if choice else reference)[0] in (_YES, _NO)
+
+
+def asks_more(question: str, asked: frozenset[str]) -> bool:
+    """Whether a closed question is whether what it names is gone, larger or otherwise so."""
+    words = _words_of_question(question)[2]
+    return predicate_of(question, words, asked) is not None
+
+
+def asks_for_presence_alone(question: str) -> bool:
+    """Whether a question that names a finding asks of it nothing but whether, and where, it is."""
+    named = sum((kind.split() for kind in KINDS), ["left", "right", "any"])
+    words = _tokens(name_findings(question).lower())
+    return (_BESIDE | {"can", "could", "showing", "shows"}).union(named).issuperset(words)
 
 
 @lru_cache(maxsize=65_536)
@@ -261,16 +420,26 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
     about a side, what is there on the other side alone is a *no*, and what is denied there alone is
     neither.
     """
-    lower = said.lower().replace("\u2019", "'").replace("can't", "cannot").replace("n't", " not")
+    lower = _plain(said).lower().replace("\u2019", "'").replace("can't", "cannot")
+    lower = lower.replace("n't", " not")
     lower = _AND_ON.sub(r"\1, ", lower).replace("ruled out", "excluded")
-    spoken = [words for clause in _CLAUSE.split(lower) if (words := _tokens(clause))]
-    if not spoken or any(no.search(lower) for no in (_ASKS, _NEGATED_VERDICT, _EVADES)):
+    if any(no.search(lower) for no in (_ASKS, _NEGATED_VERDICT, _EVADES)):
         return None
     told, spared, words_asked = _words_of_question(question)
+    predicate = predicate_of(question, words_asked, asked)
+    if not spared:
+        lower = _NOT_BEFORE.sub("new", _STILL_THERE.sub("persists", lower))
+    if predicate:
+        lower = _UNCHANGED.sub("unchanged", lower)
+    if not asked and ":" in lower:
+        lower = _VERDICT_ON.sub(r"\1", lower)
+    spoken = [words for clause in _CLAUSE.split(lower) if (words := _tokens(clause))]
+    if not spoken:
+        return None
     if _RETRACTS.difference(words_asked).intersection(word for words in spoken for word in words):
         return None
-    predicate = predicate_of(question, words_asked, asked)
     side = _one_side(asked)
+    several, every = _several(asked, words_asked)
     as_well = any(not _AS_WELL.isdisjoint(words) for words in spoken)
     verdicts: set[bool] = set()
     taken_back = here = elsewhere = False
@@ -282,7 +451,7 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
         clause = " ".join(words)
         found = read_findings(clause)
         if predicate:
-            verdict = predicate.verdict(words, clause, found)
+            verdict = predicate.verdict(words, clause, found, _finds_nothing(clause))
             if verdict is not None:
                 verdicts.add(verdict)
                 continue
@@ -296,6 +465,8 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
                 here |= side in where or "both" in where
                 elsewhere = True
             elsewhere |= affirm(kinds(asked), found.affirmed)
+        if several and named and "yes" not in words:
+            continue  # one of them by itself is no answer
         if named and not affirm(asked, found.affirmed) and not deny(asked, found.denied):
             if not asked and not question and not found.affirmed and len(denials) == 1:
                 verdicts.add(False)
@@ -309,16 +480,29 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
             if not rest or (rest <= told and True not in verdicts) or _finds_nothing(clause):
                 verdicts.add(False)
             taken_back |= _denies(words, denials)
-        elif _affirms(words) or (len(spoken) == 1 and _AFFIRMS.fullmatch(clause)):
+        elif (
+            _affirms(words)
+            or (len(spoken) == 1 and _AFFIRMS.fullmatch(clause))
+            or not (predicate or several or named or not _states(words, told, question))
+        ):
             verdicts.add(True)
     if asked and not predicate:
         found = read_findings(said)
-        here |= affirm(asked, found.affirmed)
-        one_denied = not side and not here and kinds(asked) & kinds(found.denied)
+        denied = deny(asked, found.denied)
+        if several:
+            there = {label for label in asked if affirm({label}, found.affirmed)}
+            gone = {label for label in asked if deny({label}, found.denied)}
+            if every:
+                here = there == asked
+                denied = bool(gone or there) and not here
+            else:
+                here, denied = bool(there), gone == asked
+        else:
+            here |= affirm(asked, found.affirmed)
         verdicts |= {True} if here else set()
-        verdicts |= {False} if one_denied or deny(asked, found.denied) else set()
-        if elsewhere and not here:
-            verdicts.add(False)
+        verdicts |= {False} if denied or (elsewhere and not here) else set()
+    if verdicts == {False} and not predicate and _excepts(lower, side):
+        return None
     if len(verdicts) != 1 or (True in verdicts and taken_back):
         return None
     return True in verdicts
@@ -338,6 +522,49 @@ def _one_side(asked: frozenset[str]) -> str | None:
     return sides.pop() if len(sides) == 1 else None
 
 
+def _several(asked: frozenset[str], words: tuple[str, ...]) -> tuple[bool, bool]:
+    """Whether a question asks for more than one label, and whether for all of them."""
+    if len(asked) < 2:
+        return False, False
+    return True, "or" not in words and ("and" in words or "both" in words)
+
+
+def _excepts(lower: str, side: str | None) -> bool:
+    """Whether a *no* is followed by what is there nevertheless, named by size or side alone."""
+    for exception in _EXCEPTION.finditer(lower):
+        words = {*_tokens(exception[1])}
+        sides = words & {"left", "right"}
+        if side and sides and side not in sides:
+            continue
+        if words & _OF_AN_EXCEPTION and words <= _BESIDE | _QUALIFYING | _OF_AN_EXCEPTION:
+            return True
+    return False
+
+
+def _states(words: list[str], told: frozenset[str], question: str) -> bool:
+    """Whether a clause states what a question asks, in its words: *a pacemaker is present*."""
+    needed = _to_be_stated(question)
+    return bool(needed) and needed <= (rest := _stems_that_tell(words)) and rest <= told
+
+
+@lru_cache(maxsize=4_096)
+def _to_be_stated(question: str) -> frozenset[str]:
+    """Words without their endings with which alone a clause states what a question asks.
+
+    All but where, of *is there one*; the last, of *is it so*; and all of any other.
+    """
+    lower = question.lower()
+    begins, *where = _WHERE.split(lower, maxsplit=1)
+    if _IS_THERE.match(lower):
+        return _stems_that_tell(_tokens(begins))
+    words = [word for word in _tokens(lower) if word not in _BESIDE]
+    return _stems_that_tell(words if where else words[-1:])
+
+
+def _stems_that_tell(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(_ENDING.sub("", word) for word in words if word not in _BESIDE)
+
+
 def _affirms(words: list[str]) -> bool:
     """Whether a clause is a plain *present* or the like."""
     return not _IS_YES.isdisjoint(words) and _FILLING.issuperset({*words} - _IS_YES)
@@ -352,7 +579,7 @@ def _denies(words: list[str], denials: frozenset[str]) -> bool:
 @lru_cache(maxsize=65_536)
 def _items(answer: str) -> tuple[Items, bool]:
     """The items of an answer, and whether it is one answer, as it was written."""
-    lower = _SIDED.sub(r"\1", _as_written(answer).lower())
+    lower = _SIDED.sub(r"\1", _INITIALS.sub(r"\1\2", _as_written(answer).lower()))
     lower = _UNCHANGED.sub("unchanged", _NOT_ENLARGED.sub("normal", lower))
     lower = _TUBES.sub(lambda tube: f"{'nasogastric' if tube[1] else 'endotracheal'} tube", lower)
     lower = _LEFT_AND_RIGHT.sub("both", lower)
@@ -377,15 +604,20 @@ def _in_millimetres(measure: re.Match[str]) -> str:
 def _item(text: str) -> tuple[str, ...]:
     if _finds_nothing(text):
         return ("normal",)
-    words = _words(text)
-    for places, parts in ((_SIDES, _OF_A_SIDE), (_HEIGHTS, _OF_A_HEIGHT)):
-        if places.issuperset(bare := [word for word in words if word not in parts]) and bare:
-            words = bare
+    words = _bare_place(_words(text))
     if len(words) == 1:
         words = [_ALONE.get(words[0], words[0])]
     elif not (KINDS.isdisjoint(words) and _PARTS_OF_LUNG.isdisjoint(words)):
         words = [word for word in words if word not in _OF_LUNG]
     return tuple(sorted(words))
+
+
+def _bare_place(words: list[str]) -> list[str]:
+    """A side or height without the word for what it is of: *left lung*, *upper lobe*."""
+    for places, parts in ((_SIDES, _OF_A_SIDE), (_HEIGHTS, _OF_A_HEIGHT)):
+        if places.issuperset(bare := [word for word in words if word not in parts]) and bare:
+            words = bare
+    return words
 
 
 def _finds_nothing(text: str) -> bool:

@@ -212,6 +212,17 @@ EXHIBITS = (
         ),
     ),
     Exhibit(
+        "one large box for every finding",
+        _text(
+            [
+                "The heart is enlarged [60, 60, 400, 400]",
+                "There is a mass in the right upper zone [60, 60, 400, 400]",
+                "There is a moderate left pleural effusion [60, 60, 400, 400]",
+            ],
+            _REPORT,
+        ),
+    ),
+    Exhibit(
         "inverted boxes",
         _text(
             [
@@ -357,6 +368,21 @@ EXHIBITS = (
         _text([_HEART, _MASS, _FLUID], f"{_REPORT} The above is incorrect; disregard it."),
     ),
     Exhibit(
+        "a report taken back in other words",
+        _text([_HEART, _MASS, _FLUID], f"{_REPORT} None of this is true."),
+    ),
+    Exhibit(
+        "a report taken back sentence by sentence",
+        _text([_HEART, _MASS, _FLUID], _REPORT.replace(".", ": wrong.")),
+    ),
+    Exhibit(
+        "a right report, all of it denied in the steps",
+        _text(
+            ["The heart is not enlarged", "There is no mass", "There is no left effusion"], _REPORT
+        ),
+        replace(FILM, regions=(), labels=()),
+    ),
+    Exhibit(
         "right steps, all of it denied in the report",
         _text(
             [_HEART, _MASS, _FLUID],
@@ -416,6 +442,14 @@ EXHIBITS = (
         "steps that assert anything, where *no* is right",
         _text([f"There is a {kind}" for kind in _ABSENT[1:]], "No"),
         ABSENCE,
+    ),
+    Exhibit(
+        "a step that affirms what the answer denies",
+        _text(["There is a large right pneumothorax"], "No"),
+        ABSENCE,
+    ),
+    Exhibit(
+        "a step that denies what the answer affirms", _text(["There is no mass"], "Yes"), PRESENCE
     ),
     Exhibit("yes, the chest is normal", _text([_MASS], "Yes, the chest is normal"), PRESENCE),
     Exhibit("right boxes, a wrong answer", _text([_MASS], "No"), PRESENCE),

@@ -20,7 +20,8 @@ A part that an example has no truth for is left out of the mean: findings where 
 of none and does not call the film normal either, places where there is nothing to point at and
 nothing is pointed at. A wrong answer to a question earns nothing, however well it is boxed, and a
 report's boxes earn half as far as it does not say what they show. A report loses where hardly a
-word is the reference's, but for a terse one with the right findings, or all are but in no order.
+word is the reference's, but for one as short as its findings allow and right in them, or all are
+but in no order.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from training.rewards.equivalence import answer_worth
 from training.rewards.honesty import affirmed_in
 from training.rewards.honesty import honesty as honesty_of
 from training.rewards.places import closeness_of_places, read_places
+from training.rewards.predicates import names_what_is_grave, same_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import words_of
 from training.rewards.truth import Truth
@@ -47,6 +49,9 @@ Agreement = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 _HARDLY_A_WORD = 0.25
 """Word F1 below which a report is not taken for one on the film in question, unless it is short
 and its findings are right."""
+_SHORT, _SHORT_PER_FINDING = 12, 8
+"""Words that a report may take to say that all is normal, and for each finding: up to so many it is
+short, however few the reference takes."""
 TOLERATED = frozenset(("box-image-assumed",))
 """Notices that leave a text's format whole."""
 
@@ -138,9 +143,30 @@ class _Read:
         if truth.told_nothing:
             return None if kinds(said) <= kinds(truth.labels) else 0.0
         if truth.labels or said:
-            return label_f1(settled(said), truth.labels)
+            return label_f1(settled(said), truth.labels, self._names_what_is_grave())
         abnormal = self.answered.abnormal and not truth.told.abnormal
         return float(self.answered.normal and not abnormal)
+
+    def _names_what_is_grave(self) -> bool:
+        """Whether a report names what no label stands for and the reference knows nothing of."""
+        return (
+            self.answered.abnormal
+            and names_what_is_grave(self.parsed.answer)
+            and not names_what_is_grave(self.truth.example.answer)
+        )
+
+    def _told_in_short(self, length: int) -> float:
+        """How far a report of so many words is right in other words than the reference's."""
+        truth = self.truth
+        most = max(truth.length, _SHORT + _SHORT_PER_FINDING * len(truth.labels))
+        if self.right is None or length >= 2 * most:
+            return 0.0
+        right = self.right
+        if right and not truth.labels:
+            right *= same_called_normal(
+                self.parsed.answer, self.answered, truth.example.answer, truth.told
+            )
+        return min(1.0, 2 - length / most) * right * right
 
     def _reasons_as_due(self) -> bool:
         """Whether a step names something, where the reference's do."""
@@ -186,7 +212,8 @@ class _Read:
         if not truth.report:
             mean *= right
         else:
-            terse = truth.labels and words.length <= truth.length
-            told = max(wording.words / _HARDLY_A_WORD, right * right if terse else 0.0)
+            told = wording.words / _HARDLY_A_WORD
+            if told < 1.0:
+                told = max(told, self._told_in_short(words.length))
             mean *= wording.in_order * min(1.0, told)
         return {"overall": format_ * honesty * mean, "format": format_, "honesty": honesty, **parts}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from service.reading import ParsedText
-from training.labels import Findings, clashes
-from training.rewards.agreement import kinds
+from training.labels import Findings, clashes, kind_of
+from training.rewards.agreement import count_beyond, kinds
+from training.rewards.equivalence import says_yes
 from training.rewards.places import Places
 from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.step_words import StepWords
 from training.rewards.truth import Truth
-from training.rewards.wording import count_words, repeated
+from training.rewards.wording import count_words, repeated, sentences
 
 _NOTHING = frozenset[str]()
 _CONTRADICTION = 3
@@ -22,14 +23,57 @@ _WORDS_OF_AN_ANSWER = 16
 """Words that an answer to a question may have beyond twice the reference's."""
 _IDLE_STEPS = 2
 """Steps that may name nothing beyond those of the reference."""
-_WRONG = frozenset(("incorrect", "wrong", "false", "untrue", "mistaken", "disregard", "ignore"))
+_WRONG = frozenset(
+    (
+        *("incorrect", "wrong", "false", "untrue", "mistaken", "disregard", "ignore", "opposite"),
+        *("contrary", "reverse", "invented", "fictitious", "retracted", "withdrawn"),
+        *("true", "correct", "real", "really", "accurate", "valid", "case"),
+    )
+)
+_OF_ALL = frozenset(("none", "nothing", "all", "each", "everything", "any"))
+_WHAT = frozenset(
+    (
+        *("this", "that", "these", "those", "them", "it", "above", "foregoing", "preceding"),
+        *("previous", "rest", "findings", "statements", "sentences"),
+    )
+)
+"""Words of the first set, or of both others, stand in every text that :data:`_TAKEN_BACK` finds."""
+_IS_WRONG = r"(?:incorrect|wrong|false|untrue|mistaken|invented|fictitious|retracted|withdrawn)"
+_IS_RIGHT = r"(?:true|correct|real|accurate|valid|the case)"
+_IS_THERE = r"(?:present|there|seen|found|visible|identified|noted)"
+_WHAT_WAS_SAID = (
+    r"(?:(?:the |these |those )?(?:(?:above|foregoing|preceding|previous) )?(?:findings|statements"
+    r"|sentences)|(?:the )?(?:above|foregoing|preceding|rest)|this|that|these|those|them|it)"
+)
+_BE = r"(?:is|are|was|were|being)"
+_ENDS = r"(?=\s*\)?\s*(?:[.;!\n]|\Z))"
 _TAKEN_BACK = re.compile(
     r"\b(?:above|foregoing|preceding|previous|this|that|report|findings?|it)\b[^.;]{0,20}?"
-    r"\b(?:is|are|was|were|being)(?: all| entirely| completely)? (?:incorrect|wrong|false|untrue"
-    r"|mistaken)\b|\b(?:disregard|ignore)\b",
+    rf"\b{_BE}(?: all| entirely| completely)? {_IS_WRONG}\b|\b(?:disregard|ignore)\b"
+    rf"|\b{_WHAT_WAS_SAID} {_BE} (?:not|never) (?:\w+ly )?{_IS_RIGHT}{_ENDS}"
+    rf"|\b(?:none|nothing|not any) of {_WHAT_WAS_SAID}"
+    rf"(?: {_BE} (?:\w+ly )?(?:{_IS_RIGHT}|{_IS_THERE}))?{_ENDS}"
+    rf"|\b(?:all|each|everything)(?: of)? {_WHAT_WAS_SAID}(?: {_BE}|:)?"
+    rf" (?:{_IS_WRONG}|absent|denied|gone|not (?:{_IS_THERE}|{_IS_RIGHT}))\b"
+    r"|\bthe (?:opposite|contrary|reverse) (?:is|was|holds)\b"
+    rf"|(?:[:,(\u2013\u2014]|\s-)\s*(?:(?:that|this|which) is )?(?:{_IS_WRONG}"
+    rf"|not (?:{_IS_RIGHT}|really)){_ENDS}",
     re.I,
 )
 """Where a report takes back what it said."""
+_NOW = r"(?:(?:but|and|or|actually|in fact|well|now|today|currently),? )*"
+_ALL_BACK = re.compile(
+    rf"{_NOW}(?:not(?: really| at all| so)?|not {_IS_RIGHT}|no|nope|never|(?:that (?:is|was) )?"
+    rf"{_IS_WRONG})"
+)
+"""A sentence that says no more than that the one before is wrong."""
+_ALL_NORMAL = re.compile(
+    rf"{_NOW}(?:all|everything)(?: of)?(?: {_WHAT_WAS_SAID})?(?: {_BE})?(?: now)?"
+    r" (?:normal|clear|unremarkable|negative|absent)(?: now| today)?"
+)
+"""A sentence that is no end of a report with findings; *otherwise all normal* is one."""
+_LONGEST = 48
+"""Signs that such a sentence has at most."""
 _NOTHING_NEW = 0.5
 """Of such a step, what one counts that only names again what one before it named."""
 
@@ -47,7 +91,8 @@ def honesty(
     Stray boxes, sentences said twice, an answer that contradicts itself or its steps, a report
     that is taken back or calls the film normal beside its findings, steps that contradict each
     other, many more of them than the reference takes, steps of many words, steps that name
-    nothing, findings that steps affirm and nobody knows of (a report's answer may), and a short
+    nothing, findings that steps affirm and nobody knows of, or not on that side (a report's answer
+    may), and a short
     answer padded out. What the reference does itself costs nothing.
 
     Parameters
@@ -73,9 +118,11 @@ def honesty(
     if truth.report:
         known = kinds(answered.affirmed | truth.labels)
         tricks += len(kinds(stepped) - known)
+        if not stepped.isdisjoint(truth.elsewhere):
+            tricks += len(stepped & truth.elsewhere - answered.affirmed)
     else:
         if truth.known is not None and not stepped <= truth.labels:
-            tricks += len(kinds(stepped) - truth.known)
+            tricks += len(kinds(stepped) - truth.known) + len(stepped & truth.elsewhere)
         tricks += _excess(len(parsed.answer.split()), _WORDS_OF_AN_ANSWER + 2 * truth.length)
     return 0.5**tricks if tricks else 1.0
 
@@ -101,19 +148,50 @@ def _contradictions(
         ]
         affirmed = affirmed_in(said)
     tricks = 0
+    holds, lacks = answered.affirmed, answered.denied
+    if truth.presence:
+        verdict = says_yes(parsed.answer, truth.asked, truth.question)
+        if verdict:
+            holds |= truth.asked
+        elif verdict is False and truth.presence_alone:
+            lacks |= truth.asked
+    against = clashes(holds | affirmed, lacks)
     if denied := [words.denied for words in said if words.denied]:
-        between = len(clashes(affirmed, _NOTHING.union(*denied)))
-        tricks += max(0, between - truth.step_clashes)
-    if answered.denied:
-        against = len(clashes(answered.affirmed | affirmed, answered.denied))
-        tricks += _CONTRADICTION * max(0, against - truth.clashes)
+        denied_in_steps = _NOTHING.union(*denied)
+        between = clashes(affirmed, denied_in_steps)
+        tricks += count_beyond(between, truth.step_clashes)
+        # What the steps affirm, too, is a contradiction of theirs.
+        disowned = clashes(holds, denied_in_steps)
+        if between and disowned:
+            both = kinds(between)
+            disowned = frozenset(label for label in disowned if kind_of(label) not in both)
+        against |= disowned
+    if against:
+        tricks += _CONTRADICTION * count_beyond(against, truth.clashes)
     if truth.report:
         words = count_words(parsed.answer).words.keys()
         if answered.affirmed and not truth.normal and not words.isdisjoint(FILMS):
             tricks += _CONTRADICTION * film_called_normal(parsed.answer)
-        if not words.isdisjoint(_WRONG) and _TAKEN_BACK.search(parsed.answer):
-            tricks += _CONTRADICTION * (_TAKEN_BACK.search(truth.example.answer) is None)
+        back = _taken_back(parsed.answer, words)
+        back = back or (bool(answered.affirmed) and _says_all_is(_ALL_NORMAL, parsed.answer))
+        if back:
+            own = truth.example.answer
+            own_back = _taken_back(own, truth.words.words.keys()) or _says_all_is(_ALL_NORMAL, own)
+            tricks += _CONTRADICTION * (not own_back)
     return tricks
+
+
+def _taken_back(report: str, words: Set[str]) -> bool:
+    told = not (words.isdisjoint(_WRONG) and (words.isdisjoint(_OF_ALL) or words.isdisjoint(_WHAT)))
+    return (told and _TAKEN_BACK.search(report) is not None) or _says_all_is(_ALL_BACK, report)
+
+
+def _says_all_is(pattern: re.Pattern[str], report: str) -> bool:
+    """Whether a sentence says that and nothing else, and answers no question."""
+    return any(
+        len(said) < _LONGEST and pattern.fullmatch(said)
+        for said in sentences(report.casefold().replace("?", " "))
+    )
 
 
 def _idle(parsed: ParsedText, said: Sequence[StepWords]) -> float:

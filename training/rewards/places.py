@@ -19,6 +19,11 @@ _DUPLICATE = 0.9
 """IoU from which two boxes of one finding are one box given twice."""
 _WHOLE_FILM, _WHOLE_FILM_OF_A_FINDING = 0.85, 0.6
 """Share of the film from which a box points at nothing."""
+_FAR_TOO_LARGE, _LARGE = 5.0, 0.2
+"""Area in those of all true boxes of the finding, and share of the film, from both of which a box
+points at nothing."""
+_OVERLAPPING = 0.5
+"""IoU of the true boxes of two findings from which one box may stand for each of them."""
 _UNPLACED, _UNPLACED_BOXES = 0.25, 2
 """What a box costs around a structure that nobody knows the place of, and how many may be drawn
 before each costs as much as one around nothing."""
@@ -47,8 +52,9 @@ class Places(NamedTuple):
     of_findings
         Boxes with their sides by image and kind of the finding that their step affirms.
     stray
-        Boxes around nothing named or what is denied, given twice, around the whole film, far from
-        the structure named, and too many around a structure or a finding; a part of one for a box
+        Boxes around nothing named or what is denied, given twice, for two findings that lie apart
+        too, around the whole film or far more than the finding, far from the structure named, and
+        too many around a structure or a finding; a part of one for a box
         around a structure of unknown place, and a little for one that misses its finding.
     shown
         Labels that a box of their step shows, as far as their places are known: it covers some
@@ -83,6 +89,10 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
                 if len(findings) > 1:
                     kind, side = _nearest(original, image, findings, truth)
                 given = found.setdefault((image, kind), [])
+                if (x1 - x0) * (y1 - y0) > _LARGE * area:
+                    stray += _far_too_large(original, truth.boxes.get((image, kind), ()))
+                if len(found) > 1:
+                    stray += _shows_another(original, (image, kind), found, truth)
                 if given:
                     most = max(len(truth.boxes.get((image, kind), ())), 1) + _BOXES_TOO_MANY
                     stray += any(iou(original, other) > _DUPLICATE for _, other in given)
@@ -182,6 +192,32 @@ def _nearest(
             (_fit((finding[1], box), true) for true in truth.boxes.get((image, finding[0]), ())),
             default=0.0,
         ),
+    )
+
+
+def _far_too_large(box: Box, true: Sequence[Sided]) -> bool:
+    """Whether a box would hold a finding several times over, as far as its place is known."""
+    return bool(true) and _area(box) > _FAR_TOO_LARGE * sum(_area(other) for _, other in true)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _shows_another(box: Box, place: Place, found: dict[Place, list[Sided]], truth: Truth) -> bool:
+    """Whether a box is one already given for another finding, which lies elsewhere."""
+    here = truth.boxes.get(place, ())
+    return any(
+        other != place
+        and other[0] == place[0]
+        and any(iou(box, before) > _DUPLICATE for _, before in given)
+        and not any(
+            iou(one, another) > _OVERLAPPING
+            for _, one in here
+            for _, another in truth.boxes.get(other, ())
+        )
+        and bool(here and truth.boxes.get(other))
+        for other, given in found.items()
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from training.labels import KINDS, Findings, read_findings
-from training.rewards.agreement import affirm, deny
+from training.rewards.agreement import affirm, deny, kinds
 from training.rewards.step_words import structures_named
 
 _NEGATIONS = frozenset(("no", "not", "never", "without", "isn", "aren", "none", "nor", "neither"))
@@ -43,6 +43,17 @@ _NOT_OF_THIS_FILM = re.compile(
     r"\b(?:no|not|otherwise|except|apart|aside|other than|prior|previous|earlier|old|last)\b", re.I
 )
 _SENTENCE_END = re.compile(r"[.;!?\n]")
+_NOTHING_FOUND = re.compile(
+    r"\bno (?:evidence of |signs? of )?(?:an? )?(?:(?:acute|active|significant) )?"
+    r"(?:(?:cardiopulmonary|cardiothoracic|intrathoracic|thoracic|cardiac or pulmonary) )?"
+    r"(?:findings?|abnormalit(?:y|ies)|disease|process)\b(?! in\b| of\b)",
+    re.I,
+)
+_OF_NO_DISEASE = re.compile(
+    r"\b(?:abnormal(?:ly)?|abnormalit(?:y|ies)|normal|unremarkable|clear(?! of\b))\b", re.I
+)
+_DENIED_ARE_ALL = 3
+"""Kinds of findings denied from which a report says as much as that all is normal."""
 
 
 @lru_cache(maxsize=4096)
@@ -52,6 +63,35 @@ def film_called_normal(text: str) -> bool:
         _CALLED_NORMAL.search(sentence) and not _NOT_OF_THIS_FILM.search(sentence)
         for sentence in _SENTENCE_END.split(text)
     )
+
+
+@lru_cache(maxsize=4096)
+def names_what_is_grave(text: str) -> bool:
+    """Whether a text names a disease that no normal film has and no label stands for.
+
+    To call a film or a part of it abnormal, or not normal, names none.
+    """
+    return read_findings(_OF_NO_DISEASE.sub(" ", text)).abnormal
+
+
+def all_called_normal(text: str) -> bool:
+    """Whether a text says of all that is on the film that it is normal, in whatever words."""
+    return film_called_normal(text) or _NOTHING_FOUND.search(text) is not None
+
+
+def same_called_normal(said: str, read: Findings, reference: str, told: Findings) -> float:
+    """How far a text on a normal film calls normal what the reference does, 0 to 1.
+
+    All called normal is whatever the reference names; where the reference names nothing by itself,
+    some findings denied are all, too. Else F1 of the kinds of findings denied.
+    """
+    if all_called_normal(said):
+        return 1.0
+    denied, wanted = kinds(read.denied), kinds(told.denied)
+    if not wanted and all_called_normal(reference):
+        return min(1.0, len(denied) / _DENIED_ARE_ALL)
+    both = len(denied) + len(wanted)
+    return 2 * len(denied & wanted) / both if both else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +121,9 @@ class Predicate:
     sides: frozenset[str] = frozenset()
     structures: frozenset[str] = frozenset()
 
-    def verdict(self, words: Collection[str], clause: str, found: Findings) -> bool | None:
+    def verdict(
+        self, words: Collection[str], clause: str, found: Findings, nothing: bool = False
+    ) -> bool | None:
         """Whether a clause says yes or no to the question; None where it says neither.
 
         Parameters
@@ -90,12 +132,16 @@ class Predicate:
             Of the clause.
         found
             What it affirms and denies.
+        nothing
+            Whether it says that there is no finding.
         """
         there, parts = _SIDES.intersection(words), structures_named(clause)
         if self.sides and there and self.sides.isdisjoint(there):
             return None
         if self.structures and parts and self.structures.isdisjoint(parts):
             return None
+        if nothing and "normal" in self.says:
+            return not self.reversed
         if self.needed and deny(self.needed, found.denied):
             return False
         negated = not _NEGATIONS.isdisjoint(words)

@@ -14,9 +14,9 @@ from training.labels import (
     read_findings,
     side_of,
 )
-from training.rewards.agreement import kinds, settled
+from training.rewards.agreement import elsewhere, kinds, settled
 from training.rewards.disguise import disguised
-from training.rewards.equivalence import says_yes
+from training.rewards.equivalence import asks_for_presence_alone, asks_more, is_closed, says_yes
 from training.rewards.geometry import Box
 from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.protocol import Rollout
@@ -47,18 +47,25 @@ class Truth:
         Of a question on a film that is marked, the kinds of findings that its steps may affirm:
         those marked, those of the reference's steps, and the one asked about where it is there.
         None where nobody knows.
+    elsewhere
+        Labels on the side on which a finding is not that is known on the other.
     told_nothing
         Of a report, whether its reference says nothing of any finding, nor that all is normal.
     words, length
         The reference's words, and how many they are.
-    clashes, step_clashes, repeated, idle, disguised, normal
-        How many contradictions of the answer or between steps, sentences said twice and sentences
-        or steps that name nothing the reference has itself, whether words of it are written in
-        letters of other scripts, and whether it calls the film normal as a whole.
+    clashes, step_clashes
+        Labels that the reference's answer contradicts, itself or its steps; the same with those
+        that its steps contradict between them.
+    repeated, idle, disguised, normal
+        How many sentences said twice and sentences or steps that name nothing the reference has
+        itself, whether words of it are written in letters of other scripts, and whether it calls
+        the film normal as a whole.
     reasons
         Whether the reference's steps name anything.
     question, asked
         The question, empty of a report, and the findings that it names.
+    presence, presence_alone
+        Whether a *yes* says that the one finding asked about is there, and a *no* that it is not.
     boxes
         Boxes by place, each with its side, in original pixels.
     due
@@ -101,8 +108,14 @@ class Truth:
         ]
         affirmed = frozenset[str]().union(*(words.affirmed for words in current))
         denied = frozenset[str]().union(*(words.denied for words in current))
-        self.clashes = len(clashes(told.affirmed | affirmed, told.denied))
-        self.step_clashes = len(clashes(told.affirmed | affirmed, told.denied | denied))
+        self.question = example.question or ""
+        self.asked = finding_labels(self.question)
+        self._read_what_is_asked()
+        verdict = says_yes(example.answer, self.asked, self.question) if self.presence else None
+        holds = told.affirmed | (self.asked if verdict else frozenset())
+        lacks = told.denied | (self.asked if verdict is False else frozenset())
+        self.clashes = clashes(holds | affirmed, lacks) | clashes(holds, denied)
+        self.step_clashes = self.clashes | clashes(affirmed, denied)
         named_film = not self.words.words.keys().isdisjoint(FILMS)
         self.normal = named_film and film_called_normal(example.answer)
         self.repeated = repeated(example.answer)
@@ -111,8 +124,6 @@ class Truth:
         idle = _idle_sentences(example.answer) if self.report else 0
         self.idle = max(named.count(frozenset()), idle)
         self.disguised = disguised(example.answer, ())
-        self.question = example.question or ""
-        self.asked = finding_labels(self.question)
         self.known = None if self.report else self._known(marked)
         self._read_boxes(example)
         about = kinds(self.asked | told.affirmed)
@@ -123,6 +134,12 @@ class Truth:
         )
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
         self.expected = self.unboxed | {kind for _, kind in self.due}
+        sided = [
+            f"{side} {kind}" if side else kind
+            for (_, kind), boxes in self.boxes.items()
+            for side, _ in boxes
+        ]
+        self.elsewhere = elsewhere(self.labels.union(self.stepped, sided))
         self.places_known = bool(self.boxes) or not self.unboxed
         self.extents: list[tuple[float, float]] = []
         self.scales: list[tuple[float, float, float]] = []
@@ -133,6 +150,13 @@ class Truth:
             )
             self.extents.append((across, down))
             self.scales.append((width / across, height / down, across * down))
+
+    def _read_what_is_asked(self) -> None:
+        question, asked = self.question, self.asked
+        self.presence = self.presence_alone = False
+        if len(asked) == 1 and is_closed(self.example.answer):
+            self.presence = not asks_more(question, asked)
+            self.presence_alone = self.presence and asks_for_presence_alone(question)
 
     def box_is_due(self, label: str) -> bool:
         """Whether a finding that is named must be shown, too."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from training.data.example import Example
-from training.rewards.gallery import CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
+from service.reading import Mode
+from training.data.example import Example, ReasoningTarget
+from training.rewards.gallery import ABSENCE, CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout
 
@@ -60,3 +63,182 @@ def test_no_is_the_right_answer_in_its_short_form() -> None:
     absent = Example(**{**vars(PRESENCE), "answer": "No", "steps": (), "regions": ()})
     assert worth(absent, OF_NORMAL, "There isn't a mass")["findings"] == 1
     assert worth(PRESENCE, OF_NORMAL, "There isn't a mass")["findings"] == 0
+
+
+def in_one_report(answer: str, reference: str) -> float:
+    example = replace(FILM, mode=Mode.ANSWER, steps=(), regions=(), labels=(), answer=reference)
+    return dict(grounded([Rollout(answer, example, CONVENTIONS, GRID)])[0])["overall"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("Cardiomegaly.", "The heart is enlarged."),
+        ("No pneumothorax.", "There is no evidence of pneumothorax."),
+        ("Bilateral pleural effusions.", "Left and right effusion."),
+        ("No acute cardiopulmonary process.", "Normal chest."),
+        ("Normal chest.", "No acute cardiopulmonary process."),
+        ("Normal chest.", "The lungs are clear."),
+        (
+            "Cardiomegaly. Left pleural effusion.",
+            "The heart is enlarged. There is a moderate left pleural effusion.",
+        ),
+    ],
+)
+def test_a_right_report_is_one_in_other_words_than_a_short_reference(
+    reference: str, answer: str
+) -> None:
+    assert in_one_report(answer, reference) > 0.7
+
+
+def test_a_right_reading_is_one_whatever_few_words_the_reference_takes() -> None:
+    short = replace(FILM, answer="Cardiomegaly, left effusion, right upper lobe mass.")
+    assert worth(short, HONEST, FILM.answer)["overall"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        (NORMAL.answer, "No fracture."),
+        ("Normal chest.", "No acute osseous abnormality."),
+        ("Cardiomegaly.", "There is a left effusion."),
+        ("Cardiomegaly.", "The heart is enlarged. " + "It was looked at with care. " * 8),
+    ],
+)
+def test_a_short_report_is_not_right_for_its_shortness(reference: str, answer: str) -> None:
+    assert in_one_report(answer, reference) < 0.15
+
+
+def test_more_findings_right_are_worth_more_whatever_few_words_the_reference_takes() -> None:
+    said = ["The heart is enlarged.", "There is a left effusion.", "There is a right mass."]
+    paid = [
+        in_one_report(" ".join(said[:count]), "Cardiomegaly, left effusion, right mass.")
+        for count in range(1, 4)
+    ]
+    assert paid == sorted(set(paid))
+
+
+DENYING = "<think> The heart is not enlarged; There is no mass; There is no left effusion "
+UNMARKED = replace(
+    FILM, regions=(), labels=(), steps=tuple(ReasoningTarget(step.text) for step in FILM.steps)
+)
+
+
+@pytest.mark.parametrize("film", [FILM, UNMARKED, replace(UNMARKED, steps=())])
+def test_steps_that_deny_what_the_report_affirms_cost_what_a_report_does_that_denies_it(
+    film: Example,
+) -> None:
+    assert worth(film, DENYING, FILM.answer)["honesty"] == 0.5**9
+
+
+@pytest.mark.parametrize("marks", [{}, {"labels": (), "regions": ()}])
+@pytest.mark.parametrize("steps", [(), None])
+def test_a_yes_or_no_against_its_own_steps_earns_next_to_nothing(
+    marks: dict[str, tuple[()]], steps: tuple[()] | None
+) -> None:
+    bare = marks if steps is None else {**marks, "steps": steps}
+    against = "<think> There is a large right pneumothorax "
+    for said in ("No", "No, there is no pneumothorax"):
+        assert worth(replace(ABSENCE, **bare), against, said)["overall"] < 0.15
+    assert worth(replace(PRESENCE, **bare), "<think> There is no mass ", "Yes")["overall"] < 0.15
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Is there a large left effusion?", "Is the effusion larger?", "Is there a right effusion?"],
+)
+def test_a_no_to_more_than_whether_it_is_there_denies_no_step(question: str) -> None:
+    asked = replace(PRESENCE, question=question, answer="No", steps=())
+    assert worth(asked, "<think> There is a small left effusion ", "No")["honesty"] == 1
+
+
+def test_what_the_reference_has_against_itself_excuses_no_other_contradiction() -> None:
+    # The labeler takes the normal vessels for the heart.
+    reference = "The heart is enlarged with normal pulmonary vascularity. There is a left effusion."
+    said = "The heart is enlarged. There is a left effusion. There is no effusion."
+    assert in_one_report(reference, reference) == 1
+    assert in_one_report(said, reference) < 0.15
+
+
+def boxed(heart: str, mass: str, fluid: str) -> str:
+    return (
+        f"<think> The heart is enlarged {heart}; There is a mass in the right upper zone {mass}; "
+        f"There is a moderate left pleural effusion {fluid} "
+    )
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        ["[60, 60, 400, 400]"] * 3,
+        ["[60, 60, 400, 400]", "[60, 60, 380, 370]", "[100, 90, 410, 410]"],
+        ["[130, 150, 300, 330]"] * 3,
+    ],
+)
+def test_one_box_for_every_finding_pays_less_than_none(boxes: list[str]) -> None:
+    none = worth(FILM, boxed("", "", ""), FILM.answer)["overall"]
+    assert worth(FILM, boxed(*boxes), FILM.answer)["overall"] < none / 2
+
+
+def test_one_box_may_show_two_findings_that_lie_over_each_other() -> None:
+    near = replace(FILM, regions=(*FILM.regions, ("left atelectasis", (270, 250, 400, 380))))
+    answer = f"{FILM.answer} Left atelectasis."
+    near = replace(near, answer=answer, labels=(), steps=())
+    steps = HONEST + "; There is left atelectasis [270, 260, 400, 380] "
+    assert worth(near, steps, answer)["honesty"] == 1
+
+
+def test_both_sides_named_in_the_steps_cost_where_one_is_there() -> None:
+    sides = "<think> There is a left mass and a right mass [90, 90, 150, 150] "
+    assert worth(PRESENCE, sides, "Yes")["honesty"] == 0.5
+    assert worth(PRESENCE, "<think> There is a mass [90, 90, 150, 150] ", "Yes")["honesty"] == 1
+    both = f"{HONEST}; There is a left mass; There is a right pleural effusion "
+    assert worth(FILM, both, FILM.answer)["honesty"] == 0.25
+
+
+def test_both_sides_named_are_worth_less_than_none_where_one_is_there() -> None:
+    left_out = FILM.answer.replace("left ", "")
+    either = FILM.answer.replace("left", "left or right")
+    paid = [worth(FILM, HONEST, said)["overall"] for said in (either, left_out, FILM.answer)]
+    assert paid == sorted(set(paid))
+
+
+def test_a_disease_that_nobody_knows_of_is_a_finding_in_vain() -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} Tuberculosis.")["findings"] == pytest.approx(6 / 7)
+    told = replace(FILM, answer=f"{FILM.answer} Old tuberculosis.")
+    assert worth(told, HONEST, told.answer)["findings"] == 1
+    for said in ("The lungs are not clear.", "This is abnormal."):
+        assert worth(FILM, HONEST, f"{FILM.answer} {said}")["findings"] == 1
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("None of this is true.", "All of these are absent.", "Not really.", "Now all normal."),
+        *("None of the above.", "Everything is normal.", "No.", "This is not true.", "Never."),
+        *("The opposite is true.", "All of the above is wrong.", "Nothing of this is present."),
+    ],
+)
+def test_a_report_may_not_be_taken_back_in_any_words(sentence: str) -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} {sentence}")["overall"] < 0.15
+
+
+def test_a_report_may_not_be_taken_back_sentence_by_sentence() -> None:
+    for said in (FILM.answer.replace(".", ": wrong."), FILM.answer.replace(".", ", not really.")):
+        assert worth(FILM, HONEST, said)["overall"] < 0.15
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("Otherwise all normal.", "None of these is new.", "This is not well seen.", "None."),
+        *("All other structures are normal.", "All of these are unchanged.", "Fracture? No."),
+        *("This was not present previously.", "Bones: normal. Fracture: no.", "Rest: normal."),
+    ],
+)
+def test_what_takes_nothing_back_costs_nothing(sentence: str) -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} {sentence}")["honesty"] == 1
+
+
+def test_a_normal_film_may_be_called_all_normal() -> None:
+    assert worth(NORMAL, OF_NORMAL, f"{NORMAL.answer} All normal.")["honesty"] == 1
