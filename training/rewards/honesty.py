@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence, Set
+from functools import lru_cache
 
 from service.reading import ParsedText
 from training.labels import Findings, clashes, kind_of
@@ -72,6 +73,10 @@ _ALL_NORMAL = re.compile(
     r" (?:normal|clear|unremarkable|negative|absent)(?: now| today)?"
 )
 """A sentence that is no end of a report with findings; *otherwise all normal* is one."""
+_BACK = _WRONG | {"not", "no", "nope", "never"}
+_ALL = frozenset(("all", "everything"))
+"""Words that stand in what the two find."""
+_REMEMBERED = 1 << 14
 _LONGEST = 48
 """Signs that such a sentence has at most."""
 _NOTHING_NEW = 0.5
@@ -173,25 +178,36 @@ def _contradictions(
         if answered.affirmed and not truth.normal and not words.isdisjoint(FILMS):
             tricks += _CONTRADICTION * film_called_normal(parsed.answer)
         back = _taken_back(parsed.answer, words)
-        back = back or (bool(answered.affirmed) and _says_all_is(_ALL_NORMAL, parsed.answer))
+        back = back or (bool(answered.affirmed) and _calls_all_normal(parsed.answer, words))
         if back:
-            own = truth.example.answer
-            own_back = _taken_back(own, truth.words.words.keys()) or _says_all_is(_ALL_NORMAL, own)
+            own, own_words = truth.example.answer, truth.words.words.keys()
+            own_back = _taken_back(own, own_words) or _calls_all_normal(own, own_words)
             tricks += _CONTRADICTION * (not own_back)
     return tricks
 
 
 def _taken_back(report: str, words: Set[str]) -> bool:
     told = not (words.isdisjoint(_WRONG) and (words.isdisjoint(_OF_ALL) or words.isdisjoint(_WHAT)))
-    return (told and _TAKEN_BACK.search(report) is not None) or _says_all_is(_ALL_BACK, report)
+    if told and _TAKEN_BACK.search(report):
+        return True
+    return not words.isdisjoint(_BACK) and _says_all_is(_ALL_BACK, report)
+
+
+def _calls_all_normal(report: str, words: Set[str]) -> bool:
+    return not words.isdisjoint(_ALL) and _says_all_is(_ALL_NORMAL, report)
 
 
 def _says_all_is(pattern: re.Pattern[str], report: str) -> bool:
     """Whether a sentence says that and nothing else, and answers no question."""
-    return any(
-        len(said) < _LONGEST and pattern.fullmatch(said)
-        for said in sentences(report.casefold().replace("?", " "))
-    )
+    for said in sentences(report.casefold().replace("?", " ")):
+        if len(said) < _LONGEST and _is_whole(pattern, said):
+            return True
+    return False
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_whole(pattern: re.Pattern[str], sentence: str) -> bool:
+    return pattern.fullmatch(sentence) is not None
 
 
 def _idle(parsed: ParsedText, said: Sequence[StepWords]) -> float:

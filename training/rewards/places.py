@@ -206,19 +206,20 @@ def _area(box: Box) -> float:
 
 def _shows_another(box: Box, place: Place, found: dict[Place, list[Sided]], truth: Truth) -> bool:
     """Whether a box is one already given for another finding, which lies elsewhere."""
-    here = truth.boxes.get(place, ())
-    return any(
-        other != place
-        and other[0] == place[0]
-        and any(iou(box, before) > _DUPLICATE for _, before in given)
-        and not any(
-            iou(one, another) > _OVERLAPPING
-            for _, one in here
-            for _, another in truth.boxes.get(other, ())
-        )
-        and bool(here and truth.boxes.get(other))
-        for other, given in found.items()
-    )
+    here = truth.boxes.get(place)
+    if not here:
+        return False
+    for other, given in found.items():
+        there = truth.boxes.get(other)
+        if other == place or other[0] != place[0] or not there:
+            continue
+        for _, before in given:
+            if iou(box, before) > _DUPLICATE:
+                pairs = ((one, another) for _, one in here for _, another in there)
+                if not any(iou(one, another) > _OVERLAPPING for one, another in pairs):
+                    return True
+                break
+    return False
 
 
 def _structure_shown(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> Place | None:
