@@ -372,6 +372,7 @@ def side_of(label: str) -> str | None:
     return side if rest and side in ("left", "right") else None
 
 
+@lru_cache(maxsize=65_536)
 def clashes(affirmed: frozenset[str], denied: frozenset[str]) -> frozenset[str]:
     """Labels affirmed that are denied, too: on that side or altogether."""
     if not affirmed or not denied:

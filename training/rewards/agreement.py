@@ -19,6 +19,7 @@ def settled(labels: Labels) -> Labels:
     return labels - sided if sided else labels
 
 
+@lru_cache(maxsize=65_536)
 def label_f1(said: Labels, true: Labels, in_vain: int = 0) -> float:
     """F1 of findings with their sides, 0 to 1; 1 where neither names any.
 
@@ -82,9 +83,10 @@ def count_beyond(labels: Labels, own: Labels) -> int:
     return sum(not affirm((label,), own) for label in labels) if own else len(labels)
 
 
-def kinds(labels: Collection[str]) -> set[str]:
+@lru_cache(maxsize=65_536)
+def kinds(labels: Labels) -> Labels:
     """The findings without their sides."""
-    return {kind_of(label) for label in labels}
+    return frozenset(map(kind_of, labels))
 
 
 def affirm(asked: Collection[str], labels: Collection[str]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence, Set
-from functools import lru_cache
 
 from service.reading import ParsedText
 from training.labels import Findings, clashes, kind_of
@@ -76,7 +75,9 @@ _ALL_NORMAL = re.compile(
 _BACK = _WRONG | {"not", "no", "nope", "never"}
 _ALL = frozenset(("all", "everything"))
 """Words that stand in what the two find."""
-_REMEMBERED = 1 << 14
+_BACK_ENDS = _BACK | {"so", "all", "really"}
+_NORMAL_ENDS = frozenset(("normal", "clear", "unremarkable", "negative", "absent", "now", "today"))
+"""And with which they end."""
 _LONGEST = 48
 """Signs that such a sentence has at most."""
 _NOTHING_NEW = 0.5
@@ -190,24 +191,19 @@ def _taken_back(report: str, words: Set[str]) -> bool:
     told = not (words.isdisjoint(_WRONG) and (words.isdisjoint(_OF_ALL) or words.isdisjoint(_WHAT)))
     if told and _TAKEN_BACK.search(report):
         return True
-    return not words.isdisjoint(_BACK) and _says_all_is(_ALL_BACK, report)
+    return not words.isdisjoint(_BACK) and _says_all_is(_ALL_BACK, _BACK_ENDS, report)
 
 
 def _calls_all_normal(report: str, words: Set[str]) -> bool:
-    return not words.isdisjoint(_ALL) and _says_all_is(_ALL_NORMAL, report)
+    return not words.isdisjoint(_ALL) and _says_all_is(_ALL_NORMAL, _NORMAL_ENDS, report)
 
 
-def _says_all_is(pattern: re.Pattern[str], report: str) -> bool:
+def _says_all_is(pattern: re.Pattern[str], ends: Set[str], report: str) -> bool:
     """Whether a sentence says that and nothing else, and answers no question."""
     for said in sentences(report.casefold().replace("?", " ")):
-        if len(said) < _LONGEST and _is_whole(pattern, said):
+        if said.rpartition(" ")[2] in ends and len(said) < _LONGEST and pattern.fullmatch(said):
             return True
     return False
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _is_whole(pattern: re.Pattern[str], sentence: str) -> bool:
-    return pattern.fullmatch(sentence) is not None
 
 
 def _idle(parsed: ParsedText, said: Sequence[StepWords]) -> float:
