@@ -11,6 +11,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from service.radiograph import PixelGrid
+from training.stages.preflight import check_seen_films
 from training.stages.text_targets import shown_film
 from training.stages.warm_up import pack_patches
 
@@ -123,6 +124,8 @@ class FilmCollator:
         self._image_token = model.config.image_token_id
         self._padding = model.config.text_config.pad_token_id
         self._kept = keep_seen and not any(p.requires_grad for p in tower.parameters())
+        if self._kept:
+            check_seen_films()
         self._check = check
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
 
 from training.stages.errors import SilentFailureError
+from training.stages.model import keep_outputs_whole
 from training.stages.preflight import (
     check_completions,
     check_same_films,
@@ -55,6 +58,12 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
         if self.use_vllm:
             image = self._tokenizer.convert_tokens_to_ids("<|image_pad|>")
             self.vllm_generation = SamePrompts(self.vllm_generation, image)
+            merge_aside(self.vllm_generation)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Log-probabilities leave the model in float32, however it is sharded."""
+        super().create_accelerator_and_postprocess()
+        keep_outputs_whole(self.accelerator)
 
     def prompt_ids(
         self, prompts: Sequence[list[dict[str, Any]]], images: Sequence[list[Any]]
@@ -86,6 +95,7 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
+        check_finite(output.get("old_per_token_logps"), output["completion_mask"])
         dead = self._alike
         if self._step_credit is not None:
             credits = self._step_credit(output["completion_ids"], self._tokenizer)
@@ -130,6 +140,58 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: the checkpoint's own card is written when it is exported."""
+
+
+def check_finite(log_probs: torch.Tensor | None, mask: torch.Tensor) -> None:
+    """Refuse log-probabilities of the learner's that are none: TRL leaves them out of what it logs.
+
+    Raises
+    ------
+    SilentFailureError
+        When one that counts is not finite.
+    """
+    if log_probs is None or bool(torch.isfinite(log_probs[mask.bool()]).all()):
+        return
+    raise SilentFailureError(
+        "The learner's log-probabilities of its own rollouts are not finite: its weights are, or "
+        "its precision overflows. Go on from the last checkpoint (--resume) with a lower "
+        "optimizer.learning_rate, or choose model.precision bf16-mixed or float32."
+    )
+
+
+def merge_aside(generation: Any) -> None:
+    """Hand vLLM the sums of weights and adapters without merging them in the model.
+
+    In bfloat16 what is added and taken off again does not give what was there: in TRL's way the
+    frozen weights (and the reference) wander with every hand-over. Sharded models keep that way.
+    """
+    sharded = generation._dist.is_fsdp or generation._dist.is_zero3
+    if is_peft_model(generation.model) and not sharded:
+        generation._generation._iter_named_params = partial(_merged_params, generation)
+
+
+def _merged_params(generation: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Weights under the names of the model without adapters, as TRL tells them."""
+    from peft.tuners.tuners_utils import BaseTunerLayer  # adapters need peft, nothing else does
+
+    model = generation.model
+    tuned = {
+        f"{name}.base_layer.weight": module
+        for name, module in model.named_modules()
+        if isinstance(module, BaseTunerLayer) and hasattr(module, "get_delta_weight")
+    }
+    for name, parameter in model.named_parameters():
+        plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        if model.prefix in plain or "original_module" in plain:
+            continue
+        plain = generation._fix_param_name_to_vllm(
+            plain, extra_prefixes=["modules_to_save.default."]
+        )
+        weight = parameter.data
+        if (module := tuned.get(name)) is not None:
+            for adapter in module.active_adapters:
+                weight = (weight + module.get_delta_weight(adapter)).to(weight.dtype)
+        yield plain, weight
 
 
 def _check_start(divergence: float) -> None:

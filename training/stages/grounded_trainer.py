@@ -8,12 +8,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone uses
 from trl import SFTTrainer
 
+from training.stages.model import keep_outputs_whole
 from training.stages.muon import Muon
 from training.stages.resume import ResumesWeights
 
 
 class FilmSFTTrainer(ResumesWeights, SFTTrainer):
-    """TRL's trainer, which resumes with the weights that it saved."""
+    """TRL's trainer, which resumes with the weights that it saved, and sums gradients whole."""
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """See :func:`keep_outputs_whole`."""
+        super().create_accelerator_and_postprocess()
+        keep_outputs_whole(self.accelerator)
 
 
 class GroundedSFTTrainer(FilmSFTTrainer):
@@ -52,11 +58,11 @@ class GroundedSFTTrainer(FilmSFTTrainer):
         """Mean loss over the labelled tokens of the batch."""
         labels = inputs.pop("labels")
         # Only positions that are learnt from need logits: most are prompt and image.
-        outputs = model.model(**inputs, use_cache=False)
-        hidden = outputs.last_hidden_state[:, :-1]
         targets, before = labels[:, 1:], inputs["input_ids"][:, :-1]
         learnt = targets != -100
-        logits = model.lm_head(hidden[learnt])
+        with self.accelerator.autocast():  # accelerate's own is around the whole model's forward
+            outputs = model.model(**inputs, use_cache=False)
+            logits = model.lm_head(outputs.last_hidden_state[:, :-1][learnt])
         targets, before = targets[learnt], before[learnt]
         log_probs = F.log_softmax(logits.float(), -1)
         loss = -log_probs.gather(1, targets[:, None])[:, 0]

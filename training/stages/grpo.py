@@ -36,6 +36,8 @@ from training.stages.preflight import (
     check_reference,
     check_same_pixels,
     check_same_prompts,
+    check_seen_films,
+    check_sharding,
 )
 from training.stages.record import code_revision, start_hash, write_stage_record
 from training.stages.resume import (
@@ -75,6 +77,7 @@ def run_grpo(
     if finished(stage.output, resume=resume):
         return stage.output
     check_engine(stage.rollouts.engine)
+    check_sharding()
     revision, began = code_revision(), start_hash(stage.model.start)
     beginning = begin(stage.model, stage.output)
     data = _shuffled(stage_data("grpo", stage.data, seed=stage.seed), stage)
@@ -149,6 +152,7 @@ def _trainer(
     prompts = [tokenizer.encode(text, add_special_tokens=False) for text in asked]
     check_prompts(prompts, [e.sizes for e in first], tokenizer, grid)
     if stage.rollouts.engine == "shared-prefix":
+        check_seen_films()
         if processes() > 1:
             raise ConfigError(
                 "rollouts.engine shared-prefix is for one process: choose transformers, "

@@ -13,6 +13,14 @@ from training.stages.model import precision_of, processes, trl_fields
 from training.stages.preflight import under_fsdp, vision_ids
 from training.stages.run_log import elsewhere
 
+_NOT_OF_SHARED_PREFIX = frozenset(
+    (
+        *("min_p", "repetition_penalty", "generation_kwargs", "cache_implementation"),
+        *("use_transformers_continuous_batching", "entropy_coef", "use_adaptive_entropy"),
+    )
+)
+"""TRL's fields that our own rollouts and their loss do not look at."""
+
 
 def grpo_arguments(
     stage: GroupRelativeStage, beginning: Beginning, weights: list[float]
@@ -50,7 +58,7 @@ def grpo_arguments(
             "objective.step_credit compares the completions of one group: choose rollouts.prompts "
             f"so that {processes()} devices share whole groups."
         )
-    inert = sorted({"min_p", "repetition_penalty", "generation_kwargs"} & stage.trl.keys())
+    inert = sorted(_NOT_OF_SHARED_PREFIX & stage.trl.keys())
     if inert and rollouts.engine == "shared-prefix":
         raise ConfigError(
             f"trl.{inert[0]} does nothing under rollouts.engine shared-prefix: leave it out, or "

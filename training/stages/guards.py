@@ -12,6 +12,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from training.stages.config import GuardSettings
 from training.stages.errors import SilentFailureError
 
+_ALIKE, _GRADIENT = "groups_without_preference", "grad_norm"
+
 
 @dataclass(frozen=True)
 class _Guard:
@@ -35,6 +37,9 @@ class _Guard:
 
 class Guards(TrainerCallback):
     """Watches the log; a fault that shows ``patience`` times in a row stops the run.
+
+    A gradient that is not finite stops it at once: the weights are gone with it, and a further
+    checkpoint would take the place of the last good one.
 
     Raises
     ------
@@ -73,7 +78,7 @@ class Guards(TrainerCallback):
                 finite=True,
             ),
             _Guard(
-                "groups_without_preference",
+                _ALIKE,
                 "{value:.0%} of the completions are of groups with equal rewards throughout, so "
                 "that there is nothing to prefer. Raise rollouts.temperature or rollouts.group, "
                 "choose examples that are neither always right nor always wrong, or a reward with "
@@ -81,7 +86,7 @@ class Guards(TrainerCallback):
                 above=settings.without_spread,
             ),
             _Guard(
-                "grad_norm",
+                _GRADIENT,
                 "The gradient is dead or not finite (norm {value:.3g}). Check that the "
                 "parameters you mean to train are not frozen, that the learning rate's schedule "
                 "has not ended, and that completions are not all masked (objective.overlong.mask).",
@@ -90,6 +95,7 @@ class Guards(TrainerCallback):
             ),
         )
         self._row = dict.fromkeys((guard.figure for guard in self._guards), 0)
+        self._nothing_to_prefer = False  # in the latest generation
 
     def on_log(
         self,
@@ -102,13 +108,20 @@ class Guards(TrainerCallback):
         """Look at one line of the log."""
         if not logs or "train_runtime" in logs:
             return
+        if (alike := logs.get(_ALIKE)) is not None:
+            self._nothing_to_prefer = alike >= 1.0
         for guard in self._guards:
-            if logs.get(guard.figure) is None:
+            value = logs.get(guard.figure)
+            if value is None:
                 continue  # told only where completions are generated: one step in several
+            lost = guard.figure == _GRADIENT and not math.isfinite(value)
+            if guard.figure == _GRADIENT and self._nothing_to_prefer and not lost:
+                continue  # of such a generation there is no gradient, in any of its steps
             self._row[guard.figure] = self._row[guard.figure] + 1 if guard.trips(logs) else 0
-            if self._row[guard.figure] >= self._patience:
-                said = guard.says.format(value=logs[guard.figure])
+            if lost or self._row[guard.figure] >= self._patience:
+                said = guard.says.format(value=value)
+                often = "" if lost else f", {self._patience} logs in a row"
                 raise SilentFailureError(
                     f"Stopped at step {state.global_step}: {said} "
-                    f"({guard.figure}, {self._patience} logs in a row; guards.* in the config)"
+                    f"({guard.figure}{often}; guards.* in the config)"
                 )

@@ -59,10 +59,37 @@ def load_model(settings: ModelSettings, beginning: Beginning) -> Qwen2_5_VLForCo
 
 
 def precision_of(settings: ModelSettings) -> dict[str, Any]:
-    """Fields of TRL's config for the precision and the device."""
+    """Fields of TRL's config for the precision and the device.
+
+    Raises
+    ------
+    ConfigError
+        When float32 is asked for, and the launcher's environment says otherwise, which counts.
+    """
     cuda = torch.cuda.is_available()
     mixed = settings.precision == "bf16-mixed" or (settings.precision == "auto" and cuda)
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if settings.precision == "float32" and launched != "no":
+        raise ConfigError(
+            f"model.precision float32: accelerate was launched for {launched}, which would count. "
+            "Launch with --mixed_precision no, or choose bf16-mixed."
+        )
     return {"use_cpu": not cuda, "bf16": mixed or (settings.precision == "bf16" and cuda)}
+
+
+def keep_outputs_whole(accelerator: Any) -> None:
+    """Under FSDP2, let the model's outputs and the sums of gradients keep their precision.
+
+    accelerate would cast both to bfloat16: log-probabilities to steps of up to 0.06 nats, beside
+    which a divergence of 1e-3 from the reference is noise.
+    """
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if plugin is None or policy is None or plugin.fsdp_version != 2:
+        return
+    plugin.mixed_precision_policy = dataclasses.replace(
+        policy, output_dtype=None, reduce_dtype=torch.float32
+    )
 
 
 def adapters(settings: ModelSettings, model: torch.nn.Module) -> LoraConfig | None:
@@ -153,6 +180,7 @@ _UNGUARDED = {
     "save_strategy": "runs are saved as often as logging.save_every says",
     "ignore_data_skip": "a resumed run would see the first examples again",
     "logging_strategy": "the guards look at the log, as often as logging.every says",
+    "sync_ref_model": "the reference is the start, and a resumed run knows no other",
     "vllm_importance_sampling_correction": "the guards look at what it measures",
 }
 """Fields that would switch off what the stages promise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 
 from service.radiograph import PixelGrid
 from service.reading import SPECIAL_TOKENS
@@ -303,6 +305,46 @@ def _last(tokens: list[int], header: list[int]) -> int:
 def under_fsdp() -> bool:
     """Whether accelerate shards the model by FSDP."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in _YES
+
+
+def check_sharding() -> None:
+    """Refuse FSDP2 by an accelerate that puts the head into a unit of its own.
+
+    TRL's fused head never calls it, so that its gradient stays each process's own: every shard of
+    the vocabulary would learn from one process's samples alone.
+
+    Raises
+    ------
+    SilentFailureError
+        Under FSDP with accelerate 1.14 or later.
+    """
+    found = version("accelerate")
+    if under_fsdp() and _minor(found) >= (1, 14):
+        raise SilentFailureError(
+            f"accelerate {found} leaves the gradient of lm_head unreduced under FSDP2: each GPU "
+            "would teach its own part of the vocabulary. pip install 'accelerate<1.14', or launch "
+            "with training/recipes/accelerate/zero3.yaml."
+        )
+
+
+def check_seen_films() -> None:
+    """Refuse a transformers whose model takes no features of films that were looked at before.
+
+    It swallows them without a word: rollouts, learner and reference would all be blind, and no
+    figure would show it.
+
+    Raises
+    ------
+    SilentFailureError
+        Below transformers 5.18.
+    """
+    if "mm_encoder_outputs" not in inspect.signature(Qwen2_5_VLModel.forward).parameters:
+        raise SilentFailureError(
+            f"transformers {version('transformers')} would not show the films to the model: "
+            "rollouts.engine shared-prefix and model.keep_seen need 5.18 or later. Use the "
+            "environment of the other stages (pip install -e '.[train]'), or choose "
+            "rollouts.engine vllm-server or transformers and keep_seen false."
+        )
 
 
 def check_reference() -> None:

@@ -32,7 +32,7 @@ from training.stages.model import (
     trl_fields,
     trl_trainer,
 )
-from training.stages.preflight import check_labels
+from training.stages.preflight import check_labels, check_sharding
 from training.stages.record import code_revision, start_hash, write_stage_record
 from training.stages.resume import (
     MarkWhole,
@@ -79,6 +79,7 @@ def run_supervised(
     check_same_run(stage)
     if finished(stage.output, resume=resume):
         return stage.output
+    check_sharding()
     revision, began = code_revision(), start_hash(stage.model.start)
     beginning = begin(stage.model, stage.output)
     data = stage_data(name, stage.data, seed=stage.seed)

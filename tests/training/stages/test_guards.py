@@ -9,20 +9,35 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
+from peft import LoraConfig, get_peft_model
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from transformers import (
+    AutoTokenizer,
+    Qwen2_5_VLForConditionalGeneration,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from trl.trainer.utils import create_model_from_path
 
 from training.architecture import GRID, build_image_processor
-from training.stages import shared_prefix_trainer, supervised
+from training.stages import preflight, shared_prefix_trainer, supervised
 from training.stages.begin import begin
 from training.stages.config import GroupRelativeStage, GuardSettings, SupervisedStage
 from training.stages.config.reading import build
 from training.stages.errors import ConfigError, SilentFailureError
-from training.stages.film_grpo_trainer import FilmGRPOTrainer, SamePrompts, collapse_images
+from training.stages.film_grpo_trainer import (
+    FilmGRPOTrainer,
+    SamePrompts,
+    check_finite,
+    collapse_images,
+    merge_aside,
+)
 from training.stages.grpo import run_grpo
 from training.stages.grpo_arguments import grpo_arguments
 from training.stages.guards import Guards
+from training.stages.model import keep_outputs_whole
 from training.stages.preflight import (
     check_completions,
     check_engine,
@@ -31,6 +46,8 @@ from training.stages.preflight import (
     check_prompts,
     check_reference,
     check_same_pixels,
+    check_seen_films,
+    check_sharding,
     vision_ids,
 )
 from training.stages.shared_prefix import completion_log_probs, sample_completions
@@ -240,9 +257,89 @@ def test_a_fault_that_lasts_stops_the_run(fault: dict[str, float], advice: str) 
         "grad_norm": 0.3,
     }
     watch(settings, *[well] * 9)
-    watch(settings, fault, fault, well, fault, fault)
+    if math.isfinite(fault.get("grad_norm", 0.0)):
+        watch(settings, fault, fault, well, fault, fault)
     with pytest.raises(SilentFailureError, match=advice):
         watch(settings, well, *[{**well, **fault}] * 3)
+
+
+@pytest.mark.parametrize("norm", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_stops_the_run_at_once(norm: float) -> None:
+    with pytest.raises(SilentFailureError, match="not finite"):
+        watch(GuardSettings(patience=3), {"grad_norm": norm})
+
+
+def test_no_gradient_where_nothing_is_to_prefer_is_no_dead_one() -> None:
+    alike, dead = {"groups_without_preference": 1.0, "grad_norm": 0.0}, {"grad_norm": 0.0}
+    well = {"groups_without_preference": 0.5, "grad_norm": 0.3}
+    watch(GuardSettings(patience=3), well, alike, dead, dead, dead, well, alike, dead, dead, dead)
+    with pytest.raises(SilentFailureError, match="dead"):
+        watch(GuardSettings(patience=3), well, dead, dead, dead)
+
+
+def test_log_probabilities_that_are_none_stop_the_run() -> None:
+    mask = torch.tensor([[1, 1, 0]])
+    check_finite(None, mask)
+    check_finite(torch.tensor([[-1.0, -2.0, math.nan]]), mask)
+    for value in (math.nan, -math.inf):
+        with pytest.raises(SilentFailureError, match="not finite"):
+            check_finite(torch.tensor([[-1.0, value, 0.0]]), mask)
+
+
+def test_fsdp2_keeps_outputs_and_sums_whole() -> None:
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.bfloat16, torch.bfloat16)
+    plugin = SimpleNamespace(fsdp_version=2, mixed_precision_policy=policy)
+    keep_outputs_whole(SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin)))
+    kept = plugin.mixed_precision_policy
+    assert (kept.param_dtype, kept.output_dtype) == (torch.bfloat16, None)
+    assert kept.reduce_dtype == torch.float32
+    keep_outputs_whole(SimpleNamespace(state=SimpleNamespace()))
+
+
+def test_an_accelerate_that_leaves_the_heads_gradient_alone_is_refused_under_fsdp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preflight, "version", lambda name: "1.14.0")
+    check_sharding()
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(SilentFailureError, match=r"accelerate<1\.14"):
+        check_sharding()
+    monkeypatch.setattr(preflight, "version", lambda name: "1.13.0")
+    check_sharding()
+
+
+def test_a_transformers_that_would_not_show_the_films_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_seen_films()
+    monkeypatch.setattr(preflight.Qwen2_5_VLModel, "forward", lambda self, **kwargs: None)
+    with pytest.raises(SilentFailureError, match="would not show the films"):
+        check_seen_films()
+
+
+def test_adapters_are_merged_for_vllm_beside_the_model(tiny: Path) -> None:
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(tiny / "model", dtype=torch.bfloat16)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=r".*language_model.*q_proj"))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    before = {name: weight.clone() for name, weight in adapted.state_dict().items()}
+    backend = SimpleNamespace(is_fsdp=False, is_zero3=False)
+    generation = SimpleNamespace(
+        mode="colocate",
+        model=adapted,
+        _dist=backend,
+        _fix_param_name_to_vllm=lambda name, extra_prefixes=(): name,
+    )
+    wrapped = SamePrompts(generation, IMAGE)
+    merge_aside(wrapped)
+    told = {name: weight.clone() for name, weight in generation._iter_named_params()}
+    assert all(torch.equal(weight, before[name]) for name, weight in adapted.state_dict().items())
+    merged = adapted.merge_and_unload()
+    expected = dict(merged.named_parameters())
+    assert told.keys() == expected.keys()
+    assert all(torch.equal(told[name], expected[name]) for name in expected)
+    assert any(name.endswith("q_proj.weight") for name in told)
 
 
 def test_a_fault_told_in_one_line_of_four_lasts_too() -> None:
