@@ -348,6 +348,11 @@ class Findings:
     abnormal: bool = False
     of_a_kind: frozenset[str] = frozenset()
 
+    @property
+    def flatly_denied(self) -> frozenset[str]:
+        """Labels denied altogether, which nothing else may affirm."""
+        return self.denied - self.of_a_kind if self.of_a_kind else self.denied
+
 
 def finding_labels(text: str) -> frozenset[str]:
     """Labels affirmed in a text, and of a question those that it asks for."""

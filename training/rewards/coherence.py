@@ -50,7 +50,7 @@ def coherence(
         value = _of_answer(parsed, affirmed, supported, answered, truth)
     if not value:
         return 0.0
-    denied = answered.denied.union(*[words.denied for words in said])
+    denied = answered.flatly_denied.union(*[words.denied for words in said])
     contradicted = clashes(affirmed | answered.affirmed, denied)
     return value * 0.5 ** count_beyond(contradicted, truth.step_clashes) if contradicted else value
 

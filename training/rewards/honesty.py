@@ -154,7 +154,7 @@ def _contradictions(
         ]
         affirmed = affirmed_in(said)
     tricks = 0
-    holds, lacks = answered.affirmed, answered.denied
+    holds, lacks = answered.affirmed, answered.flatly_denied
     if truth.presence:
         verdict = says_yes(parsed.answer, truth.asked, truth.question)
         if verdict:

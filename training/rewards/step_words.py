@@ -31,7 +31,7 @@ class StepWords:
     Attributes
     ----------
     affirmed, denied
-        Labels.
+        Labels; of those denied, not what is denied of a kind alone (*no acute fracture*).
     findings
         Kind and side of those affirmed.
     structures
@@ -67,7 +67,8 @@ def words_of(text: str) -> StepWords:
     named = found.affirmed.union(found.denied, structures)
     told = tuple(sentences(text.casefold()))
     spaces = text.count(" ")
-    return StepWords(found.affirmed, found.denied, findings, structures, shown, named, told, spaces)
+    flatly = found.flatly_denied
+    return StepWords(found.affirmed, flatly, findings, structures, shown, named, told, spaces)
 
 
 def structures_named(text: str) -> tuple[str, ...]:

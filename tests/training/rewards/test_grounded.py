@@ -1009,3 +1009,18 @@ def test_a_function_of_ones_own_is_named_by_its_module():
 def test_a_reward_that_is_not_there_is_named(name, weights, told):
     with pytest.raises(ValueError, match=told):
         load_reward(name, **weights)
+
+
+@pytest.mark.parametrize(
+    ("steps", "honesty"),
+    [
+        ("There is an old left rib fracture; No acute fracture is seen", 1.0),
+        ("There is an old left rib fracture; There is no fracture", 0.5),
+    ],
+)
+def test_what_is_denied_of_a_kind_contradicts_no_other_step(steps, honesty):
+    report = "Old left rib fracture. No acute fracture."
+    example = replace(FILM, answer=report, regions=(), labels=(), steps=())
+    text = f"<think> {steps} </think>. The answer is: \\boxed{{{report}}}."
+    (parts,) = grounded([Rollout(text, example, CONVENTIONS, GRID)])
+    assert parts["honesty"] == honesty
