@@ -36,10 +36,6 @@ _REFUSALS = frozenset(
 )
 
 
-_BUSY = frozenset({"too-many-requests", "overloaded"})
-"""Readings refused before any work, which a caller that does not wait repeats as fast as it can."""
-
-
 def note_films(request: Request, films: Sequence[Radiograph]) -> None:
     """Leave a request's films for the audit layer, where there is one, which records their
     studies' identities and then forgets them: a connection keeps its last request's state."""
@@ -198,9 +194,9 @@ class _Recording:
             claimed_name=refusal.name if isinstance(refusal, CredentialsRefusedError) else None,
             studies=self._state.get("studies", ()),
         )
-        together = kind is AuditKind.REFUSED_CREDENTIAL or reason in _BUSY
+        refused = kind is AuditKind.REFUSED_CREDENTIAL
         try:
-            await (self._trail.record_refusal if together else self._trail.record)(occurrence)
+            await (self._trail.record_refusal if refused else self._trail.record)(occurrence)
         except AuditUnavailableError as error:
             _log(error)
             raise

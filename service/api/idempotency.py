@@ -265,12 +265,12 @@ def _store_key(scope: Scope, key: str) -> bytes:
 async def _read_admitted(
     service: Any, scope: Scope, receive: Receive, digest: RequestDigest
 ) -> None:
-    """Read a repeat's body on the account of its caller, like any other body."""
+    """Read a repeat's body on the account of its caller; repeats have bounds of their own."""
     settings: Settings = service.settings
     headers = Headers(scope=scope)
     seconds, _ = time_limit(headers, settings.request_timeout)
     with (
-        service.admission.admit(caller_of(scope)) as place,
+        service.repeats.admit(caller_of(scope)) as place,
         place.ending.after(seconds, deadline_exceeded()),
         place.ending.watch(),
     ):

@@ -57,17 +57,17 @@ class Service:
         self._supervised = engine if isinstance(engine, SupervisedEngine) else None
         if self._supervised is not None:
             self._supervised.follow(self._follow_engine)
-        self.admission = Admission(
-            Bounds.shared(
-                concurrency=settings.max_concurrency,
-                queue=settings.max_queue,
-                tokens=settings.max_admitted_tokens,
-                share=settings.caller_share,
-                body_bytes=settings.max_admitted_bytes,
-                largest_body=settings.max_body_bytes,
-            ),
-            retry_after=settings.retry_after,
+        bounds = Bounds.shared(
+            concurrency=settings.max_concurrency,
+            queue=settings.max_queue,
+            tokens=settings.max_admitted_tokens,
+            share=settings.caller_share,
+            body_bytes=settings.max_admitted_bytes,
+            largest_body=settings.max_body_bytes,
         )
+        self.admission = Admission(bounds, retry_after=settings.retry_after)
+        # A repeat of what has been answered waits for no work, however much there is.
+        self.repeats = Admission(bounds, retry_after=settings.retry_after)
         self.replies = ReplyStore(
             entries=settings.idempotency_entries,
             max_bytes=settings.idempotency_bytes,
@@ -131,6 +131,7 @@ class Service:
         if self._supervised is not None:
             self._supervised.retire()
         self.admission.drain()
+        self.repeats.drain()
 
     async def finish(self, grace: float) -> None:
         """Drain, and return when no request is left; after ``grace`` seconds end those there are.

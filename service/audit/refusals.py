@@ -1,5 +1,4 @@
-"""Refusals that a caller can provoke without end (a credential, its share of the queue), told
-together: they would else fill the disk of the trail."""
+"""Refused credentials, told together: whoever sends them could else fill the disk of the trail."""
 
 from __future__ import annotations
 
@@ -9,14 +8,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from service.audit.event import AuditKind, Occurrence, Repeats, outcome_of
+from service.audit.event import Occurrence, Repeats, outcome_of
 
-
-@dataclass(frozen=True)
-class _Rest:
-    """Key of the sources of a kind for which the table has no room."""
-
-    kind: AuditKind
+_REST = object()
+"""Key of the sources for which the table has no room."""
 
 
 def _now() -> datetime:
@@ -67,7 +62,7 @@ class Refusals:
     def is_first(self, occurrence: Occurrence, source: Hashable) -> bool:
         """Tell whether a refusal is to be recorded at once; else it is counted."""
         if source not in self._windows and len(self._windows) >= self._most:
-            source = _Rest(occurrence.kind)
+            source = _REST
         window = self._windows.get(source)
         if window is None:
             self._windows[source] = _Window(self._clock())
@@ -91,7 +86,7 @@ class Refusals:
             if not early:
                 self._windows[source] = _Window(now)
             repeats = Repeats(tuple(sorted(window.outcomes.items())), window.began, window.ended)
-            if isinstance(source, _Rest):  # of many: the last one's name and address say nothing
+            if source is _REST:  # of many: the last one's name and address say nothing
                 return replace(
                     window.latest,
                     repeats=repeats,

@@ -64,7 +64,7 @@ class AuditTrail:
     addresses
         How much of callers' network addresses is kept.
     refusals
-        Decides which refusals are told together.
+        Decides which refused credentials are told together.
     file_timeout
         Seconds that the disk may take for a line.
     """
@@ -143,7 +143,7 @@ class AuditTrail:
         metrics.RECORDED.inc()
 
     async def record_refusal(self, occurrence: Occurrence) -> None:
-        """Record a refusal, or count it where its caller had one of the kind just before.
+        """Record a refused credential, or count it where its caller had one just before.
 
         Callers are told apart by the address that is kept of them, and by the name that they have
         or claim. What was counted is recorded a minute after their last event, and at the end.
@@ -155,14 +155,13 @@ class AuditTrail:
         """
         principal = occurrence.principal
         name = occurrence.claimed_name if principal is None else principal.name
-        address = kept_address(occurrence.client_address, self._addresses)
-        source = occurrence.kind, address, name
+        source = kept_address(occurrence.client_address, self._addresses), name
         if self._refusals.is_first(occurrence, source):
             self._tell_later()
             await self.record(occurrence)
 
     async def tell_refusals(self, *, early: bool = False) -> None:
-        """Record what was counted of refusals and is due; ``early``: all of it."""
+        """Record what was counted of refused credentials and is due; ``early``: all of it."""
         while (occurrence := self._refusals.pop_due(early=early)) is not None:
             try:
                 await self.record(occurrence)

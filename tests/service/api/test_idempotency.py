@@ -189,14 +189,19 @@ async def test_a_refused_request_leaves_the_key_free(make_app, engine, film):
         assert (await post(client, film)).status_code == 200
 
 
-async def test_a_repeat_is_admitted_like_any_request(make_app, engine, film):
+async def test_repeats_are_bounded_by_themselves(make_app, engine, film):
     app = make_app(max_concurrency=1, max_queue=0)
     async with running(app) as client:
         assert (await post(client, film)).status_code == 200
-        with app.state.service.admission.admit("somebody else"):
+        service = app.state.service
+        with service.admission.admit("somebody else"):
+            assert is_replay(await post(client, film))
+        with service.repeats.admit("somebody else"):
             assert (await post(client, film)).status_code == 503
         assert is_replay(await post(client, film))
-        assert app.state.service.admission.admitted == 0
+        service.repeats.drain()
+        assert (await post(client, film)).json()["code"] == "shutting-down"
+        assert service.repeats.admitted == 0
 
 
 def test_a_form_of_any_number_of_delimiters_is_digested_in_one_pass():

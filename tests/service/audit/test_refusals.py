@@ -188,14 +188,3 @@ def test_the_next_minute_that_ends_is_the_first_that_began():
     now[0] = 60.0
     assert refusals.pop_due() is None  # nothing was counted
     assert refusals.next_due() == 20.0
-
-
-async def test_refusals_of_different_kinds_are_told_apart(recorder):
-    busy = {"kind": AuditKind.READING, "status": 429, "reason": "too-many-requests"}
-    for _ in range(3):
-        await recorder.refuse()
-        await recorder.refuse(**busy)
-    assert len(recorder.events) == 2
-    await recorder.pass_a_minute()
-    said = [(event["outcomeDesc"], told(event)) for event in recorder.events[2:]]
-    assert said == [("401 unauthenticated", 2), ("429 too-many-requests", 2)]
