@@ -41,6 +41,10 @@ def test_the_image_runs_as_its_own_user_by_number(path: Path) -> None:
     assert "RUN" not in words[words.index("USER") :]
 
 
+def test_no_settings_file_is_looked_up_where_the_service_can_write(path: Path) -> None:
+    assert values(last_stage(path), "WORKDIR") == ["/"]
+
+
 def test_the_last_stage_installs_no_build_tool(path: Path) -> None:
     installed = " ".join(values(last_stage(path), "RUN"))
     for tool in ("gcc", "g++", "build-essential", "make", "cmake", "-dev", "git", "pip", "curl"):

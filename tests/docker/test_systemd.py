@@ -56,6 +56,10 @@ def test_a_decoder_or_an_engine_killed_for_its_memory_does_not_stop_it() -> None
     assert unit_settings()["OOMPolicy"] == "continue"
 
 
+def test_no_settings_file_is_looked_up_where_the_service_can_write() -> None:
+    assert unit_settings()["WorkingDirectory"] == "/"
+
+
 def test_the_folder_of_the_keys_is_made_as_systemd_would_before_they_are() -> None:
     unit = unit_settings()
     folder = f"/var/lib/{unit['StateDirectory']}"

@@ -119,6 +119,18 @@ def test_a_file_that_others_write_to_is_refused_with_the_mend(tmp_path):
         file.read()
 
 
+@pytest.mark.parametrize(("mode", "taken"), [(0o777, False), (0o1777, True), (0o755, True)])
+def test_a_folder_in_which_anybody_may_put_another_file_is_refused(tmp_path, mode, taken):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    tmp_path.chmod(mode)
+    if taken:
+        assert len(file.read()) == 1
+    else:
+        with pytest.raises(KeyFileError, match="chmod o-w"):
+            file.read()
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"version": 2, "keys": []}', '{"version":1,"keys":[{}]}']
 )
