@@ -414,7 +414,8 @@ def read_findings(text: str) -> Findings:
     """Read a text sentence by sentence."""
     if not text.isascii():
         text = text.translate(_FULL_WIDTH)
-    text = _JOINED.sub(r"\g<0> ", text)
+    if ";" in text or text.count(".") != text.count(". ") + text.endswith("."):  # else it has none
+        text = _JOINED.sub(r"\g<0> ", text)
     if "?" in text:
         text = _ANSWERED.sub(": ", text)
     if _has_ellipsis(text):
@@ -518,7 +519,7 @@ def _leaves_out_a_finding(text: str) -> bool:
             if text.endswith(_BEFORE_A_SIDE, max(0, start - 12), start):
                 return True
             start = text.find(side, start + 1)
-    return any(word in text for word in _GONE) and any(word in text for word in ("ilat", "oth "))
+    return ("ilat" in text or "oth " in text) and any(word in text for word in _GONE)
 
 
 def _with_findings_filled(text: str) -> str:

@@ -129,7 +129,8 @@ def prompt_of(
 
 def read_verdict(text: str) -> Verdict | None:
     """The verdict in a judge's answer; None where there is none, or more than one."""
-    found = _objects(text)
+    # A reason may quote the end of somebody's thoughts, which then is not the end of the judge's.
+    found = _objects(text.rpartition("</think>")[2]) or _objects(text)
     verdicts = {str(item.get("verdict")) for item in found} & {str(choice) for choice in Choice}
     if len(verdicts) != 1:
         return None
@@ -155,8 +156,7 @@ def _box(film: int, box: Sequence[float], films: int) -> str:
 
 
 def _objects(text: str) -> Sequence[dict[str, Any]]:
-    """Every JSON object in a text, thoughts before it passed over; its strings may hold braces."""
-    text = text.rpartition("</think>")[2]
+    """Every JSON object in a text; its strings may hold braces."""
     decoder, found, position = json.JSONDecoder(), [], text.find("{")
     while position >= 0:
         try:

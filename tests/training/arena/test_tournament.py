@@ -387,3 +387,10 @@ def test_the_command_rates_the_systems_of_an_evaluation(films: Path, tmp_path: P
 def test_a_reason_may_hold_braces():
     said = '{"reason": "a } and a { in words", "decided_by": "harm", "verdict": "tie"}'
     assert read_verdict(f"Well: {{}} {said}") == Verdict(Choice.TIE, "a } and a { in words", "harm")
+
+
+def test_a_reason_may_quote_the_end_of_thoughts() -> None:
+    said = '{"reason": "A says </think>. The answer", "decided_by": "clarity", "verdict": "B"}'
+    assert read_verdict(said) == Verdict(Choice.B, "A says </think>. The answer", "clarity")
+    thought = f'<think>{{"verdict": "A"}}</think> {said[:11]}none", "verdict": "tie"}}'
+    assert read_verdict(thought) == Verdict(Choice.TIE, "none")

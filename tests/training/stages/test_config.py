@@ -235,11 +235,11 @@ def test_the_rollouts_environment_fits_the_programs_own_ranges() -> None:
     """Every pin has versions that pyproject allows, too; vLLM's are those that TRL knows."""
     lines = (RECIPES / "requirements-rollouts.txt").read_text().splitlines()
     pins = {r.name: r for line in lines if (r := requirement(line))}
-    assert set(pins) == {"vllm", "trl", "transformers"}
+    assert set(pins) == {"vllm", "trl", "transformers", "accelerate"}
     project = tomllib.loads((RECIPES.parents[1] / "pyproject.toml").read_text())["project"]
     ranges = [*project["dependencies"], *project["optional-dependencies"]["train"]]
     shared = {r.name: r.specifier for line in ranges if (r := requirement(line)).name in pins}
-    assert set(shared) == {"trl", "transformers"}
+    assert set(shared) == {"trl", "transformers", "accelerate"}
     for name, specifier in shared.items():
         both = specifier & pins[name].specifier
         assert any(both.contains(f"{a}.{b}.1") for a in range(8) for b in range(40)), name
