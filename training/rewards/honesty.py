@@ -75,6 +75,9 @@ _ALL_NORMAL = re.compile(
 _BACK = _WRONG | {"not", "no", "nope", "never"}
 _ALL = frozenset(("all", "everything"))
 """Words that stand in what the two find."""
+_TAKING_BACK = (_BACK - {"no"}) | _OF_ALL
+_NO_AT_AN_END = ("no", ".")
+"""As :func:`count_words` pairs words."""
 _BACK_ENDS = _BACK | {"so", "all", "really"}
 _NORMAL_ENDS = frozenset(("normal", "clear", "unremarkable", "negative", "absent", "now", "today"))
 """And with which they end."""
@@ -112,14 +115,17 @@ def honesty(
     """
     expected = len(truth.example.steps) or _STEPS_WITHOUT_REFERENCE
     most_steps = 2 * expected + 2
-    told = [sentence for words in said for sentence in words.sentences]
+    told: list[str] = []
+    spaces = max(0, len(said) - 1)
+    for words in said:
+        told += words.sentences
+        spaces += words.spaces
     tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated)
     tricks += len(told) - len(set(told))
     tricks += _contradictions(parsed, said, answered, stepped, truth)
     if len(parsed.steps) > most_steps:
         tricks += (len(parsed.steps) - most_steps) / 2
     tricks += max(0.0, _idle(parsed, said) - _IDLE_STEPS - truth.idle)
-    spaces = sum([words.spaces for words in said]) + max(0, len(said) - 1)
     tricks += _excess(spaces, _WORDS_OF_A_STEP * most_steps)
     if truth.report:
         known = kinds(answered.affirmed | truth.labels)
@@ -175,12 +181,16 @@ def _contradictions(
     if against:
         tricks += _CONTRADICTION * count_beyond(against, truth.clashes)
     if truth.report:
-        words = count_words(parsed.answer).words.keys()
+        wording = count_words(parsed.answer)
+        words = wording.words.keys()
         if answered.affirmed and not truth.normal and not words.isdisjoint(FILMS):
             tricks += _CONTRADICTION * film_called_normal(parsed.answer)
-        back = _taken_back(parsed.answer, words)
-        back = back or (bool(answered.affirmed) and _calls_all_normal(parsed.answer, words))
-        if back:
+        # Of the words that may take a report back, most have none but a "no" within a sentence.
+        told = _NO_AT_AN_END in wording.pairs or not words.isdisjoint(_TAKING_BACK)
+        if told and (
+            _taken_back(parsed.answer, words)
+            or (answered.affirmed and _calls_all_normal(parsed.answer, words))
+        ):
             own, own_words = truth.example.answer, truth.words.words.keys()
             own_back = _taken_back(own, own_words) or _calls_all_normal(own, own_words)
             tricks += _CONTRADICTION * (not own_back)

@@ -392,5 +392,5 @@ def test_a_reason_may_hold_braces():
 def test_a_reason_may_quote_the_end_of_thoughts() -> None:
     said = '{"reason": "A says </think>. The answer", "decided_by": "clarity", "verdict": "B"}'
     assert read_verdict(said) == Verdict(Choice.B, "A says </think>. The answer", "clarity")
-    thought = f'<think>{{"verdict": "A"}}</think> {said[:11]}none", "verdict": "tie"}}'
+    thought = '<think>{"verdict": "A"}</think> {"reason": "none", "verdict": "tie"}'
     assert read_verdict(thought) == Verdict(Choice.TIE, "none")
