@@ -128,9 +128,9 @@ def honesty(
     tricks += max(0.0, _idle(parsed, said) - _IDLE_STEPS - truth.idle)
     tricks += _excess(spaces, _WORDS_OF_A_STEP * most_steps)
     if truth.report:
-        known = kinds(answered.affirmed | truth.labels)
-        tricks += len(kinds(stepped) - known)
-        if not stepped.isdisjoint(truth.elsewhere):
+        if not stepped <= answered.affirmed:  # else the answer says what they do
+            known = kinds(answered.affirmed | truth.labels)
+            tricks += len(kinds(stepped) - known)
             tricks += len(stepped & truth.elsewhere - answered.affirmed)
     else:
         if truth.known is not None and not stepped <= truth.labels:
@@ -167,7 +167,7 @@ def _contradictions(
             holds |= truth.asked
         elif verdict is False and truth.presence_alone:
             lacks |= truth.asked
-    against = clashes(holds | affirmed, lacks)
+    against = clashes(holds | affirmed, lacks) if lacks else _NOTHING
     if denied := [words.denied for words in said if words.denied]:
         denied_in_steps = _NOTHING.union(*denied)
         between = clashes(affirmed, denied_in_steps)

@@ -73,35 +73,40 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
     shown: set[str] = set()
     stray: float = 0
     unplaced = 0
+    boxes, scales = truth.boxes, truth.scales
     for step, words in zip(parsed.steps, said, strict=True):
+        if not step.boxes:
+            continue
         findings = words.findings
         whole = _WHOLE_FILM_OF_A_FINDING if findings else _WHOLE_FILM
-        for box in step.boxes:
+        for (x0, y0, x1, y1), image, _, _ in step.boxes:
             if stray + unplaced > _SPAM:
                 break
-            image = box.image
-            across, down, area = truth.scales[image]
-            x0, y0, x1, y1 = box.values
-            stray += (x1 - x0) * (y1 - y0) > whole * area
+            across, down, area = scales[image]
+            size = (x1 - x0) * (y1 - y0)
+            if size > whole * area:
+                stray += 1
             original = (x0 * across, y0 * down, x1 * across, y1 * down)
             if findings:
                 kind, side = findings[0]
                 if len(findings) > 1:
                     kind, side = _nearest(original, image, findings, truth)
-                given = found.setdefault((image, kind), [])
-                if (x1 - x0) * (y1 - y0) > _LARGE * area:
-                    stray += _far_too_large(original, truth.boxes.get((image, kind), ()))
+                place = (image, kind)
+                given = found.get(place)
+                if given is None:
+                    given = found[place] = []
+                if size > _LARGE * area:
+                    stray += _far_too_large(original, boxes.get(place, ()))
                 if len(found) > 1:
-                    stray += _shows_another(original, (image, kind), found, truth)
+                    stray += _shows_another(original, place, found, truth)
                 if given:
-                    most = max(len(truth.boxes.get((image, kind), ())), 1) + _BOXES_TOO_MANY
+                    most = max(len(boxes.get(place, ())), 1) + _BOXES_TOO_MANY
                     stray += any(iou(original, other) > _DUPLICATE for _, other in given)
                     stray += len(given) >= most
                 given.append((side, original))
                 touches = False
                 for kind, side in findings:
-                    true = truth.boxes.get((image, kind), _NOBODY_KNOWS)
-                    for where, other in true:
+                    for where, other in boxes.get((image, kind), _NOBODY_KNOWS):
                         overlap = iou(original, other) if other else 1.0
                         if overlap:
                             touches = True
