@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.types import Scope
 
-from service.api.admission import Place
+from service.api.admission import Admission, Place
 from service.api.announced import announced_length
 from service.api.caller import caller_of
 from service.api.deadline import time_limit
 from service.api.problems import deadline_exceeded
 from service.api.service import Service
 from service.api.submission import Fields, Submission, read_submission
+
+
+@contextmanager
+def hold_place(admission: Admission, scope: Scope, seconds: float) -> Iterator[Place]:
+    """Hold a caller's place and room for the body that its request announces, so many seconds.
+
+    Raises
+    ------
+    Problem
+        Those of admission.
+    """
+    with (
+        admission.admit(caller_of(scope)) as place,
+        place.ending.after(seconds, deadline_exceeded()),
+    ):
+        announced = announced_length(Headers(scope=scope))
+        if announced is not None:
+            place.expect_body(announced)
+        yield place
 
 
 @asynccontextmanager
@@ -41,14 +62,8 @@ async def arrival(
     seconds, applied = time_limit(request.headers, service.settings.request_timeout)
     if applied is not None:
         request.state.reply_headers = {"Preference-Applied": applied}
-    with (
-        service.admission.admit(caller_of(request.scope)) as place,
-        place.ending.after(seconds, deadline_exceeded()),
-    ):
+    with hold_place(service.admission, request.scope, seconds) as place:
         with place.ending.watch():
-            announced = announced_length(request.headers)
-            if announced is not None:
-                place.expect_body(announced)
             submission = await read_submission(
                 request,
                 model,

@@ -18,13 +18,12 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.announced import announced_length
+from service.api.arrival import hold_place
 from service.api.caller import caller_of
 from service.api.deadline import time_limit
 from service.api.negotiation import EVENTS
 from service.api.problems import (
     body_timeout,
-    deadline_exceeded,
     idempotency_in_flight,
     idempotency_key_reused,
     invalid_header,
@@ -267,15 +266,8 @@ async def _read_admitted(
 ) -> None:
     """Read a repeat's body on the account of its caller; repeats have bounds of their own."""
     settings: Settings = service.settings
-    headers = Headers(scope=scope)
-    seconds, _ = time_limit(headers, settings.request_timeout)
-    with (
-        service.repeats.admit(caller_of(scope)) as place,
-        place.ending.after(seconds, deadline_exceeded()),
-        place.ending.watch(),
-    ):
-        if (announced := announced_length(headers)) is not None:
-            place.expect_body(announced)
+    seconds, _ = time_limit(Headers(scope=scope), settings.request_timeout)
+    with hold_place(service.repeats, scope, seconds) as place, place.ending.watch():
 
         async def receive_counted() -> Message:
             message = await receive()
