@@ -28,7 +28,7 @@ from training.rewards.paper import paper
 from training.rewards.protocol import Rollout
 from training.stages.text_targets import completion_text
 
-GROUPS, GROUP, ROUNDS = 40, 8, 7
+GROUPS, GROUP, ROUNDS = 40, 8, 15
 _NEUTRAL = (
     "The mediastinal contour is within normal limits",
     "The pulmonary vasculature is unremarkable",
@@ -155,10 +155,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     print(f"{'ms a completion':34s}{'paper':>9s}{'grounded':>10s}  paper / grounded [95%]")
-    for draw in (long_reports, free_reports, short_reports, answers):
+    for kind, draw in enumerate((long_reports, free_reports, short_reports, answers)):
         rounds = []
         for seed in range(ROUNDS + 1):
-            drawn = draw(random.Random(seed))
+            drawn = draw(random.Random(100 * kind + seed))  # no text that another kind had
             rounds.append((milliseconds(paper, drawn), milliseconds(grounded, drawn)))
         del rounds[0]  # it loads and warms up
         words = median(len(rollout.example.answer.split()) for rollout in drawn)

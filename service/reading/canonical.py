@@ -67,15 +67,17 @@ def read_canonical(
         words, bracket, written = raw.strip().removeprefix("- ").partition(" [")
         if _leads_up(words):
             return None
+        if not bracket:
+            steps.append(ParsedStep(words, (), raw))
+            continue
+        if written[-1] == ".":
+            written, words = written[:-1], f"{words}."
         boxes = []
-        if bracket:
-            if written[-1] == ".":
-                written, words = written[:-1], f"{words}."
-            for numbers in written[:-1].split("] ["):
-                x0, y0, x1, y1 = map(float, numbers.split(", "))
-                if not (x0 < x1 <= right and y0 < y1 <= bottom):
-                    return None  # it has a flag
-                values = (x0, y0, x1, y1)
-                boxes.append(ParsedBox(values, 0, (), values))
+        for numbers in written[:-1].split("] ["):
+            left, top, far, low = numbers.split(", ")
+            values = x0, y0, x1, y1 = float(left), float(top), float(far), float(low)
+            if not (x0 < x1 <= right and y0 < y1 <= bottom):
+                return None  # it has a flag
+            boxes.append(ParsedBox(values, 0, (), values))
         steps.append(ParsedStep(words, tuple(boxes), raw))
     return ParsedText(tuple(steps), answer, (), complete=True)

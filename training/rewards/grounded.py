@@ -41,7 +41,7 @@ from training.rewards.predicates import names_what_is_grave, same_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import words_of
 from training.rewards.truth import Truth
-from training.rewards.wording import compare_words, count_words
+from training.rewards.wording import WordAgreement, compare_words, count_words
 
 Agreement = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 """For pairs of a report and its reference, how far their findings agree, 0 to 1."""
@@ -110,28 +110,86 @@ def score_rollouts(
         if truth is None:
             truth = truths[id(rollout.example)] = Truth(rollout)
         read.append(_Read(rollout.completion, truth))
+    # Each pass over all of them before the next: its code then stays in the processor's caches.
+    for one in read:
+        one.parse()
+    for one in read:
+        one.name_what_is_said()
+    for one in read:
+        one.judge_findings()
     if agreement is not None:
         reports = [one for one in read if one.truth.report]
         pairs = [(one.parsed.answer, one.truth.example.answer) for one in reports]
         for one, value in zip(reports, agreement(pairs) if pairs else (), strict=True):
             one.right = min(1.0, max(0.0, float(value)))
+    for one in read:
+        one.find_places()
+    for one in read:
+        one.judge_honesty()
+    for one in read:
+        one.compare_words()
+    for one in read:
+        one.judge_coherence()
+    for one in read:
+        one.judge_places()
     return [one.score(weights) for one in read]
 
 
 class _Read:
-    """A completion, read once."""
+    """A completion, read once; its methods are to be called in their order."""
+
+    __slots__ = (
+        *("completion", "truth", "parsed", "said", "answered", "right", "found", "stepped"),
+        *("honesty", "length", "wording", "coherent", "close"),
+    )
 
     def __init__(self, completion: str, truth: Truth) -> None:
-        example = truth.example
+        self.completion = completion
         self.truth = truth
-        self.answers_once = completion.count(r"\boxed") < 2
-        self.disguised = not truth.disguised and disguised(completion, truth.words.words)
+
+    def parse(self) -> None:
+        truth = self.truth
+        example = truth.example
         self.parsed = parse_text(
-            completion, mode=example.mode, images=len(example.images), extents=truth.extents
+            self.completion, mode=example.mode, images=len(example.images), extents=truth.extents
         )
+
+    def name_what_is_said(self) -> None:
         self.said = [words_of(step.text) for step in self.parsed.steps]
+        self.stepped = affirmed_in(self.said)
         self.answered: Findings = read_findings(self.parsed.answer)
+
+    def judge_findings(self) -> None:
         self.right = self._right()
+
+    def find_places(self) -> None:
+        self.found = read_places(self.parsed, self.said, self.truth)
+
+    def judge_honesty(self) -> None:
+        self.honesty = honesty_of(
+            self.parsed, self.said, self.answered, self.stepped, self.found, self.truth
+        )
+
+    def compare_words(self) -> None:
+        self.wording: WordAgreement | None = None
+        if self.truth.report:
+            words = count_words(self.parsed.answer)
+            self.length = words.length
+            self.wording = compare_words(words, self.truth.words)
+
+    def judge_coherence(self) -> None:
+        self.coherent = 0.0
+        if self.truth.example.mode is Mode.THINK:
+            self.coherent = coherence_of(
+                self.parsed, self.said, self.answered, self.stepped, self.found, self.truth
+            )
+
+    def judge_places(self) -> None:
+        truth = self.truth
+        self.close: float | None = None
+        if truth.places_known and truth.example.mode is Mode.THINK:
+            named = self.answered.affirmed | self.stepped if truth.report else frozenset()
+            self.close = closeness_of_places(self.found, named, truth)
 
     def _right(self) -> float | None:
         """None where the reference of a report has nothing to hold the findings against."""
@@ -174,46 +232,40 @@ class _Read:
             return True
         return any(words.named for words in self.said)
 
-    def score(self, weights: Mapping[str, float]) -> dict[str, float]:
-        parsed, said, answered, truth = self.parsed, self.said, self.answered, self.truth
-        flags = {notice.code for notice in parsed.notices} - TOLERATED if parsed.notices else ()
-        format_ = float(
+    def _in_form(self) -> bool:
+        parsed, truth = self.parsed, self.truth
+        return (
             parsed.complete
-            and not flags
-            and self.answers_once
+            and not (parsed.notices and {notice.code for notice in parsed.notices} - TOLERATED)
+            and self.completion.count(r"\boxed") < 2
             and self._reasons_as_due()
-            and not self.disguised
+            and (truth.disguised or not disguised(self.completion, truth.words.words))
         )
-        found = read_places(parsed, said, truth)
-        stepped = affirmed_in(said)
-        honesty = honesty_of(parsed, said, answered, stepped, found, truth)
-        parts = {} if self.right is None else {"findings": self.right}
+
+    def score(self, weights: Mapping[str, float]) -> dict[str, float]:
+        wording = self.wording
         right = self.right or 0.0
-        if truth.report:
-            words = count_words(parsed.answer)
-            wording = compare_words(words, truth.words)
+        parts = {} if self.right is None else {"findings": right}
+        if wording is not None:
             parts["words"] = wording.worth
             right = wording.worth if self.right is None else right
-        if truth.example.mode is Mode.THINK:
-            parts["coherence"] = right and right * coherence_of(
-                parsed, said, answered, stepped, found, truth
-            )
-            if truth.places_known:
-                named = answered.affirmed | stepped if truth.report else frozenset()
-                close = closeness_of_places(found, named, truth)
-                if close is not None:
-                    unsaid = truth.report and self.right is not None
-                    parts["places"] = close * (1 + right) / 2 if unsaid else close
+        if self.truth.example.mode is Mode.THINK:
+            parts["coherence"] = right and right * self.coherent
+            if self.close is not None:
+                unsaid = wording is not None and self.right is not None
+                parts["places"] = self.close * (1 + right) / 2 if unsaid else self.close
         mean = total = 0.0
         for name, value in parts.items():
             total += weights[name]
             mean += weights[name] * value
         mean = mean / total if total else 0.0
-        if not truth.report:
+        if wording is None:
             mean *= right
         else:
             told = wording.words / _HARDLY_A_WORD
             if told < 1.0:
-                told = max(told, self._told_in_short(words.length))
+                told = max(told, self._told_in_short(self.length))
             mean *= wording.in_order * min(1.0, told)
-        return {"overall": format_ * honesty * mean, "format": format_, "honesty": honesty, **parts}
+        format_ = float(self._in_form())
+        overall = format_ * self.honesty * mean
+        return {"overall": overall, "format": format_, "honesty": self.honesty, **parts}

@@ -182,7 +182,7 @@ def _contradictions(
         tricks += _CONTRADICTION * count_beyond(against, truth.clashes)
     if truth.report:
         wording = count_words(parsed.answer)
-        words = wording.words.keys()
+        words = wording.words
         if answered.affirmed and not truth.normal and not words.isdisjoint(FILMS):
             tricks += _CONTRADICTION * film_called_normal(parsed.answer)
         # Of the words that may take a report back, most have none but a "no" within a sentence.
@@ -191,7 +191,7 @@ def _contradictions(
             _taken_back(parsed.answer, words)
             or (answered.affirmed and _calls_all_normal(parsed.answer, words))
         ):
-            own, own_words = truth.example.answer, truth.words.words.keys()
+            own, own_words = truth.example.answer, truth.words.words
             own_back = _taken_back(own, own_words) or _calls_all_normal(own, own_words)
             tricks += _CONTRADICTION * (not own_back)
     return tricks

@@ -116,7 +116,7 @@ class Truth:
         lacks = told.denied | (self.asked if verdict is False else frozenset())
         self.clashes = clashes(holds | affirmed, lacks) | clashes(holds, denied)
         self.step_clashes = self.clashes | clashes(affirmed, denied)
-        named_film = not self.words.words.keys().isdisjoint(FILMS)
+        named_film = not FILMS.isdisjoint(self.words.words)
         self.normal = named_film and film_called_normal(example.answer)
         self.repeated = repeated(example.answer)
         named = [words.named for words in steps]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -39,14 +39,15 @@ class Wording(NamedTuple):
     Attributes
     ----------
     words
-        How often each word, case folded, stands there.
+        Each word, case folded, and with its number from 1 where it stands there again: what two
+        texts share of them are then the words that they have in common, as often as both do.
     pairs
         Pairs that stand there.
     length
         How many words there are.
     """
 
-    words: Mapping[str, int]
+    words: Set[str | tuple[str, int]]
     pairs: Set[Pair]
     length: int
 
@@ -74,8 +75,10 @@ class WordAgreement(NamedTuple):
 def count_words(text: str) -> Wording:
     """The words and pairs of a text."""
     pieces = _pieces(text)
-    words = dict(Counter(pieces))  # which looks up faster
-    stops = words.pop(_STOP, 0)
+    counted = Counter(pieces)
+    stops = counted.pop(_STOP, 0)
+    words: set[str | tuple[str, int]] = set(counted)
+    words.update([(word, n) for word, times in counted.items() for n in range(1, times)])
     return Wording(words, _pairs(pieces), len(pieces) - stops)
 
 
@@ -84,14 +87,7 @@ def compare_words(said: Wording, wanted: Wording) -> WordAgreement:
     if not said.length or not wanted.length:
         same = float(said.length == wanted.length)
         return WordAgreement(same, same, 1.0)
-    own, other = said.words, wanted.words
-    common = sum(  # of each word the smaller count; without min, which is slower
-        [
-            times if (times := own[word]) < (most := other[word]) else most
-            for word in own.keys() & other.keys()
-        ]
-    )
-    shared = 2 * common / (said.length + wanted.length)
+    shared = 2 * len(said.words & wanted.words) / (said.length + wanted.length)
     ordered = 2 * len(said.pairs & wanted.pairs) / (len(said.pairs) + len(wanted.pairs))
     fit = length_share(said.length / wanted.length)
     needed = shared - _OFTEN_SHARED if said.length >= _ENOUGH_WORDS else 0.0
