@@ -132,18 +132,12 @@ class RadiographDecoder:
         request = DecodeRequest(next(self._numbers), frame, allow_other_anatomy, self._limits)
         if self._memory is None:
             return await self._decode(request, data)
-        finding = asyncio.ensure_future(self._memory.key(data, frame, allow_other_anatomy))
-        try:
-            film = None
-            if self._memory.may_hold(data):
-                film = self._memory.recall(await finding)
-            if film is None:  # as a rule it is new, and opened while its digest is still taken
-                film = await self._decode(request, data)
-                key = await finding
-                if not self._closed:
-                    self._memory.remember(key, film)
-        finally:
-            finding.cancel()
+        opened_as = (frame, allow_other_anatomy)
+        film = await self._memory.find(data, *opened_as)
+        if film is None:
+            film = await self._decode(request, data)
+            if not self._closed:
+                self._memory.remember_soon(film, data, *opened_as)
         return film
 
     async def _decode(self, request: DecodeRequest, data: bytes) -> Radiograph:

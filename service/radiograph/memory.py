@@ -41,6 +41,7 @@ class FilmMemory:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._films: OrderedDict[Key, tuple[Radiograph, asyncio.TimerHandle]] = OrderedDict()
+        self._soon: dict[asyncio.Task[None], bytes] = {}  # glimpses of what is remembered soon
 
     @property
     def held(self) -> int:
@@ -56,10 +57,38 @@ class FilmMemory:
             digest = await asyncio.to_thread(_digest, data)
         return _glimpse(data), digest, frame, allow_other_anatomy
 
-    def may_hold(self, data: bytes) -> bool:
-        """Whether a film is remembered that looks like this one; told without reading it whole."""
+    async def find(
+        self, data: bytes, frame: int | None, allow_other_anatomy: bool
+    ) -> Radiograph | None:
+        """Return the film of a file that was opened like this, where it is remembered."""
         glimpse = _glimpse(data)
+        if soon := [task for task, other in self._soon.items() if other == glimpse]:
+            await asyncio.wait(soon)
+        if not self._may_hold(glimpse):  # as a rule it is new, and needs no digest yet
+            return None
+        return self.recall(await self.key(data, frame, allow_other_anatomy))
+
+    def _may_hold(self, glimpse: bytes) -> bool:
         return any(key[0] == glimpse for key in self._films)
+
+    def remember_soon(
+        self, film: Radiograph, data: bytes, frame: int | None, allow_other_anatomy: bool
+    ) -> None:
+        """Remember a film by its file's digest, whose taking nobody waits for.
+
+        The digest of megabytes takes as long as opening them; until then ``find`` waits for it.
+        """
+        if len(data) <= _SMALL:
+            self.remember((_glimpse(data), _digest(data), frame, allow_other_anatomy), film)
+            return
+        task = asyncio.create_task(self._remember(film, data, frame, allow_other_anatomy))
+        self._soon[task] = _glimpse(data)
+        task.add_done_callback(self._soon.pop)
+
+    async def _remember(
+        self, film: Radiograph, data: bytes, frame: int | None, allow_other_anatomy: bool
+    ) -> None:
+        self.remember(await self.key(data, frame, allow_other_anatomy), film)
 
     def recall(self, key: Key) -> Radiograph | None:
         """Return a film that is remembered."""
@@ -83,7 +112,9 @@ class FilmMemory:
         self._films[key] = (film, timer)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, and what would be remembered soon."""
+        for task in self._soon:
+            task.cancel()
         for key in list(self._films):
             self._forget(key)
 

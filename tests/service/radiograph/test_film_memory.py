@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from service.radiograph import (
@@ -46,14 +47,39 @@ async def test_a_film_that_looks_like_one_held_is_told_from_it(build_dicom):
     await decoder.start()
     try:
         film = await decoder.load(data)
-        assert decoder._memory.may_hold(data)
-        assert decoder._memory.may_hold(other)  # but for its last byte it is the same
-        assert not decoder._memory.may_hold(data + b"\0")
+        glimpses = [(await key_of(one))[0] for one in (data, other, data + b"\0")]
+        assert glimpses[0] == glimpses[1] != glimpses[2]  # but for its last byte it is the same
         another = await decoder.load(other)
         assert (another.pixels != film.pixels).any()
         assert await decoder.load(data) is film
     finally:
         await decoder.close()
+
+
+async def test_a_large_film_is_remembered_when_its_digest_is_taken(build_dicom):
+    pixels = np.arange(800 * 600, dtype=np.uint16).reshape(800, 600)
+    data = build_dicom(pixels)
+    assert len(data) > 1 << 18  # whose digest a thread takes
+    memory = FilmMemory(max_bytes=1 << 20, seconds=60)
+    decoder = RadiographDecoder(memory=memory)
+    await decoder.start()
+    try:
+        film = await decoder.load(data)
+        assert memory.held == 0  # it was not waited for
+        assert await decoder.load(data) is film
+        assert memory.held > 0
+    finally:
+        await decoder.close()
+
+
+async def test_a_film_whose_digest_is_still_taken_is_forgotten_too(build_dicom):
+    film = load_radiograph(build_dicom())
+    memory = FilmMemory(max_bytes=1 << 20, seconds=60)
+    data = bytes(1 << 20)
+    memory.remember_soon(film, data, None, False)
+    memory.clear()
+    assert await memory.find(data, None, False) is None
+    assert memory.held == 0
 
 
 async def test_a_refused_film_is_not_remembered(build_dicom):
