@@ -111,7 +111,7 @@ def prepare(
             hash_images=hash_images,
             open_images=open_images,
         )
-        run(wanted, out, again=again)
+        run(wanted, out, again=again, say=typer.echo)
     _describe(out)
 
 
@@ -125,7 +125,7 @@ def inspect(
     ] = None,
     seed: Annotated[int, typer.Option(help="Other seed, other examples.")] = 0,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Open every image, and check kept hashes.")
+        bool, typer.Option("--verify", help="Open every image, check sizes and kept hashes.")
     ] = False,
 ) -> None:
     """Show what a store holds and some examples, patients unnamed."""
@@ -142,8 +142,13 @@ def inspect(
             write_page(page, store, chosen)
             typer.echo(f"\n{page}: {len(chosen)} examples")
         if verify:
-            count = verify_images(store, split)
-            typer.echo(f"\n{count} images are there and can be opened; kept hashes are theirs.")
+            count, hashed = verify_images(store, split)
+            hashes = (
+                f"the hashes that were kept of {hashed} are theirs"
+                if hashed
+                else "no hashes were kept (prepare --hash-images) to tell whether they were changed"
+            )
+            typer.echo(f"\n{count} images are there, open, and have their sizes; {hashes}.")
 
 
 @data.command()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.progress import track
 
-from training.data.adapters.films import opens
+from training.data.adapters.films import opens, size_of
 from training.data.example import Example
 from training.data.groups import age_band
 from training.data.store import DataError, StoredExamples, images_folder, read_examples
@@ -52,37 +53,44 @@ def console_text(example: Example) -> str:
     return "\n".join(lines)
 
 
-def verify_images(store: Path, split: str | None = None) -> int:
-    """Open every image of a store as training does, and compare the hashes that were kept.
+class Verified(NamedTuple):
+    """How many images there are, and of how many the hash was kept and is theirs."""
 
-    Returns
-    -------
-    int
-        How many images there are.
+    images: int
+    hashed: int
+
+
+def verify_images(store: Path, split: str | None = None) -> Verified:
+    """Open every image of a store as training does; compare sizes, and the hashes that were kept.
 
     Raises
     ------
     DataError
-        Says how many are missing, changed, or cannot be opened.
+        Says how many are missing, changed, of another size, or cannot be opened.
     """
     root = images_folder(store)
     kept: dict[str, str | None] = {}
+    sizes: dict[str, set[tuple[int, int]]] = {}
     for example in read_examples(store, split):
         hashes = example.image_hashes or (None,) * len(example.images)
-        for path, kept_hash in zip(example.images, hashes, strict=True):
+        for path, size, kept_hash in zip(example.images, example.sizes, hashes, strict=True):
             kept[path] = kept_hash or kept.get(path)
-    missing = changed = closed = 0
+            sizes.setdefault(path, set()).add(size)
+    missing = changed = resized = closed = 0
     for path, expected in track(kept.items(), "images"):
         if not (root / path).is_file():
             missing += 1
         elif expected and file_hash(root / path) != expected:
             changed += 1
+        elif (size := size_of(root / path)) and sizes[path] != {size}:
+            resized += 1
         elif not opens(root / path):
             closed += 1
-    if missing or changed or closed:
+    if missing or changed or resized or closed:
         raise DataError(
             f"Of {len(kept)} images in {root}, {missing} are missing and {changed} were changed; "
-            f"{closed} cannot be opened. Restore them, or prepare the data again with "
-            "--open-images, which leaves out what cannot be opened."
+            f"{resized} are of another size than their boxes; {closed} cannot be opened. Restore "
+            "them, or prepare the data again with --open-images, which leaves out what cannot be "
+            "opened."
         )
-    return len(kept)
+    return Verified(len(kept), sum(map(bool, kept.values())))

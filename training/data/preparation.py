@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -22,8 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service.reading import Mode, write_grounded_text
 from training.data.adapters import Adapter, open_adapter
-from training.data.adapters.films import BROKEN, opens
-from training.data.adapters.protocol import Remark
+from training.data.adapters.films import BROKEN, MISSING, opens
+from training.data.adapters.protocol import MALFORMED, TRIPPED_OVER, Remark
 from training.data.example import SPLITS, Example
 from training.data.store import (
     DESCRIPTION,
@@ -33,7 +33,7 @@ from training.data.store import (
     read_examples,
     write_examples,
 )
-from training.data.store.description import PREPARATION, file_hash
+from training.data.store.description import COMBINATION, PREPARATION, file_hash
 from training.data.store.features import SCHEMA_VERSION, from_row, to_row
 from training.data.store.validation import faults_of
 from training.whole_file import write_whole
@@ -42,13 +42,13 @@ STUDIES_PER_PART = 500
 OVERLAPPING = "subject tested on: left out of the other splits"
 _PARTS = ".parts"
 UNREADABLE_REASONING = "reasoning that would not be read back as written: kept as an answer alone"
-MALFORMED = "record not of the published form: left out"
-_TRIPPED_OVER = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
-"""What an adapter raises at a record of another form than it was written for."""
 _TABLES = (".csv", ".json", ".jsonl", ".gz", ".zip", ".xml")
 _FILMS = frozenset(("files", "train", "test", "valid", "films", "deid_png", "scene_graph"))
 _DEPTH = 3
 """Folders below the root in which tables are looked for."""
+_OF_TABLES = ("tables", "image_tables", "studies", "keys")
+"""What of a plan changes where a table is mended."""
+_HASH = "content_hash"
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,16 @@ class Preparation:
         return plan
 
 
-def prepare(wanted: Preparation, folder: Path, *, again: bool = False) -> Description:
+def prepare(
+    wanted: Preparation,
+    folder: Path,
+    *,
+    again: bool = False,
+    say: Callable[[str], object] = lambda text: None,
+) -> Description:
     """Read a data set into a store, going on where an interrupted run stopped.
+
+    Where tables were changed since an interrupted run, and there is no store yet, it begins anew.
 
     Parameters
     ----------
@@ -111,12 +119,14 @@ def prepare(wanted: Preparation, folder: Path, *, again: bool = False) -> Descri
         Folder of the store.
     again
         Begin anew, whatever the folder holds.
+    say
+        Is told where nothing is read, or where what an interrupted run read is read anew.
 
     Raises
     ------
     DataError
-        When the data set is not as published, the folder holds another preparation, or the
-        examples make no sound store.
+        When the data set is not as published, the folder holds another preparation or another
+        store, or the examples make no sound store.
     """
     with _as_published(wanted.name):
         adapter = open_adapter(
@@ -126,17 +136,35 @@ def prepare(wanted: Preparation, folder: Path, *, again: bool = False) -> Descri
     plan = wanted.plan(studies)
     if again:
         shutil.rmtree(folder / _PARTS, ignore_errors=True)
-        (folder / DESCRIPTION).unlink(missing_ok=True)
-    elif _is_prepared(folder, plan):
-        return read_description(folder)
+        for name in (DESCRIPTION, COMBINATION):
+            (folder / name).unlink(missing_ok=True)
+    elif _is_prepared(folder, plan, say):
+        description = read_description(folder)
+        say(_prepared_already(folder, description))
+        return description
     parts = folder / _PARTS
     parts.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PREPARATION, json.dumps(plan, indent=2) + "\n")
     _read_parts(adapter, studies, wanted, parts)
     _refuse_where_all_failed(parts)
     description = _assemble(adapter, wanted, folder, parts)
+    write_whole(
+        folder / PREPARATION,
+        json.dumps({**plan, _HASH: description.content_hash}, indent=2) + "\n",
+    )
     shutil.rmtree(parts)
     return description
+
+
+def _prepared_already(folder: Path, description: Description) -> str:
+    missing = description.remarks.get(MISSING, 0)
+    then = (
+        f" Attention: {missing} images were missing then and are left out. Where they are there "
+        "now, run it with --again."
+        if missing
+        else ""
+    )
+    return f"{folder} is prepared already: nothing was read. --again reads the data anew.{then}"
 
 
 def _tables(root: Path) -> dict[str, object]:
@@ -166,7 +194,7 @@ def _as_published(name: str) -> Iterator[None]:
     """What an adapter trips over is a record of another form than it was written for."""
     try:
         yield
-    except _TRIPPED_OVER as error:
+    except TRIPPED_OVER as error:
         raise DataError(_fault_of(name, error)) from error
 
 
@@ -180,7 +208,7 @@ def _fault_of(name: str, error: Exception) -> str:
     return f"{name}: a record {what}. {release}"
 
 
-def _is_prepared(folder: Path, plan: Mapping[str, object]) -> bool:
+def _is_prepared(folder: Path, plan: Mapping[str, object], say: Callable[[str], object]) -> bool:
     path = folder / PREPARATION
     if not path.exists():
         if (folder / DESCRIPTION).exists():
@@ -190,30 +218,40 @@ def _is_prepared(folder: Path, plan: Mapping[str, object]) -> bool:
             )
         return False
     try:
-        before = json.loads(path.read_text())
-    except json.JSONDecodeError:
-        before = None
+        before = dict(json.loads(path.read_text()))
+    except (TypeError, ValueError):
+        before = {}
     complete = (folder / DESCRIPTION).exists()
+    written = before.pop(_HASH, None)  # stores from before it was kept have none
     if before and "image_tables" not in before:
         # Stores from before these were looked at are the same.
         plan = {name: told for name, told in plan.items() if name != "image_tables"}
     if before == plan:
-        return complete and _is_whole(folder)
+        return complete and _is_whole(folder, written)
     # What is read does not depend on how overlapping subjects are dealt with in the end.
-    if complete or not before or {**before, "overlap": plan["overlap"]} != plan:
+    changed = {name for name in {*plan, *before} if before.get(name) != plan.get(name)}
+    if complete or not before or changed.difference(("overlap", *_OF_TABLES)):
         raise DataError(
             f"{folder} holds another preparation: data set, tables, options or studies differ. "
             "Give another folder, or --again to begin anew."
         )
+    if changed.intersection(_OF_TABLES) and (folder / _PARTS).exists():
+        shutil.rmtree(folder / _PARTS)
+        say(f"Tables were changed since {folder} was begun: all is read anew.")
     return False
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, written: str | None) -> bool:
     """Whether the store can be read; where not, preparing it again is what its reader is told."""
     try:
         read_examples(folder)
     except DataError:
         return False
+    if written not in (None, read_description(folder).content_hash):
+        raise DataError(
+            f"{folder} holds another store than was prepared there: it was written over since. "
+            "Give another folder, or --again to replace it."
+        )
     return True
 
 
@@ -237,7 +275,7 @@ def _read_parts(adapter: Adapter, studies: Sequence[str], wanted: Preparation, p
 
 def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, part: Path) -> None:
     remarks: Counter[str] = Counter()
-    fault = ""
+    failed, first_fault = 0, ""
 
     def remark(reason: str) -> None:
         remarks[reason] += 1
@@ -246,12 +284,14 @@ def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, pa
     partial = part.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         for study in studies:
+            examples: list[Example] = []
             try:
-                examples = list(adapter.read(study, remark))
-            except _TRIPPED_OVER as error:  # of one study; what none has is the whole set's
+                for example in adapter.read(study, remark):
+                    examples.append(example)  # one by one: what came before a fault is kept
+            except TRIPPED_OVER as error:  # of one study; what none has is the whole set's
                 remark(MALFORMED)
-                fault = fault or _fault_of(wanted.name, error)
-                continue
+                failed += not examples
+                first_fault = first_fault or _fault_of(wanted.name, error)
             for example in examples:
                 paths = [adapter.images / path for path in example.images]
                 if wanted.open_images and not all(map(opened, paths)):
@@ -263,7 +303,12 @@ def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, pa
                     remark(f"example left out: {fault}")
                 if not faults:
                     file.write(json.dumps(to_row(finished)) + "\n")
-        told = {"remarks": remarks, "studies": len(studies), "fault": fault}
+        told = {
+            "remarks": remarks,
+            "studies": len(studies),
+            "failed": failed,
+            "fault": first_fault,
+        }
         file.write(json.dumps(told) + "\n")
     partial.replace(part)  # a part that exists is complete
 
@@ -273,7 +318,7 @@ def _refuse_where_all_failed(parts: Path) -> None:
     fault = ""
     for part in sorted(parts.glob("*.jsonl")):
         told = json.loads(part.read_text(encoding="utf-8").splitlines()[-1])
-        if "studies" not in told or told["remarks"].get(MALFORMED, 0) < told["studies"]:
+        if "failed" not in told or told["failed"] < told["studies"]:
             return
         fault = fault or told["fault"]
     if fault:

@@ -12,11 +12,17 @@ from typer.testing import CliRunner
 
 from training.data import preparation
 from training.data.adapters.mimic_cxr_jpg import MimicCxrJpg
-from training.data.adapters.protocol import Remark
+from training.data.adapters.protocol import MALFORMED, Remark
 from training.data.cli import data
 from training.data.example import Example
 from training.data.preparation import Preparation, prepare
-from training.data.store import DataError, images_folder, read_description, read_examples
+from training.data.store import (
+    DataError,
+    images_folder,
+    read_description,
+    read_examples,
+    write_examples,
+)
 
 runner = CliRunner()
 
@@ -157,6 +163,7 @@ def test_inspect_names_no_patient(store: Path) -> None:
     output = run("inspect", store, "--examples", 8, "--verify")
     assert "The heart is enlarged." in output
     assert "6 images are there" in output
+    assert "of 6 are theirs" in output
     for secret in ("10000001", "50000001", "a1.jpg"):
         assert secret not in output
 
@@ -189,6 +196,26 @@ def test_changed_and_missing_images_are_counted(tmp_path: Path) -> None:
     result = runner.invoke(data, ["inspect", str(tmp_path / "store"), "--verify"])
     assert result.exit_code == 2
     assert "1 are missing and 1 were changed" in result.output
+
+
+@pytest.mark.parametrize(
+    ("hashed", "said"), [(True, "hashes that were kept of 1 are theirs"), (False, "no hashes")]
+)
+def test_a_film_of_another_size_than_its_boxes_is_found_with_hashes_or_without(
+    tmp_path: Path, hashed: bool, said: str
+) -> None:
+    write_film(tmp_path / "a.png", 200, 100)
+    record = {"image": "a.png", "subject": "7", "findings": "Mass.", "split": "train"}
+    record |= {"regions": [{"label": "mass", "box": [10, 10, 150, 60]}]}
+    (tmp_path / "own.jsonl").write_text(json.dumps(record))
+    store = tmp_path / "store"
+    prepare(Preparation("jsonl", tmp_path / "own.jsonl", hash_images=hashed), store)
+    assert said in run("inspect", store, "--verify")
+    if not hashed:
+        write_film(tmp_path / "a.png", 100, 50)
+        refused = runner.invoke(data, ["inspect", str(store), "--verify"])
+        assert refused.exit_code == 2
+        assert "1 are of another size" in refused.output
 
 
 def test_a_record_of_another_form_is_told_in_words(tmp_path: Path) -> None:
@@ -312,3 +339,110 @@ def test_one_data_set_twice_is_refused(tmp_path: Path, store: Path) -> None:
     refused = runner.invoke(data, ["combine", str(store), str(store), "-o", str(tmp_path)])
     assert refused.exit_code == 2
     assert "have one id" in refused.output
+
+
+def write_lines(path: Path, *records: dict[str, str]) -> Path:
+    path.write_text("\n".join(map(json.dumps, records)))
+    return path
+
+
+def test_combining_leaves_a_store_that_was_not_combined_there(tmp_path: Path) -> None:
+    one, other = write_own(tmp_path / "one", "7", "train"), write_own(tmp_path / "two", "8", "test")
+    before = read_description(other)
+    refused = runner.invoke(data, ["combine", str(one), "-o", str(other)])
+    assert refused.exit_code == 2
+    assert "not combined here" in refused.output
+    assert read_description(other) == before
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "preparation.json").write_text("{}")
+    begun = runner.invoke(data, ["combine", str(one), "-o", str(tmp_path / "begun")])
+    assert "not combined here" in begun.output
+
+
+def test_combining_again_replaces_what_was_combined_there_and_nothing_else(tmp_path: Path) -> None:
+    one, both = write_own(tmp_path / "one", "7", "train"), tmp_path / "both"
+    run("combine", one, "-o", both)
+    line = {"image": "films/a.png", "subject": "8", "split": "test", "findings": "Clear."}
+    own = write_lines(tmp_path / "one" / "more.jsonl", line)
+    run("prepare", "jsonl", own, "-o", tmp_path / "more")
+    assert "test: 1 examples" in run("combine", one, tmp_path / "more", "-o", both)
+    run("prepare", "jsonl", own, "-o", both, "--again")
+    refused = runner.invoke(data, ["combine", str(one), "-o", str(both)])
+    assert "not combined here" in refused.output
+
+
+def test_remarks_stay_counted_in_a_combined_store(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.png", 20, 20)
+    for name, subject in (("one", "7"), ("two", "8")):
+        line = {"image": "a.png", "subject": subject, "split": "train", "findings": "Clear."}
+        own = write_lines(tmp_path / f"{name}.jsonl", line, {**line, "image": "gone.png"})
+        prepare(Preparation("jsonl", own), tmp_path / name)
+    told = run("combine", tmp_path / "one", tmp_path / "two", "-o", tmp_path / "both")
+    assert "image missing: 2" in told
+
+
+def test_a_store_that_was_written_over_is_not_passed_off_as_prepared(tmp_path: Path) -> None:
+    store = write_own(tmp_path / "one", "7", "train")
+    other = list(read_examples(write_own(tmp_path / "two", "8", "test")))
+    write_examples(store, other)
+    with pytest.raises(DataError, match="holds another store than was prepared"):
+        write_own(tmp_path / "one", "7", "train")
+    path = store / "preparation.json"
+    before = json.loads(path.read_text())
+    del before["content_hash"]  # as programs wrote it that did not look
+    path.write_text(json.dumps(before))
+    write_own(tmp_path / "one", "7", "train")
+
+
+def test_images_that_came_later_are_read_when_asked_for_and_that_is_told(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.png", 20, 20)
+    line = {"image": "a.png", "subject": "7", "split": "train", "findings": "Clear."}
+    own = write_lines(tmp_path / "own.jsonl", line, {**line, "image": "b.png"})
+    arguments = ("prepare", "jsonl", own, "-o", tmp_path / "store")
+    assert "--again" not in run(*arguments)
+    write_film(tmp_path / "b.png", 20, 20)
+    told = run(*arguments)
+    assert "prepared already: nothing was read" in told
+    assert "1 images were missing then" in told
+    assert "train: 2 examples" in run(*arguments, "--again")
+    assert "missing" not in run(*arguments)
+
+
+def test_a_refused_file_is_read_anew_once_it_is_mended(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.png", 20, 20)
+    line = {"image": "a.png", "subject": "7", "split": "train", "findings": "Clear."}
+    own = write_lines(tmp_path / "own.jsonl", line, {**line, "split": "dev2"})
+    arguments = ["prepare", "jsonl", str(own), "-o", str(tmp_path / "store")]
+    assert "line 2" in runner.invoke(data, arguments).output
+    write_lines(own, line, {**line, "findings": "Mass."})
+    told = run(*arguments)
+    assert "Tables were changed" in told
+    assert "train: 2 examples" in told
+    answers = [example.answer for example in read_examples(tmp_path / "store")]
+    assert answers == ["Clear.", "Mass."]
+
+
+def test_options_that_changed_since_an_interrupted_run_are_another_preparation(
+    tmp_path: Path,
+) -> None:
+    write_film(tmp_path / "a.png", 20, 20)
+    line = {"image": "a.png", "subject": "7", "split": "dev2", "findings": "Clear."}
+    own = write_lines(tmp_path / "own.jsonl", line)
+    with pytest.raises(DataError, match="line 1"):
+        prepare(Preparation("jsonl", own), tmp_path / "store")
+    with pytest.raises(DataError, match="another preparation"):
+        prepare(Preparation("jsonl", own, options={"name": "x"}), tmp_path / "store")
+
+
+def test_what_came_before_a_fault_in_a_study_is_kept(
+    tmp_path: Path, mimic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MimicCxrJpg.read
+
+    def broken(self: MimicCxrJpg, study: str, remark: Remark) -> Iterator[Example]:
+        yield next(iter(original(self, study, remark)))
+        stumbles(KeyError)
+
+    monkeypatch.setattr(MimicCxrJpg, "read", broken)
+    told = prepare(Preparation("mimic-cxr-jpg", mimic), tmp_path)
+    assert sum(told.splits.values()) == told.remarks[MALFORMED] == 4

@@ -221,7 +221,7 @@ def test_unsound_examples_are_refused_with_the_fault(
 
 
 def test_two_examples_of_one_id_are_refused(tmp_path: Path, make_example: Any) -> None:
-    with pytest.raises(DataError, match="have one id"):
+    with pytest.raises(DataError, match="have one id: one"):
         write_examples(tmp_path, [make_example(), make_example()])
 
 

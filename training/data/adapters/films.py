@@ -65,25 +65,33 @@ def find_film(
         remark(MISSING)
         return None
     try:
-        with (images / there).open("rb") as file:
-            media_type = media_type_of(file.read(_HEAD))
+        media_type = _media_type(images / there)
     except OSError:
         remark(UNREADABLE)
         return None
     if media_type is None:
         remark(OTHER_FORMAT)
         return None
-    is_dicom = media_type == DICOM
-    header = _dicom_header(images / there) if is_dicom else _picture_header(images / there)
+    header = _header(images / there, media_type)
     if header is None:
         remark(UNREADABLE)
         return None
-    fault = fault_of_film(images / there, is_dicom=is_dicom)
+    fault = fault_of_film(images / there, is_dicom=media_type == DICOM)
     if fault:
         remark(fault)
         return None
     size, groups = header
     return Film(there.as_posix(), size, view_name(view), groups=groups)
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height that a film's header tells; None where it cannot be read."""
+    try:
+        media_type = _media_type(path)
+    except OSError:
+        return None
+    header = _header(path, media_type) if media_type else None
+    return header[0] if header else None
 
 
 def opens(path: Path) -> bool:
@@ -93,6 +101,15 @@ def opens(path: Path) -> bool:
     except (OSError, Problem):
         return False
     return True
+
+
+def _media_type(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return media_type_of(file.read(_HEAD))
+
+
+def _header(path: Path, media_type: str) -> tuple[tuple[int, int], Groups] | None:
+    return _dicom_header(path) if media_type == DICOM else _picture_header(path)
 
 
 def _picture_header(path: Path) -> tuple[tuple[int, int], Groups] | None:

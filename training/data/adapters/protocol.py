@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from training.data.example import Example
 
 Remark = Callable[[str], None]
 """Counts a reason for which something was left out or mended; the reason names no patient."""
+
+MALFORMED = "record not of the published form: left out"
+TRIPPED_OVER = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What an adapter raises at a record of another form than it was written for."""
+_Record = TypeVar("_Record")
+
+
+def record_by_record(
+    records: Iterable[_Record], read: Callable[[_Record], Iterable[Example]], remark: Remark
+) -> Iterator[Example]:
+    """Examples of the records of one study: what is wrong with one is lost with it alone.
+
+    Raises
+    ------
+    Exception
+        One of :data:`TRIPPED_OVER`, of the first record, where no record could be read.
+    """
+    sound, faults = 0, []
+    for record in records:
+        try:
+            examples = list(read(record))
+        except TRIPPED_OVER as error:
+            faults.append(error)
+            continue
+        sound += 1
+        yield from examples
+    for _ in faults if sound else faults[1:]:  # the first of all is remarked where it is caught
+        remark(MALFORMED)
+    if faults and not sound:
+        raise faults[0]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from training.data.store.features import SCHEMA_VERSION
 DESCRIPTION = "dataset.json"
 PREPARATION = "preparation.json"
 """How a store was prepared from a data set; written before the store itself."""
+COMBINATION = "combination.json"
+"""Which stores a store was combined of; written behind the store itself."""
 WRITING = "dataset.writing"
 """Stands in a folder while a store's shards are put into their places there."""
 

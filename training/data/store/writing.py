@@ -103,8 +103,8 @@ class _Writer:
         short = hashlib.sha256(example.id.encode()).digest()[:12]
         if short in self._ids:
             raise DataError(
-                f"Two examples of {example.source} have one id. Nothing was written. "
-                "Ids must be unique within a store."
+                f"Two examples of {example.source} have one id: {example.id}. Nothing was "
+                "written. Ids must be unique within a store."
             )
         self._ids.add(short)
         self._splits_of[example.subject].add(example.split)
