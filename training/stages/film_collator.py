@@ -16,6 +16,8 @@ from training.stages.text_targets import shown_film
 from training.stages.warm_up import pack_patches
 
 Shape = tuple[int, int, int]
+Sizes = Mapping[str, tuple[int, int]]
+_NONE_KNOWN: Sizes = {}
 
 
 class SeenFilms:
@@ -29,12 +31,17 @@ class SeenFilms:
         Folder that the films' paths are relative to.
     grid
         The checkpoint's.
+    sizes
+        Width and height in original pixels that films' boxes were drawn on, by path.
     """
 
-    def __init__(self, tower: torch.nn.Module, folder: Path, grid: PixelGrid) -> None:
+    def __init__(
+        self, tower: torch.nn.Module, folder: Path, grid: PixelGrid, sizes: Sizes = _NONE_KNOWN
+    ) -> None:
         self._tower = tower
         self._folder = folder
         self._grid = grid
+        self._sizes = sizes
         self._frozen = not any(p.requires_grad for p in tower.parameters())
         self._seen: dict[str, torch.Tensor] = {}
         self._shapes: dict[str, Shape] = {}
@@ -42,7 +49,7 @@ class SeenFilms:
 
     def patches(self, film: str) -> tuple[torch.Tensor, Shape]:
         """Patches of a film as the tower takes them, and their number: frames, rows, columns."""
-        pixels = shown_film(self._folder, film, self._grid)
+        pixels = shown_film(self._folder, film, self._grid, self._sizes.get(film))
         rows, columns = pixels.shape[:2]
         size = self._grid.patch_size
         return pack_patches(pixels, self._grid), (1, rows // size, columns // size)
@@ -104,6 +111,8 @@ class FilmCollator:
         Folder that the rows' paths are relative to.
     grid
         The checkpoint's.
+    sizes
+        As of :class:`SeenFilms`.
     keep_seen
         Whether what a frozen tower saw is kept; where not, the tower looks every time.
     check
@@ -116,11 +125,12 @@ class FilmCollator:
         folder: Path,
         grid: PixelGrid,
         *,
+        sizes: Sizes = _NONE_KNOWN,
         keep_seen: bool = True,
         check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         tower = model.model.visual
-        self._films = SeenFilms(tower, folder, grid)
+        self._films = SeenFilms(tower, folder, grid, sizes)
         self._image_token = model.config.image_token_id
         self._padding = model.config.text_config.pad_token_id
         self._kept = keep_seen and not any(p.requires_grad for p in tower.parameters())

@@ -163,7 +163,7 @@ def _trainer(
             **common,
             train_dataset=_texts(data, beginning),
             processing_class=tokenizer,
-            seen=SeenFilms(model.model.visual, data.films, grid),
+            seen=SeenFilms(model.model.visual, data.films, grid, data.sizes),
             shown=[example.images for example in data.examples],
         )
     processor = _processor(beginning)
@@ -219,9 +219,10 @@ def _conversations(data: StageData, beginning: Beginning) -> datasets.Dataset:
     films of the rows taken last are kept, so that each is opened once for a generation.
     """
     latest: dict[str, Image.Image] = {}
+    sizes = data.sizes
 
     def shown(path: str) -> Image.Image:
-        return Image.fromarray(shown_film(data.films, path, beginning.grid))
+        return Image.fromarray(shown_film(data.films, path, beginning.grid, sizes[path]))
 
     def rows_of(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         nonlocal latest

@@ -35,6 +35,15 @@ class StageData:
     films: Path
     digest: str
 
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Width and height in original pixels that each film's boxes were drawn on, by path."""
+        return {
+            path: size
+            for example in self.examples
+            for path, size in zip(example.images, example.sizes, strict=True)
+        }
+
 
 def stage_data(stage: StageName, settings: DataSettings, *, seed: int) -> StageData:
     """Read and mix the examples that the settings name.

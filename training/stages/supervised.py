@@ -117,6 +117,7 @@ def fit(
         model,
         data.films,
         grid,
+        sizes=data.sizes,
         keep_seen=stage.model.keep_seen,
         check=partial(check_labels, tokenizer=tokenizer),
     )

@@ -28,16 +28,21 @@ IMAGE_TOKEN = "<|image_pad|>"
 _PLACE = "<|place|>"
 
 
-def film_pixels(path: Path, grid: PixelGrid) -> np.ndarray:
+def film_pixels(path: Path, grid: PixelGrid, size: tuple[int, int] | None = None) -> np.ndarray:
     """The film as the service would show it to the model, uint8 (rows, columns, 3).
+
+    Parameters
+    ----------
+    size
+        Width and height in original pixels that its boxes were drawn on, where they are known.
 
     Raises
     ------
     Problem
         When the service could not open it.
     ValueError
-        When the film is turned or its pixels are oblong: its boxes would not lie where the
-        model's do.
+        When the film is turned, its pixels are oblong, or it is of another size: its boxes would
+        not lie where the model's do.
     """
     film = load_radiograph(path.read_bytes(), allow_other_anatomy=True)
     if film.to_original != Affine.identity() or film.display_size != (film.width, film.height):
@@ -45,10 +50,17 @@ def film_pixels(path: Path, grid: PixelGrid) -> np.ndarray:
             f"{path.name} is stored turned, or with oblong pixels. Write it upright first "
             "(`deepmedix render`) and take its boxes along."
         )
+    if size is not None and size != (film.width, film.height):
+        raise ValueError(
+            f"it is {film.width} x {film.height} pixels large, and was {size[0]} x {size[1]} when "
+            "the data were prepared"
+        )
     return fit_to_grid(film, grid).pixels
 
 
-def shown_film(folder: Path, film: str, grid: PixelGrid) -> np.ndarray:
+def shown_film(
+    folder: Path, film: str, grid: PixelGrid, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """:func:`film_pixels` of an example's film, for a stage that cannot go on without it.
 
     Raises
@@ -57,7 +69,7 @@ def shown_film(folder: Path, film: str, grid: PixelGrid) -> np.ndarray:
         When the film cannot be shown.
     """
     try:
-        return film_pixels(folder / film, grid)
+        return film_pixels(folder / film, grid, size)
     except (OSError, ValueError, Problem) as error:
         said = error.title if isinstance(error, Problem) else str(error)
         raise ConfigError(

@@ -137,6 +137,13 @@ def test_a_film_that_was_cut_off_is_found_by_opening_it(tmp_path: Path, suffix: 
     assert "1 images are there" in verified.output
 
 
+def test_a_film_of_another_size_than_its_boxes_is_not_trained_on(tmp_path: Path) -> None:
+    Image.new("L", (40, 50), 90).save(tmp_path / "a.png")
+    assert shown_film(tmp_path, "a.png", GRID, (40, 50)).size
+    with pytest.raises(ConfigError, match=r"a\.png .*is 40 x 50 pixels large, and was 80 x 100"):
+        shown_film(tmp_path, "a.png", GRID, (80, 100))
+
+
 def test_preparation_counts_films_left_out(tmp_path: Path) -> None:
     write_turned(tmp_path / "turned.jpg", 6)
     write_turned(tmp_path / "upright.jpg", 1)

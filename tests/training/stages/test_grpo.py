@@ -205,9 +205,9 @@ def test_a_film_is_opened_once_for_all_rollouts_of_a_generation(
 ) -> None:
     opened: list[str] = []
 
-    def counted(folder: Path, film: str, grid: PixelGrid) -> Any:
+    def counted(folder: Path, film: str, grid: PixelGrid, size: tuple[int, int]) -> Any:
         opened.append(film)
-        return shown_film(folder, film, grid)
+        return shown_film(folder, film, grid, size)
 
     monkeypatch.setattr("training.stages.grpo.shown_film", counted)
     rollouts = {
