@@ -14,6 +14,8 @@ from read_all import read_all
 
 from service.reading import Mode
 from training.data.adapters.boxes import OTHER_SIZE
+from training.data.adapters.padchest_gr import BAD_BOX, NO_PATIENT
+from training.data.adapters.protocol import MALFORMED
 from training.data.adapters.readers import Marked, agreed_regions
 from training.data.example import ReasoningTarget
 from training.data.preparation import Preparation, prepare
@@ -173,6 +175,21 @@ def test_ms_cxr_boxes_are_corner_and_extent(tmp_path: Path) -> None:
     assert not remarks
 
 
+def test_an_ms_cxr_row_that_cannot_be_read_takes_its_category_alone(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        ms_row("small left effusion", "Pleural Effusion", (120, 60, 60, 30)),
+        ms_row("left basal opacity", "Lung Opacity", (10, 50, 40, 40)),
+        ms_row("right basal opacity", "Lung Opacity", (140, 50, 40, 40)),
+    ]
+    rows[2]["x"] = ""
+    write_table(tmp_path / "MS_CXR_Local_Alignment_v1.1.0.csv", rows)
+    write_film(tmp_path / FOLDER / "d1.jpg", *SIZE)
+    (example,), remarks = read_all("ms-cxr", tmp_path)
+    assert example.answer == "small left effusion"
+    assert example.labels == ("Lung Opacity", "Pleural Effusion")
+    assert remarks == {MALFORMED: 1}
+
+
 def test_a_film_of_another_size_than_its_boxes_is_left_out(tmp_path: Path) -> None:
     row = ms_row("small left effusion", "Pleural Effusion", (1200, 60, 60, 30), width=2000)
     write_table(tmp_path / "MS_CXR_Local_Alignment_v1.1.0.csv", [row])
@@ -245,6 +262,29 @@ def test_padchest_cells_without_a_text_or_a_number_are_empty(tmp_path: Path) -> 
     assert sick.regions == (("pleural effusion", (100, 60, 190, 90)),)
     assert normal.answer == "Normal heart."
     assert remarks == {"box without area: left out": 1}
+
+
+def test_a_padchest_box_that_is_none_leaves_the_report(tmp_path: Path) -> None:
+    write_padchest(tmp_path)
+    path = tmp_path / "grounded_reports_20240819.json"
+    studies = json.loads(path.read_text())
+    studies[0]["findings"][0]["boxes"] += [[0.1, 0.2, 0.3], [0.1, "left", 0.2, 0.3], 7]
+    write_json(path, studies)
+    (sick, _), remarks = read_all("padchest-gr", tmp_path)
+    assert sick.regions == (("pleural effusion", (100, 60, 190, 90)),)
+    assert remarks == {BAD_BOX: 3}
+
+
+def test_padchest_studies_whose_patient_is_not_told_are_remarked(tmp_path: Path) -> None:
+    write_padchest(tmp_path)
+    table = (tmp_path / "master_table.csv").read_text()
+    (tmp_path / "master_table.csv").write_text(table.replace(",p2,", ",,"))
+    _, remarks = read_all("padchest-gr", tmp_path)
+    assert remarks == {NO_PATIENT: 1}
+    (tmp_path / "master_table.csv").unlink()
+    examples, remarks = read_all("padchest-gr", tmp_path)
+    assert [e.subject for e in examples] == ["padchest:s1", "padchest:s2"]
+    assert remarks == {NO_PATIENT: 2}
 
 
 def write_imagenome(root: Path) -> None:

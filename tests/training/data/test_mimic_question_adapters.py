@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published import MIMIC_STUDIES, write_json, write_mimic_jpg, write_table
+from published import (
+    MIMIC_STUDIES,
+    mimic_folder,
+    write_film,
+    write_json,
+    write_mimic_jpg,
+    write_table,
+)
 from read_all import read_all
 
 from training.data.preparation import MALFORMED, Preparation, prepare
@@ -119,7 +126,7 @@ def test_medical_cxr_vqa_shows_the_film_that_is_named_and_lists_findings(
     assert example.answer == "edema | effusion"
     assert example.split == "validate"
     assert example.images == ("files/p10/p10000001/s50000001/a1.jpg",)
-    assert remarks == {"film that the question names is not there": 1}
+    assert remarks == {"question whose film is not there": 1}
 
 
 def test_medical_cxr_vqa_reads_other_columns_when_told(tmp_path: Path, mimic: Path) -> None:
@@ -134,3 +141,54 @@ def test_medical_cxr_vqa_reads_other_columns_when_told(tmp_path: Path, mimic: Pa
     assert (example.answer, example.split) == ("no", "validate")
     with pytest.raises(DataError, match="not NAME=COLUMN"):
         read_all("medical-cxr-vqa", tmp_path, mimic, columns="patient=x")
+
+
+def test_a_question_of_another_form_leaves_the_others_on_its_film(
+    tmp_path: Path, mimic: Path
+) -> None:
+    asked = [ext_question(n, 0, ["no"], "train") for n in range(4)]
+    del asked[0]["image_path"], asked[2]["content_type"]
+    write_json(tmp_path / "train.json", asked)
+    examples, remarks = read_all("mimic-ext-mimic-cxr-vqa", tmp_path, mimic)
+    assert [e.id.rpartition("-")[2] for e in examples] == ["1", "3"]
+    assert remarks == {MALFORMED: 2}
+
+
+def test_a_film_whose_questions_are_all_of_another_form_is_counted_by_question(
+    tmp_path: Path, mimic: Path
+) -> None:
+    asked = [ext_question(n, n // 3, ["no"], "train") for n in range(4)]
+    for question in asked[:3]:
+        del question["content_type"]
+    write_json(tmp_path / "train.json", asked)
+    wanted = Preparation("mimic-ext-mimic-cxr-vqa", tmp_path, images=mimic)
+    told = prepare(wanted, tmp_path / "store")
+    assert (told.splits, told.remarks) == ({"train": 1}, {MALFORMED: 3})
+    del asked[3]["content_type"]
+    write_json(tmp_path / "train.json", asked)
+    with pytest.raises(DataError, match="no field 'content_type'"):
+        prepare(wanted, tmp_path / "other")
+
+
+def test_medical_cxr_vqa_finds_the_fifth_film_of_a_study_where_a_question_names_it(
+    tmp_path: Path,
+) -> None:
+    films = [f"d{n}" for n in range(6)]
+    told = {"subject_id": "10000001", "study_id": "50000001"}
+    taken = {"ViewPosition": "PA", "StudyDate": "21800101", "StudyTime": "1"}
+    jpg = tmp_path / "jpg"
+    write_table(
+        jpg / "mimic-cxr-2.0.0-metadata.csv", [{**told, **taken, "dicom_id": f} for f in films]
+    )
+    write_table(
+        jpg / "mimic-cxr-2.0.0-split.csv",
+        [{**told, "dicom_id": f, "split": "train"} for f in films],
+    )
+    for film in films[:5]:
+        write_film(jpg / mimic_folder("10000001", "50000001") / f"{film}.jpg", 20, 30)
+    asked = {"study_id": "50000001", "question": "?", "answer": "no", "question_type": "presence"}
+    table = tmp_path / "medical-cxr-vqa-questions.csv"
+    write_table(table, [{**asked, "dicom_id": film} for film in films])
+    examples, remarks = read_all("medical-cxr-vqa", tmp_path, jpg)
+    assert [Path(path).stem for e in examples for path in e.images] == films[:5]
+    assert remarks == {"image missing": 1, "question whose film is not there": 1}

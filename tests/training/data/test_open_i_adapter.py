@@ -62,8 +62,13 @@ def test_sections_and_codes_are_read_from_the_xml(open_i: Path) -> None:
     assert not remarks
 
 
-@pytest.mark.parametrize("name", ["{}_IM-0001-3001.dcm.png", "{}_IM-0001-3001.dcm"])
-def test_films_may_be_named_as_the_mirrors_name_them(open_i: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["{}_IM-0001-3001.dcm.png", "{}_IM-0001-3001.dcm", "{0}/{0}_IM-0001-3001.dcm"],
+)
+def test_films_may_be_named_as_the_mirrors_and_the_dicom_archive_name_them(
+    open_i: Path, name: str
+) -> None:
     for film in open_i.glob("*.png"):
         film.unlink()
     for number in (1, 2, 10):

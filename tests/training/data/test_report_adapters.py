@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from published import write_film, write_json, write_table
 from read_all import read_all
+
+from training.data.adapters.rexgradient import NO_FILMS
 
 
 def chexpert_row(patient: str, name: str, split: str, **changes: str) -> dict[str, str]:
@@ -131,3 +134,59 @@ def test_rexvqa_answers_with_the_option(tmp_path: Path) -> None:
     assert lettered.subject == plain.subject == "rexgradient:GRDN1"
     assert (lettered.study, plain.study) == ("rexgradient:pGRDN1_A1", None)
     assert remarks == {"question without an answer": 1}
+
+
+def test_a_record_that_names_no_image_is_remarked(tmp_path: Path) -> None:
+    records = {
+        "pGRDN1_A1": rex_record(ImagePath=[]),
+        "pGRDN1_A2": rex_record(ImagePath=None),
+        "pGRDN1_A3": rex_record(ImagePath=["../deid_png/one.png"]),
+    }
+    write_json(tmp_path / "metadata" / "train_metadata_view_position.json", records)
+    asked = {"question": "?", "correct_answer": "Yes", "task_name": "x", "ImagePath": []}
+    write_json(tmp_path / "metadata" / "train_vqa_data.json", {"q1": asked})
+    write_film(tmp_path / "deid_png" / "one.png", 20, 30)
+    examples, remarks = read_all("rexgradient", tmp_path)
+    assert (len(examples), remarks) == (1, {NO_FILMS: 2})
+    assert read_all("rexvqa", tmp_path) == ([], {NO_FILMS: 1})
+
+
+def test_rexvqa_takes_the_patient_as_rexgradient_does(tmp_path: Path) -> None:
+    question = {
+        "study_id": "1.2.826.1",
+        "PatientID": "GRDN1",
+        "PatientSex": "F",
+        "PatientAge": "050Y",
+        "Indication": "cough",
+        "question": "Which?",
+        "options": ["A. Left", "B. Right"],
+        "correct_answer": "B",
+        "task_name": "location_assessment",
+        "ImagePath": ["../deid_png/GRDN9/A1/one.png"],
+    }
+    keyed = {**question, "PatientID": None, "Indication": "nan"}
+    write_json(tmp_path / "metadata" / "train_vqa_data.json", {"q1": question, "pGRDN2_A1": keyed})
+    write_json(tmp_path / "metadata" / "test_vqa_data.json", {"q2": {**keyed, "study_id": "7"}})
+    report = {"pGRDN1_A1": rex_record(PatientID="GRDN1", ImagePath=question["ImagePath"])}
+    write_json(tmp_path / "metadata" / "train_metadata_view_position.json", report)
+    write_film(tmp_path / "deid_png" / "GRDN9" / "A1" / "one.png", 20, 30)
+    examples, _ = read_all("rexvqa", tmp_path)
+    by_key, told, by_folder = sorted(examples, key=lambda e: e.id != "rexvqa/pGRDN2_A1/vqa")
+    assert told.subject == read_all("rexgradient", tmp_path)[0][0].subject == "rexgradient:GRDN1"
+    assert by_key.subject == "rexgradient:GRDN2"
+    assert by_folder.subject == "rexgradient:GRDN9"
+    assert (told.sex, told.age, told.indication) == ("F", 50, "cough")
+    assert by_key.indication is None
+
+
+def test_rexvqa_options_in_one_text_are_not_lettered(tmp_path: Path) -> None:
+    question = {
+        "question": "Which?",
+        "options": "A. Left B. Right",
+        "correct_answer": "B",
+        "task_name": "location_assessment",
+        "ImagePath": ["../deid_png/one.png"],
+    }
+    write_json(tmp_path / "metadata" / "train_vqa_data.json", {"q1": question})
+    with pytest.raises(ValueError, match="options must be a list"):
+        read_all("rexvqa", tmp_path)

@@ -9,8 +9,7 @@ table's differ, name them:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,13 +17,15 @@ from training.data.adapters.films import Film
 from training.data.adapters.mimic_index import (
     ACCESS,
     LICENCE,
+    ListedStudy,
     MimicIndex,
+    listed_film,
     study_films,
     study_name,
     subject_name,
 )
 from training.data.adapters.options import column_mapping
-from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.adapters.protocol import DataSetCard, Remark, record_by_record
 from training.data.adapters.splits import split_name
 from training.data.adapters.tables import columns_of, find_file, read_table
 from training.data.adapters.writing import NO_ANSWER, Study
@@ -40,6 +41,7 @@ _COLUMNS = {
 }
 _WHERE_THERE = {"film": "dicom_id", "split": "split"}
 _TABLES = ("medical-cxr-vqa-questions.csv", "medical_cxr_vqa_questions.csv")
+NO_FILM = "question whose film is not there"
 _LISTED = "abnormality"
 """The type of question whose answers list findings, with commas."""
 
@@ -99,34 +101,40 @@ class MedicalCxrVqa:
         if listed is None:
             remark("study that MIMIC-CXR-JPG does not list")
             return
-        films = study_films(self.images, listed, remark)
-        if not films:
-            return
-        for number, asked in enumerate(self._questions[study]):
+        films: dict[str, list[Film]] = {}
+
+        def read(numbered: tuple[int, dict[str, str]]) -> Iterator[Example]:
+            number, asked = numbered
             split = split_name(asked["split"]) if "split" in asked else listed.split
             if split is None:
                 remark("question without a split")
-            elif not asked["answer"]:
+                return
+            if not asked["answer"]:
                 remark(NO_ANSWER)
-            else:
-                shown = _shown(films, asked.get("film", ""))
-                if not shown:
-                    remark("film that the question names is not there")
-                    continue
-                answers = asked["answer"].split(",") if asked["kind"] == _LISTED else []
-                listed_answers = [text.strip() for text in answers if text.strip()]
-                subject, name = subject_name(listed.subject), study_name(study)
-                told = Study(self.card, study, subject, split, shown, name)
-                yield told.question(
-                    str(number),
-                    asked["question"],
-                    listed_answers or [asked["answer"]],
-                    asked["kind"],
-                )
+                return
+            named = asked.get("film", "")
+            if named not in films:
+                films[named] = self._shown(listed, named, remark)
+            if not films[named]:
+                remark(NO_FILM)
+                return
+            answers = asked["answer"].split(",") if asked["kind"] == _LISTED else []
+            listed_answers = [text.strip() for text in answers if text.strip()]
+            subject, name = subject_name(listed.subject), study_name(study)
+            told = Study(self.card, study, subject, split, films[named], name)
+            yield told.question(
+                str(number),
+                asked["question"],
+                listed_answers or [asked["answer"]],
+                asked["kind"],
+            )
 
+        yield from record_by_record(enumerate(self._questions[study]), read, remark)
 
-def _shown(films: Sequence[Film], named: str) -> list[Film]:
-    """The film that a question names; all of its study where it names none."""
-    if not named:
-        return list(films)
-    return [replace(f, role="current") for f in films if Path(f.path).stem == named]
+    def _shown(self, listed: ListedStudy, named: str, remark: Remark) -> list[Film]:
+        """The film that a question names; those of its study where it names none."""
+        if not named:
+            return study_films(self.images, listed, remark)
+        wanted = (film for film in listed.films if film.dicom == named)
+        found = (listed_film(self.images, listed, film, remark) for film in wanted)
+        return [film for film in found if film]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from training.data.adapters.films import find_film
+from training.data.adapters.films import Film, find_film
 from training.data.adapters.mimic_index import (
     ACCESS,
     LICENCE,
@@ -16,7 +16,7 @@ from training.data.adapters.mimic_index import (
     study_name,
     subject_name,
 )
-from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.adapters.protocol import DataSetCard, Remark, record_by_record
 from training.data.adapters.splits import split_name
 from training.data.adapters.tables import look_for_file, read_json
 from training.data.adapters.writing import NO_ANSWER, Study
@@ -75,29 +75,37 @@ class MimicExtVqa:
 
     def read(self, study: str, remark: Remark) -> Iterator[Example]:
         """All questions on one film."""
-        asked = self._questions[study]
-        subject = subject_name(str(asked[0]["subject_id"]))
-        image = str(asked[0]["image_id"])
-        path = str(asked[0]["image_path"])
-        below = path if (self.images / path).exists() else f"files/{path}"
-        film = find_film(self.images, below, self._views.get(image, ""), remark, suffixes=SUFFIXES)
-        if film is None:
-            return
-        for question in asked:
+        films: dict[str, Film | None] = {}
+
+        def read(question: dict[str, Any]) -> Iterator[Example]:
+            subject, image = subject_name(str(question["subject_id"])), str(question["image_id"])
+            path = str(question["image_path"])
+            if path not in films:
+                films[path] = self._film(path, image, remark)
+            film = films[path]
+            if film is None:
+                return
             split = split_name(str(question["split"]))
             if split is None:
                 remark("question without a split")
-                continue
+                return
             answers = _answers(question.get("answer"))
             if answers is None:
                 remark(NO_ANSWER)
-                continue
+                return
             name = study_name(str(question["study_id"]))
             told = Study(self.card, image, subject, split, (film,), name)
             kind = str(question["content_type"])
             yield told.question(
                 f"{split}-{question['idx']}", str(question["question"]), answers, kind
             )
+
+        return record_by_record(self._questions[study], read, remark)
+
+    def _film(self, path: str, image: str, remark: Remark) -> Film | None:
+        below = path if (self.images / path).exists() else f"files/{path}"
+        view = self._views.get(image, "")
+        return find_film(self.images, below, view, remark, suffixes=SUFFIXES)
 
 
 def _answers(given: Any) -> list[str] | None:

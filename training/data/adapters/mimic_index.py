@@ -134,17 +134,14 @@ class MimicIndex:
 
 def study_films(images: Path, listed: ListedStudy, remark: Remark) -> list[Film]:
     """Films of a study that are on disk, in reading order."""
-    found = (
-        find_film(
-            images,
-            image_path(listed.subject, listed.study, film.dicom),
-            film.view,
-            remark,
-            suffixes=SUFFIXES,
-        )
-        for film in listed.films
-    )
+    found = (listed_film(images, listed, film, remark) for film in listed.films)
     return in_order(filter(None, found), remark)
+
+
+def listed_film(images: Path, listed: ListedStudy, film: ListedFilm, remark: Remark) -> Film | None:
+    """One film of a study; None, remarked, when it cannot be used."""
+    path = image_path(listed.subject, listed.study, film.dicom)
+    return find_film(images, path, film.view, remark, suffixes=SUFFIXES)
 
 
 def chexpert_labels(root: Path) -> dict[str, tuple[str, ...]]:

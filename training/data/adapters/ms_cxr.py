@@ -16,7 +16,7 @@ from training.data.adapters.mimic_index import (
     study_name,
     subject_name,
 )
-from training.data.adapters.protocol import DataSetCard, Remark
+from training.data.adapters.protocol import DataSetCard, Remark, record_by_record
 from training.data.adapters.splits import split_name
 from training.data.adapters.tables import find_file, read_table
 from training.data.adapters.writing import Study
@@ -73,12 +73,19 @@ class MsCxr:
         # files/p10/p10000032/s50414267/<dicom>.jpg
         patient, name = Path(first["path"]).parts[-3:-1]
         told = Study(self.card, study, subject_name(patient), split, (film,), study_name(name))
-        categories: dict[str, dict[str, list[Box]]] = defaultdict(lambda: defaultdict(list))
+        categories: dict[str, list[dict[str, str]]] = defaultdict(list)
         for row in rows:
-            box = extent_box([float(row[side]) for side in _BOX], film.size, remark)
-            if box:
-                categories[row["category_name"]][row["label_text"]].append(box)
-        for category, phrases in sorted(categories.items()):
+            categories[row["category_name"]].append(row)
+
+        def read(category: str) -> Iterator[Example]:
+            # A row that cannot be read takes its category along: the answer would lack its phrase.
+            phrases: dict[str, list[Box]] = defaultdict(list)
+            for row in categories[category]:
+                box = extent_box([float(row[side]) for side in _BOX], film.size, remark)
+                if box:
+                    phrases[row["label_text"]].append(box)
+            if not phrases:
+                return
             steps = tuple(
                 ReasoningTarget(phrase, tuple((0, box) for box in boxes))
                 for phrase, boxes in phrases.items()
@@ -93,3 +100,5 @@ class MsCxr:
                 regions=tuple((category, box) for boxes in phrases.values() for box in boxes),
                 labels=tuple(sorted(categories)),
             )
+
+        yield from record_by_record(sorted(categories), read, remark)

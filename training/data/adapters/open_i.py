@@ -104,7 +104,8 @@ class OpenI:
         "CC BY-NC-ND 4.0",
         (
             "ecgen-radiology/1.xml (NLMCXR_reports.tgz)",
-            "CXR1_1_IM-0001-3001.png (NLMCXR_png.tgz; any folder, given as --images)",
+            "CXR1_1_IM-0001-3001.png (NLMCXR_png.tgz), or 1/1_IM-0001-3001.dcm (NLMCXR_dcm.tgz);",
+            "any folder, given as --images",
             "indiana_projections.csv (optional)",
         ),
         {
@@ -159,7 +160,12 @@ class OpenI:
             path = next(
                 (
                     path
-                    for path in (f"{name}.png", f"{short}.dcm.png", f"{short}.dcm")
+                    for path in (
+                        f"{name}.png",
+                        f"{short}.dcm.png",
+                        f"{short}.dcm",
+                        f"{study}/{short}.dcm",  # as NLMCXR_dcm.tgz is unpacked
+                    )
                     if (self.images / path).is_file()
                 ),
                 f"{name}.png",

@@ -19,6 +19,11 @@ from training.data.groups import NOT_TOLD, Groups, sex_of, years_of
 from training.data.store.errors import DataError
 
 _KNOWN = ("PatientID", "PatientSex_DICOM", "PatientAge")
+NO_PATIENT = (
+    "study whose patient is not told (master_table.csv, PatientID): a subject of its own, so that "
+    "other studies of the patient may be in another split"
+)
+BAD_BOX = "box that is not four numbers: left out"
 _FOLDERS = ("", "Padchest_GR_files", "Padchest_GR_files/PadChest_GR", "PadChest_GR")
 
 
@@ -30,7 +35,7 @@ class PadChestGr:
 
     The split, and the patient with sex and age where the table has them, come from
     ``master_table.csv``, which has a row for each study and label; without it, studies are
-    subjects and the split is drawn.
+    subjects and the split is drawn, which is remarked: a patient's studies may be divided.
 
     Parameters
     ----------
@@ -97,11 +102,14 @@ class PadChestGr:
         film = find_film(self.images, path, "", remark)
         if film is None:
             return
-        subject = f"padchest:{self._patient.get(number) or number}"
+        patient = self._patient.get(number)
+        subject = f"padchest:{patient or number}"
         split = self._split.get(number) if self._split else split_by_subject(subject)
         if split is None:
             remark("study without a split")
             return
+        if not patient:
+            remark(NO_PATIENT)
         steps, regions, labels = [], [], []
         for finding in told["findings"]:
             sentence = str(finding.get(self._text) or "").strip()
@@ -137,4 +145,13 @@ class PadChestGr:
         drawn: list[list[float | None]] = next(
             (b for n in self._boxes if (b := finding.get(n))), []
         )
-        return [box for corners in drawn if (box := fraction_box(corners, size, remark))]
+        boxes = []
+        for corners in drawn:
+            try:
+                box = fraction_box(corners, size, remark)
+            except (TypeError, ValueError):
+                remark(BAD_BOX)
+                continue
+            if box:
+                boxes.append(box)
+        return boxes

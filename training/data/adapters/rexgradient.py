@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,8 @@ LICENCE = "ReXGradient-160K terms (non-commercial research)"
 _SPLITS = ("train", "valid", "test")
 _EMPTY = ("none", "nan", "null")
 """Words that an empty cell was written as."""
+NO_FILMS = "record that names no image: left out"
+_KEY = re.compile(r"p[^_]+(?=_a)", re.I)
 
 
 def read_metadata(root: Path, name: str) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -46,9 +49,27 @@ def read_metadata(root: Path, name: str) -> dict[str, tuple[str, dict[str, Any]]
     return records
 
 
-def subject_of(study: str) -> str:
-    """The namespaced patient of a study's key, ``p<patient>_a<accession>_…``."""
-    return f"rexgradient:{study.partition('_')[0].removeprefix('p')}"
+def subject_of(record: dict[str, Any], *keys: str, instead: str = "") -> str:
+    """The namespaced patient: as the record says, else by a study's key.
+
+    Parameters
+    ----------
+    keys
+        Of the study; the first of the form ``p<patient>_a<accession>_…`` tells the patient.
+    instead
+        The patient where none is of that form; where that is empty, too, what the last key begins
+        with.
+    """
+    by_key = next((found[0] for key in keys if (found := _KEY.match(key))), "")
+    patient = str(record.get("PatientID") or "").strip() or by_key or instead
+    patient = patient or keys[-1].partition("_")[0]
+    return f"rexgradient:{patient.removeprefix('p')}"
+
+
+def groups_of(record: dict[str, Any]) -> Groups:
+    """Sex and age of the patient, as far as the record tells them."""
+    sex, age = (str(record.get(name) or "") for name in ("PatientSex", "PatientAge"))
+    return Groups(sex_of(sex), years_of(age))
 
 
 def study_name(study: str) -> str:
@@ -60,6 +81,8 @@ def films_of(images: Path, record: dict[str, Any], remark: Remark) -> list[Film]
     """Films of a record that are on disk. Published paths begin with ``../``."""
     paths = record.get("ImagePath") or []
     paths = [paths] if isinstance(paths, str) else paths
+    if not paths:
+        remark(NO_FILMS)
     views = list(record.get("ImageViewPosition") or [])
     views += [""] * (len(paths) - len(views))
     found = []
@@ -100,15 +123,14 @@ class ReXGradient:
         if not films:
             return
         names = ("findings", "impression", "indication", "comparison")
-        texts = {name: _said(record.get(name.capitalize()), name) for name in names}
-        sex, age = (str(record.get(name) or "") for name in ("PatientSex", "PatientAge"))
-        groups = Groups(sex_of(sex), years_of(age))
-        subject, name = subject_of(study), study_name(study)
-        told = Study(self.card, study, subject, split, films, name, groups)
+        texts = {name: said(record.get(name.capitalize()), name) for name in names}
+        subject, name = subject_of(record, study), study_name(study)
+        told = Study(self.card, study, subject, split, films, name, groups_of(record))
         yield from told.reports(Report(**texts), remark)
 
 
-def _said(value: Any, section: str) -> str | None:
+def said(value: Any, section: str) -> str | None:
+    """What stands in a section; None for the words that an empty cell was written as."""
     text = tidy(str(value or ""))
     # An earlier film to compare with may well be none.
     is_empty = text.lower() in _EMPTY and (section != "comparison" or text.lower() != "none")

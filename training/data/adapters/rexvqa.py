@@ -12,7 +12,9 @@ from training.data.adapters.rexgradient import (
     ACCESS,
     LICENCE,
     films_of,
+    groups_of,
     read_metadata,
+    said,
     study_name,
     subject_of,
 )
@@ -26,8 +28,8 @@ class ReXVqa:
     """One example for each question; the options stand below it, the answer is one of them.
 
     The published answer is a letter; it is written out with its option (``B. Left lung``).
-    Patients share the namespace of ReXGradient; a record without ``study_id`` takes the patient
-    from its film's folder.
+    Patients share the namespace of ReXGradient; a record without ``PatientID`` takes the patient
+    from its study's key, else from its film's folder.
     """
 
     card: ClassVar[DataSetCard] = DataSetCard(
@@ -52,7 +54,7 @@ class ReXVqa:
     def read(self, study: str, remark: Remark) -> Iterator[Example]:
         """The one question."""
         split, record = self._records[study]
-        options = _lettered(record.get("options") or [])
+        options = _lettered(record.get("options"))
         answer = _answer(str(record.get("correct_answer") or ""), options)
         if answer is None:
             remark(NO_ANSWER)
@@ -62,12 +64,17 @@ class ReXVqa:
             return
         paths = record.get("ImagePath") or films[0].path
         first = paths if isinstance(paths, str) else str(paths[0])
-        number = str(record.get("study_id") or "")
-        subject = subject_of(number or _patient_folder(first) or study)
+        number = str(record.get("study_id") or record.get("StudyInstanceUid") or "")
+        subject = subject_of(record, number, study, instead=_patient_folder(first))
         name = study_name(number) if number else None
-        told = Study(self.card, study, subject, split, films, name)
-        question = "\n".join([str(record["question"]).strip(), *options])
-        yield told.question("vqa", question, [answer], str(record["task_name"]))
+        told = Study(self.card, study, subject, split, films, name, groups_of(record))
+        yield told.question(
+            "vqa",
+            "\n".join([str(record["question"]).strip(), *options]),
+            [answer],
+            str(record["task_name"]),
+            indication=said(record.get("Indication"), "indication"),
+        )
 
 
 def _patient_folder(path: str) -> str:
@@ -76,7 +83,11 @@ def _patient_folder(path: str) -> str:
     return below.partition("/")[0]
 
 
-def _lettered(options: list[Any]) -> list[str]:
+def _lettered(options: Any) -> list[str]:
+    if options is None:
+        return []
+    if not isinstance(options, list):
+        raise ValueError("options must be a list")
     texts = [str(option).strip() for option in options]
     return [
         text if _LETTER.match(text) else f"{chr(ord('A') + n)}. {text}"
