@@ -13,6 +13,7 @@ from service.reading import Mode, Task
 from training.data.adapters import open_adapter
 from training.data.adapters.films import OTHER_FORMAT
 from training.data.adapters.mimic_cxr_jpg import DISPLACED, NO_FRONTAL
+from training.data.adapters.writing import NO_SECTIONS, ONLY_GAPS
 from training.data.store import DataError
 
 
@@ -139,3 +140,14 @@ def test_without_a_split_table_patients_are_drawn(tmp_path: Path) -> None:
     for example in examples:
         splits[example.subject].add(example.split)
     assert all(len(found) == 1 for found in splits.values())
+
+
+def test_a_section_of_nothing_but_gaps_is_none(tmp_path: Path) -> None:
+    write_mimic_jpg(tmp_path)
+    for study, findings in (("50000001", "Clear."), ("50000002", "1. ___.")):
+        report = next(tmp_path.rglob(f"s{study}.txt"))
+        report.write_text(f" FINDINGS: {findings}\n\n IMPRESSION:  ___.\n")
+    examples, remarks = read_all("mimic-cxr-jpg", tmp_path)
+    assert [e.answer for e in examples if e.subject.endswith("0001")] == ["Clear."]
+    assert examples[0].impression is None
+    assert remarks == {ONLY_GAPS: 3, NO_SECTIONS: 1}

@@ -142,6 +142,45 @@ def test_what_is_added_behind_a_report_is_no_part_of_it(line: str) -> None:
     assert report.impression == "Normal."
 
 
+@pytest.mark.parametrize(
+    "added",
+    [
+        "\n____________\n   FINAL ADDENDUM\n ADDENDUM:  A nodule.\n\n IMPRESSION:  Small nodule.\n",
+        "\n ADDENDUM:\n\n A nodule.\n\n FINDINGS: Nodule.\n IMPRESSION: Small nodule.\n",
+        "\n Addendum: A nodule.\n\n IMPRESSION: Small nodule.\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "before", ["", "FINAL REPORT\n", "ADDENDUM:\n Told.\n____\nFINAL REPORT\n"]
+)
+def test_the_sections_of_an_addendum_behind_a_report_are_no_part_of_it(
+    before: str, added: str
+) -> None:
+    told = f"{before} INDICATION: Cough.\n\n FINDINGS: Clear.\n\n IMPRESSION: Normal.\n"
+    report = parse_report(told + added)
+    assert (report.findings, report.impression) == ("Clear.", "Normal.")
+
+
+def test_an_addendum_before_a_report_leaves_it() -> None:
+    report = parse_report("FINAL ADDENDUM\n Told.\n\n FINDINGS: Clear.\n IMPRESSION: Normal.\n")
+    assert (report.findings, report.impression) == ("Clear.", "Normal.")
+
+
+@pytest.mark.parametrize("name", ["EXAM QUALITY", "NOTE", "COMMENT", "TYPE OF LINE"])
+def test_a_part_of_the_findings_that_is_called_as_other_headings_are_stays(name: str) -> None:
+    told = f"FINDINGS:\n LUNGS: Clear.\n {name}: Limited.\n BONES: Intact.\n\n IMPRESSION: n"
+    assert parse_report(told).findings == f"LUNGS: Clear. {name}: Limited. BONES: Intact."
+    apart = parse_report(f"FINDINGS:\n LUNGS: Clear.\n \n {name}: Limited.\n\n IMPRESSION: n")
+    assert apart.findings == "LUNGS: Clear."
+
+
+@pytest.mark.parametrize(
+    "name", ["EXAM", "DATE OF EXAM", "DICTATED BY", "NOTIFICATION", "WET READ"]
+)
+def test_a_known_heading_ends_the_findings_without_an_empty_line(name: str) -> None:
+    assert parse_report(f"FINDINGS: Clear.\n {name}: x").findings == "Clear."
+
+
 @pytest.mark.parametrize("name", ["Technique and findings", "TECHNIQUE AND FINDINGS", "REPORT"])
 def test_findings_go_by_other_headings_too(name: str) -> None:
     report = parse_report(f"INDICATION: Cough.\n{name}: Clear.\n LUNGS: Fine.\nIMPRESSION: Normal.")

@@ -7,8 +7,9 @@ misspelt, in many ways; what is close to a known word counts as that word. Usual
 be written small (``Findings:``), stand alone on their line, or in capitals after a sentence; a
 colon within a time of day ends none, nor does one after a small word that a line begins with in the
 middle of a sentence. Below findings and impression, headings of parts (``LUNGS:``, ``CHEST WALL:``)
-belong to the text. Of a preliminary and a final report the final one alone is read. A text without
-any heading is findings as a whole.
+belong to the text, and without an empty line before them those that only resemble another section's
+(``EXAM QUALITY:``, ``NOTE:``). Of a preliminary and a final report the final one alone is read,
+without an addendum behind it. A text without any heading is findings as a whole.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 
-from training.data.adapters.writing import Report
+from training.data.adapters.writing import GAP, Report
 
 _USUAL = (
     r"(?:clinical |chest )?(?:findings?|impressions?|conclusions?|indications?|history|techniques?"
@@ -40,19 +41,28 @@ _HEADING = re.compile(
     rf"|(?:(?<=[.!?] )|(?<=[.!?]  ))(?P<within>FINDINGS?|IMPRESSIONS?|CONCLUSIONS?){_COLON}",
     re.MULTILINE,
 )
-_ANOTHER = re.compile(
-    r"\b(?:EXAM\w*|STUDY|TYPE|PROCEDURE|NOTIFICATIONS?|RECOMMENDATIONS?|WET READ|ADDEND\w+|PFI"
-    r"|PROVISIONAL|PRELIMINARY|REPORT|DATE|TIME|SIGNED|DICTATED|TRANSCRIBED|READ BY|APPROVED"
-    r"|PHYSICIAN|RADIOLOGISTS?|ATTENDING|RESIDENT|CODES?|DIAGNOSIS|ACCESSION|COMMENTS?|NOTES?)\b"
+_CLOSING = (
+    r"NOTIFICATIONS?|RECOMMENDATIONS?|WET READ|ADDEND\w+|SIGNED|DICTATED|TRANSCRIBED|READ BY"
+    r"|APPROVED"
 )
+_FRAME = r"PFI|PROVISIONAL|PRELIMINARY|PHYSICIAN|RADIOLOGISTS?|ATTENDING|RESIDENT"
+_ASIDE = r"COMMENTS?|NOTES?"
+_EXAMINED = r"EXAM\w*|STUDY|TYPE|PROCEDURE|DATE|TIME|ACCESSION|DIAGNOSIS|CODES?"
+_ANOTHER = re.compile(rf"\b(?:{_CLOSING}|{_FRAME}|{_ASIDE}|{_EXAMINED}|REPORT)\b")
 """Headings that end findings and impression, and are no part of them."""
-_BEHIND = re.compile(
-    r"\b(?:NOTIFICATIONS?|RECOMMENDATIONS?|WET READ|ADDEND\w+|SIGNED|DICTATED|TRANSCRIBED|READ BY"
-    r"|APPROVED|COMMENTS?|NOTES?)\b"
+_ENDING = re.compile(
+    rf".*\b(?:{_CLOSING}|{_FRAME})\b.*|(?:\b(?:{_EXAMINED}|REPORT|OF|AND|THE)\b\W*)+"
 )
+"""Of those, the ones that do so without an empty line: ``EXAM`` does, ``EXAM QUALITY`` may be a
+part of the findings."""
+_BEHIND = re.compile(rf"\b(?:{_CLOSING}|{_ASIDE})\b")
 """Headings that stand behind the report, so that no findings follow them."""
-_ABOUT = re.compile(r"\b(?:EXAM\w*|STUDY|TYPE|PROCEDURE|DATE|TIME|ACCESSION|DIAGNOSIS|CODES?)\b")
+_ABOUT = re.compile(rf"\b(?:{_EXAMINED})\b")
 """Headings of what was examined, and when: they stand before the report."""
+_ADDED = re.compile(
+    r"^[ \t_=*-]*(?:FINAL )?ADDENDUM[ \t]*(?P<alone>[ \t_=*:-]*$)?(?(alone)|:)", re.M | re.I
+)
+"""Where an addendum begins: a line of its own, or a heading."""
 _BODY = re.compile(r"\s|$")
 _TITLE = re.compile(r"\A\s*(?:FINAL|PRELIMINARY|RADIOLOGY) REPORT[ \t]*:?[ \t]*(?:\n|\Z)", re.I)
 _SEPARATOR = re.compile(r"^[ \t]*[_=*-]{5,}[ \t]*$", re.M)
@@ -85,7 +95,6 @@ _LIKENESS_BEHIND_FIRST = 0.9
 """Of a word that begins otherwise: ``MPRESSION`` is a heading, ``COMPRESSION`` none."""
 _CONTEXT = ("indication", "technique", "comparison")
 _REPORT = ("findings", "impression", "report")
-_GAP = re.compile(r"_{2,}|X{3,}")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
@@ -98,11 +107,14 @@ class _Part:
     ----------
     section
         As :func:`section_name` has it.
+    is_apart
+        Whether an empty line stands before it.
     """
 
     name: str
     section: str | None
     text: str
+    is_apart: bool = True
 
     @property
     def paragraphs(self) -> tuple[str, str]:
@@ -121,6 +133,7 @@ def parse_report(text: str) -> Report:
     finals = list(_FINAL.finditer(text))
     if finals:
         text = text[finals[-1].end() :]
+    text = _without_addendum(text)
     parts = _parts_of(text)
     if not parts:
         return Report(findings=tidy(_TITLE.sub("", text)) or None)
@@ -136,13 +149,23 @@ def parse_report(text: str) -> Report:
     return Report(**{name: " ".join(bodies) or None for name, bodies in found.items()})
 
 
+def _without_addendum(text: str) -> str:
+    """The text up to an addendum that stands behind the report; one before it stays."""
+    for added in _ADDED.finditer(text):
+        closing = _REPORT if added["alone"] is not None else ("impression",)
+        before = text[: added.start()]
+        if any(part.section in closing and part.text.strip() for part in _parts_of(before)):
+            return before
+    return text
+
+
 def _bodies_of(parts: Sequence[_Part]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     report_part: str | None = None
     for part in parts:
         body = tidy(part.text)
         is_other = part.section is None or part.section == "view"
-        if is_other and report_part and not _ANOTHER.search(part.name.upper()):
+        if is_other and report_part and not _ends_sections(part):
             if body:
                 found[report_part].append(f"{tidy(part.name)}: {body}")
             continue
@@ -150,6 +173,12 @@ def _bodies_of(parts: Sequence[_Part]) -> dict[str, list[str]]:
         if part.section and body:
             found[part.section].append(body)
     return found
+
+
+def _ends_sections(part: _Part) -> bool:
+    """Whether the part is none of the findings or impression that it follows."""
+    name = part.name.upper()
+    return bool(_ANOTHER.search(name)) and (part.is_apart or bool(_ENDING.fullmatch(name)))
 
 
 def _parts_of(text: str) -> list[_Part]:
@@ -162,7 +191,12 @@ def _parts_of(text: str) -> list[_Part]:
     ]
     ends = [*(heading.start() for heading in headings[1:]), len(text)]
     return [
-        _Part(_name(heading), section_name(_name(heading)), text[heading.end() : end])
+        _Part(
+            _name(heading),
+            section_name(_name(heading)),
+            text[heading.end() : end],
+            _is_apart(text, heading.start()),
+        )
         for heading, end in zip(headings, ends, strict=False)  # no heading, no part
     ]
 
@@ -172,9 +206,13 @@ def _is_within_a_sentence(heading: re.Match[str], text: str) -> bool:
     name = _name(heading)
     if not name[0].islower() or section_name(name) in ("findings", "impression"):
         return False
-    before = text[: heading.start()]
-    said = before.rstrip()
-    return before.count("\n", len(said)) < 2 and said[-1:] not in _SENTENCE_ENDS
+    said = text[: heading.start()].rstrip()
+    return not _is_apart(text, heading.start()) and said[-1:] not in _SENTENCE_ENDS
+
+
+def _is_apart(text: str, at: int) -> bool:
+    """Whether an empty line stands before a place in the text."""
+    return text.count("\n", len(text[:at].rstrip()), at) > 1
 
 
 def _split_off_findings(parts: list[_Part]) -> None:
@@ -238,7 +276,7 @@ def tidy(text: str) -> str:
 
 def without_gaps(text: str) -> str:
     """Text without the sentences that de-identification left gaps in (``___``, ``XXXX``)."""
-    return " ".join(s for s in _SENTENCE.split(text) if s and not _GAP.search(s))
+    return " ".join(s for s in _SENTENCE.split(text) if s and not GAP.search(s))
 
 
 def drop_gaps(report: Report) -> Report:

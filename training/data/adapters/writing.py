@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.reading import Mode, Task
@@ -13,7 +14,11 @@ from training.data.example import Example, ReasoningTarget
 from training.data.groups import NOT_TOLD, Groups
 
 NO_SECTIONS = "report with neither findings nor impression"
+ONLY_GAPS = "section without a word beside gaps of de-identification: left out"
 NO_ANSWER = "question without an answer"
+GAP = re.compile(r"_{2,}|X{3,}")
+"""What de-identification left in the place of a word."""
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,11 @@ class Study:
 
     def reports(self, report: Report, remark: Remark, **fields: Any) -> Iterator[Example]:
         """One example for each of findings and impression that the report has."""
+        for name in ("findings", "impression"):
+            text = getattr(report, name)
+            if text and not _LETTER.search(GAP.sub("", text)):
+                remark(ONLY_GAPS)
+                report = replace(report, **{name: None})
         if not report.findings and not report.impression:
             remark(NO_SECTIONS)
             return
