@@ -122,6 +122,9 @@ def test_a_csv_says_the_same(films: Path) -> None:
             r"line 1: .*from 0 to 1.*multiply",
         ),
         ({"steps": [{"text": "a", "boxes": [[0, 0.1, 0.2, 0.5, 0.6]]}]}, "line 1: .*from 0 to 1"),
+        ({"regions": [{"label": "x", "box": [0.4, 0.5, 1.2, 0.9]}]}, "from 0 to 1"),
+        ({"regions": [{"label": "x", "box": [-0.1, 0, 1, 1]}]}, "from 0 to 1"),
+        ({"regions": [{"label": "x", "box": [9.2, 5, 10.4, 30]}]}, "less than 2 pixels"),
         ({"regions": {"mass": [1, 2, 3, 4]}}, "regions must be a list of JSON objects"),
         ({"steps": [{"text": "a", "boxes": [[1, 2, 3, 4]]}]}, "an image's number and four"),
         ({"steps": [{"text": "a", "boxes": [[0.5, 1, 2, 3, 4]]}]}, "an image's number and four"),
@@ -253,6 +256,34 @@ def test_a_subject_is_one_patient_however_its_number_is_written(films: Path) -> 
         prepare(Preparation("jsonl", films / "own.jsonl"), films / "store")
 
 
+def test_numbers_as_tables_write_them_name_the_same(films: Path) -> None:
+    row = {"image": "films/a.png", "question": "Is it?", "answer": "7.0", "split": "train"}
+    write_table(films / "own.csv", [{**row, "subject": "7.0", "study": "4.00", "id": "12.0"}])
+    path = write_lines(films / "own.jsonl", {**row, "subject": 7, "study": 4, "id": 12})
+    (one,), _ = read_all("csv", films / "own.csv")
+    (other,), _ = read_all("jsonl", path)
+    assert (one.subject, one.study, one.id) == ("own:7", "own:7/4", "own/12/vqa")
+    assert (one.subject, one.study, one.id) == (other.subject, other.study, other.id)
+    assert one.answer == "7.0"
+    (version,), _ = read_all("jsonl", write_lines(path, {**row, "subject": "1.2.0"}))
+    assert version.subject == "own:1.2.0"
+
+
+def test_an_id_that_stands_twice_is_told_with_both_lines(films: Path) -> None:
+    record = {**QUESTION, "answer": "Yes", "id": "same"}
+    path = write_lines(films / "own.jsonl", record, {**record, "id": "other"}, record)
+    with pytest.raises(DataError, match=r"own\.jsonl, line 3: .*own/same/vqa.* line 1"):
+        read_all("jsonl", path)
+
+
+def test_an_id_that_is_given_is_no_other_lines_number(films: Path) -> None:
+    record = {**QUESTION, "answer": "Yes"}
+    given = [{**record, "id": 2}, record, {**record, "id": "line-2"}, record]
+    examples, _ = read_all("jsonl", write_lines(films / "own.jsonl", *given))
+    names = [example.id.split("/")[1] for example in examples]
+    assert names == ["2", "line-line-2", "line-2", "4"]
+
+
 HEADER = "image,subject,findings\n"
 
 
@@ -265,6 +296,9 @@ HEADER = "image,subject,findings\n"
         (HEADER + 'films/a.png,1,Doe.\nfilms/a.png,2,"Mass.\na.png,3,"M."\n', "line 3: .*quote"),
         ("image,subject,findings,findings\nfilms/a.png,1,Doe.,Two.\n", "column findings twice"),
         ('image,subject,"findings\nfilms/a.png,1,Doe.\n', "cannot be read as a table"),
+        ("image;subject;findings\nfilms/a.png;1;Doe.\n", "semicolons .*commas"),
+        ("image\tsubject\tfindings\nfilms/a.png\t1\tDoe.\n", "tabs .*commas"),
+        ("image,subject,findings,\nfilms/a.png,1,Doe.,Left.\n", "line 2: .*in no column"),
     ],
 )
 def test_a_broken_table_is_told_by_line(films: Path, table: str, said: str) -> None:
@@ -272,6 +306,31 @@ def test_a_broken_table_is_told_by_line(films: Path, table: str, said: str) -> N
     with pytest.raises(DataError, match=rf"own\.csv.*{said}") as told:
         read_all("csv", films / "own.csv")
     assert "Doe" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "image,subject,findings,,\nfilms/a.png,1,One.,,\n\nfilms/b.png,1,Two.\n",
+        "image , subject, findings\nfilms/a.png,1,One.\nfilms/b.png, 1,Two.\n",
+    ],
+)
+def test_columns_as_spreadsheets_write_them_are_read(films: Path, table: str) -> None:
+    (films / "own.csv").write_text(table)
+    examples, _ = read_all("csv", films / "own.csv")
+    assert [example.answer for example in examples] == ["One.", "Two."]
+
+
+def test_the_content_hash_does_not_depend_on_how_lines_end(films: Path) -> None:
+    table = 'image,subject,split,findings\nfilms/a.png,1,train,"One.\nTwo."\n'
+    hashes = set()
+    for ends in ("\n", "\r\n"):
+        (films / "own.csv").write_bytes(table.replace("\n", ends).encode())
+        wanted = Preparation("csv", films / "own.csv")
+        hashes.add(prepare(wanted, films / "store", again=True).content_hash)
+        (example,) = read_examples(films / "store")
+        assert example.answer == "One.\nTwo."
+    assert len(hashes) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ One record is one example. Fields (columns), of which images, subject and an ans
                           ``label: x0 y0 x1 y1; label: …``
 ``labels``                findings on the film; in a CSV with ``;``
 ``view``                  PA, AP, LATERAL
-``id``                    unique; the line's number where empty
+``id``                    unique; the line's number where empty (``line-5`` where 5 is given to
+                          another)
 ``study``                 the study that the films are of; else its first film stands for it
 ``sex``, ``age``          F, M or O; years (or ``006M``, months). Of DICOM films the header's where
 ``device``, ``site``      empty, as are the equipment's maker and model, and the institution
@@ -36,6 +37,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,7 +46,7 @@ from service.reading import Task
 from training.data.adapters.films import find_film
 from training.data.adapters.protocol import DataSetCard, Remark
 from training.data.adapters.splits import split_by_subject, split_name
-from training.data.adapters.tables import columns_of, numbered_json_lines, numbered_rows
+from training.data.adapters.tables import numbered_json_lines, numbered_rows
 from training.data.adapters.writing import Study
 from training.data.example import ROLES, Box, Example, ReasoningTarget, Region
 from training.data.groups import OLDEST, SEXES, Groups, sex_of, years_of
@@ -59,6 +61,11 @@ _FIELDS = frozenset(
         *("indication", "technique", "comparison", "prior_report"),
     )
 )
+_WHOLE_NUMBER = re.compile(r"(-?\d+)\.0+")
+_MOST_OF_FRACTIONS = 2
+"""Corners up to here that are not whole are fractions of the film, which may reach beyond it."""
+_LEAST_SIDE = 2
+"""Pixels of a box told in parts of pixels."""
 _CONTEXT = ("indication", "technique", "comparison", "prior_report")
 _SECTIONS = ("findings", "impression")
 _NUMBER = r"(-?(?:\d+\.?\d*|\.\d+))"
@@ -89,6 +96,11 @@ class _Plain(ABC):
         self._card = replace(self.card, name=name or root.stem, licence=licence)
         self._file = root.name
         self._records = dict(self._numbered(root))
+        self._given: set[str] = set()
+        for record in self._records.values():
+            with suppress(ValueError):  # told when the record is read
+                self._given.add(_identifier(record, "id"))
+        self._line_of: dict[str, str] = {}
 
     def _numbered(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for line, record in self._rows(path):
@@ -117,13 +129,17 @@ class _Plain(ABC):
         """
         record = self._records[study]
         try:
-            yield from self._examples(study, record, remark)
+            for example in self._examples(study, record, remark):
+                first = self._line_of.setdefault(example.id, study)
+                if first != study:
+                    raise ValueError(f"ids are unique, and {example.id} is that of line {first}")
+                yield example
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(f"{self._file}, line {study}: {error}.") from error
 
     def _examples(self, key: str, record: Mapping[str, Any], remark: Remark) -> Iterator[Example]:
         paths = _listed(record, "images") or _listed(record, "image")
-        subject = _text(record, "subject")
+        subject = _identifier(record, "subject")
         if not paths or not subject:
             raise ValueError("an image and a subject are needed")
         view = _text(record, "view")
@@ -142,10 +158,10 @@ class _Plain(ABC):
         if split is None:
             raise ValueError("split is none of train, validate, test")
         placed = [replace(film, role=role) for film, role in zip(there, roles, strict=True)]
-        name = _text(record, "study")
+        name = _identifier(record, "study")
         study = Study(
             self._card,
-            _text(record, "id") or key,
+            _identifier(record, "id") or self._default_id(key),
             namespaced,
             split,
             placed,
@@ -170,6 +186,11 @@ class _Plain(ABC):
         elif not asked:
             raise ValueError("there is neither an answer nor findings nor an impression")
 
+    def _default_id(self, line: str) -> str:
+        while line in self._given:
+            line = f"line-{line}"
+        return line
+
 
 class JsonLines(_Plain):
     """One JSON object on each line."""
@@ -190,7 +211,7 @@ class Csv(_Plain):
     )
 
     def _rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-        return numbered_rows(path, columns_of(path))
+        return numbered_rows(path)
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:
@@ -208,6 +229,13 @@ def _plain_text(value: Any, name: str) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # the patient 7.0 is the patient 7
     return str(value).strip()
+
+
+def _identifier(record: Mapping[str, Any], name: str) -> str:
+    """A text that names something: ``7.0``, as tables write the number 7, is 7."""
+    text = _text(record, name)
+    found = _WHOLE_NUMBER.fullmatch(text)
+    return found[1] if found else text
 
 
 def _written(record: Mapping[str, Any], name: str) -> str:
@@ -264,12 +292,20 @@ def _objects(value: Any, name: str) -> list[dict[str, Any]]:
 def _whole(corners: Any) -> Box:
     if not isinstance(corners, list) or len(corners) != 4 or not all(map(_is_number, corners)):
         raise ValueError("a box must be a list of four finite numbers")
-    if all(0 <= corner <= 1 for corner in corners):
+    is_whole = all(corner % 1 == 0 for corner in corners)
+    if all(0 <= corner <= 1 for corner in corners) or (
+        not is_whole and max(corners) <= _MOST_OF_FRACTIONS
+    ):
         raise ValueError(
-            "a box's corners are all from 0 to 1, as of a box in fractions of the film: multiply "
+            "a box's corners are about from 0 to 1, as of a box in fractions of the film: multiply "
             "them by its width and height in original pixels"
         )
     x_min, y_min, x_max, y_max = map(round, corners)
+    if not is_whole and min(x_max - x_min, y_max - y_min) < _LEAST_SIDE:
+        raise ValueError(
+            f"a box is less than {_LEAST_SIDE} pixels wide or high: give its corners in original "
+            "pixels"
+        )
     return x_min, y_min, x_max, y_max
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 from training.data.store.errors import DataError
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # whole reports stand in one field
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _PACKED = ("", ".gz", ".zip")
 _BROKEN = (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError)
 """What reading a file that was cut off or is of another form raises."""
@@ -68,14 +69,23 @@ def read_table(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
     return (row for _, row in numbered_rows(path, columns))
 
 
-def numbered_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """As :func:`read_table`, each row with the number of the line that it begins on."""
-    wanted = list(columns)
+def numbered_rows(
+    path: Path, columns: Iterable[str] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """As :func:`read_table`, each row with the number of the line that it begins on.
+
+    Parameters
+    ----------
+    columns
+        All columns where not given: those without a name must be empty then.
+    """
     line = 1
     try:
         with opened(path) as file:
-            reader = csv.DictReader(file, strict=True)
-            there = reader.fieldnames or []
+            reader = csv.reader(file, strict=True)
+            there = _header(reader, path)
+            wanted = list(filter(None, there) if columns is None else columns)
+            least = max((n for n, name in enumerate(there, 1) if name), default=0)
             missing = [column for column in wanted if column not in there]
             if missing:
                 raise DataError(
@@ -85,18 +95,25 @@ def numbered_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dic
             if twice:
                 raise DataError(f"{path.name} has the column {twice[0]} twice. Rename or drop one.")
             line = reader.line_num + 1
-            for row in reader:
-                if None in row:
+            for cells in reader:
+                if len(cells) > len(there):
                     raise DataError(
                         f"{path.name}, line {line}: more cells than there are columns. A text "
                         "that holds a comma must stand in quotes."
                     )
-                if None in row.values():
+                if cells and len(cells) < least:
                     raise DataError(
                         f"{path.name}, line {line}: fewer cells than there are columns. Was the "
                         "file cut off? An empty cell still needs its comma."
                     )
-                yield line, {column: (row[column] or "").strip() for column in wanted}
+                row = dict(zip(there, map(_cell, cells), strict=False))
+                if columns is None and any(map(str.strip, _unnamed(there, cells))):
+                    raise DataError(
+                        f"{path.name}, line {line}: a cell that stands in no column. Give the "
+                        "column a name, or drop it."
+                    )
+                if cells:  # else an empty line
+                    yield line, {column: row[column] for column in wanted}
                 line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
@@ -108,18 +125,43 @@ def numbered_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dic
 
 
 def columns_of(path: Path) -> list[str]:
-    """Names of a CSV's columns.
+    """Names of a CSV's columns; those without one are left out.
 
     Raises
     ------
     DataError
-        When the file is no table.
+        When the file is no table with commas.
     """
     try:
         with opened(path) as file:
-            return next(csv.reader(file, strict=True), [])
-    except (*_BROKEN, csv.Error) as error:
+            return list(filter(None, _header(csv.reader(file, strict=True), path)))
+    except _BROKEN as error:
         raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
+
+
+def _header(reader: Iterator[list[str]], path: Path) -> list[str]:
+    """Names of the columns; empty for those that a spreadsheet left without one."""
+    try:
+        names = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
+    if len(names) == 1:
+        for sign, called in _OTHER_SEPARATORS.items():
+            if sign in names[0]:
+                raise DataError(
+                    f"{path.name} has {called} between its columns. Write it with commas between "
+                    "them, and texts that hold commas in quotes."
+                )
+    return names
+
+
+def _cell(text: str) -> str:
+    """A cell without outer space, its lines ended in one way, whatever system wrote the file."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def _unnamed(names: list[str], cells: list[str]) -> Iterator[str]:
+    return (cell for name, cell in zip(names, cells, strict=False) if not name)
 
 
 def read_json(path: Path) -> Any:
