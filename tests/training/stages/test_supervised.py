@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from training.stages.config import SupervisedStage
@@ -128,6 +129,16 @@ def test_a_film_that_cannot_be_shown_is_named(tiny: Path, tmp_path: Path) -> Non
     for path in (tmp_path / "films" / "films").glob("*.png"):
         path.write_bytes(b"no picture")
     with pytest.raises(ConfigError, match=r"films/\d\.png cannot be shown"):
+        run_supervised("sft", stage(tiny, tmp_path / "out", data={"folder": tmp_path / "films"}))
+
+
+def test_a_film_of_another_size_than_its_boxes_is_refused(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "films", tmp_path / "films")
+    for path in (tmp_path / "films" / "films").glob("*.png"):
+        with Image.open(path) as film:
+            half = film.resize((film.width // 2, film.height // 2))
+        half.save(path)
+    with pytest.raises(ConfigError, match=r"films/\d\.png .*when the data were prepared"):
         run_supervised("sft", stage(tiny, tmp_path / "out", data={"folder": tmp_path / "films"}))
 
 
