@@ -226,7 +226,7 @@ class ModelJudge:
         prompt, written = answer.tokens
         if not prompt or not written:
             prompt = prompt or self._asked(example, first, second)
-            written = written or min(len(answer.text.encode()), self._max_tokens)
+            written = written or min(len(answer.joined().text.encode()), self._max_tokens)
         tokens = prompt + written
         return Opinion(read_verdict(answer.text), tokens, estimated=tokens != sum(answer.tokens))
 

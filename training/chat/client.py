@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +25,9 @@ _FATAL = {
     403: "does not accept the key, or not for this model.",
     404: "knows no such path or model. Check {option} (GET /v1/models lists models).",
 }
+_LIMIT, _LATER_LIMIT = "max_tokens", "max_completion_tokens"
+"""The longest answer, as most servers name it, and as those name it that refuse the first."""
+_MISWORDED = ("HTTP 400", "HTTP 422")
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
 
 
@@ -62,11 +65,26 @@ class Answer:
         ``stop``, or ``length`` where it was cut off.
     tokens
         Of prompt and completion, where the server counts them.
+    reasoning
+        What a server that parts the think-block from the text gave of it.
     """
 
     text: str
     finish_reason: str | None = None
     tokens: tuple[int, int] = (0, 0)
+    reasoning: str = ""
+
+    def joined(self) -> Answer:
+        """The answer as the model wrote it: its reasoning as a think-block before the text.
+
+        A text that has a think-block of its own is left as it is.
+        """
+        if not self.reasoning.strip() or "<think>" in self.text or "</think>" in self.text:
+            return replace(self, reasoning="")
+        thought = self.reasoning.replace("<think>", "").replace("</think>", "").strip()
+        if self.text or self.finish_reason != "length":
+            thought = f"{thought} </think>. {self.text.strip().lstrip('. ')}"
+        return replace(self, text=f"<think> {thought}", reasoning="")
 
 
 @dataclass
@@ -103,6 +121,8 @@ class ChatServer:
     key_variable: str = "the settings"
     sent: int = 0
     answered: int = 0
+    _limit: str | None = field(default=None, init=False)
+    """How this server names the longest answer; None until it has answered."""
 
     async def __aenter__(self) -> Self:
         headers = {"Host": self.endpoint.host}
@@ -135,6 +155,19 @@ class ChatServer:
         request
             The body: model, messages, sampling.
         """
+        limit = self._limit or _LIMIT
+        try:
+            answer = await self._ask(_limited(request, limit))
+        except RefusedError as error:
+            if self._limit or _LIMIT not in request or not _is_about_the_limit(error):
+                raise
+            limit = _LATER_LIMIT
+            answer = await self._ask(_limited(request, limit))
+        if _LIMIT in request:
+            self._limit = limit
+        return answer
+
+    async def _ask(self, request: dict[str, Any]) -> Answer:
         last, before, is_there = "", self.answered, True
         for number in range(self.patience.tries):
             with queueing():
@@ -197,14 +230,30 @@ def _read(reply: httpx.Response) -> Answer:
         content = reply.json()
         choice = content["choices"][0]
         usage = content.get("usage") or {}
-        text = str(choice["message"].get("content") or "")
+        message = choice["message"]
+        reasoning = message.get("reasoning_content") or message.get("reasoning")
         return Answer(
-            text.encode(errors="replace").decode(),  # JSON can hold half a character, a file cannot
+            _whole(str(message.get("content") or "")),
             choice.get("finish_reason"),
             (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)),
+            _whole(reasoning) if isinstance(reasoning, str) else "",
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise RefusedError("the reply is no chat completion") from error
+
+
+def _whole(text: str) -> str:
+    """JSON can hold half a character, a file cannot."""
+    return text.encode(errors="replace").decode()
+
+
+def _limited(request: dict[str, Any], name: str) -> dict[str, Any]:
+    return {name if key == _LIMIT else key: value for key, value in request.items()}
+
+
+def _is_about_the_limit(error: RefusedError) -> bool:
+    said = str(error)
+    return said.startswith(_MISWORDED) and _LIMIT in said
 
 
 def _message(reply: httpx.Response) -> str:
@@ -212,7 +261,8 @@ def _message(reply: httpx.Response) -> str:
     try:
         content = reply.json()
         error = content.get("error") or content
-        said = error.get("message") if isinstance(error, dict) else error
+        said = error.get("message") or error.get("detail") if isinstance(error, dict) else error
     except (ValueError, AttributeError):
-        said = reply.text
-    return " ".join(str(said).split())[:200]
+        said = None
+    words = "".join(c if c.isprintable() else " " for c in str(said or reply.text))
+    return " ".join(words.split())[:200]

@@ -61,6 +61,73 @@ async def test_an_answer_comes_with_its_end_and_its_tokens(server, clock) -> Non
     assert clock.waits == []
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+async def test_reasoning_that_the_server_parts_from_the_text_is_joined_again(
+    server, clock, name: str
+) -> None:
+    parted = completion("The answer is: \\boxed{Yes}")
+    parted["choices"][0]["message"][name] = "\nthe heart is normal\n"
+    server.script = replies((200, {}, parted))
+    answer = await asked(server, clock)
+    assert answer.text == "The answer is: \\boxed{Yes}"
+    joined = "<think> the heart is normal </think>. The answer is: \\boxed{Yes}"
+    assert answer.joined() == Answer(joined, "stop", (100, 50))
+
+
+@pytest.mark.parametrize(
+    ("answer", "joined"),
+    [
+        (Answer("<think> a </think> b", reasoning="c"), "<think> a </think> b"),
+        (Answer("b", reasoning=" "), "b"),
+        (Answer("", "length", reasoning="a"), "<think> a"),
+        (Answer("b", reasoning="<think>a</think>"), "<think> a </think>. b"),
+    ],
+)
+def test_a_think_block_is_neither_doubled_nor_closed_where_it_was_cut_off(answer, joined) -> None:
+    assert answer.joined().text == joined
+
+
+def wants_the_later_name(sent: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    if "max_tokens" in sent:
+        return 400, {}, {"error": {"message": "'max_tokens' is not supported with this model."}}
+    return FINE
+
+
+async def test_a_server_that_refuses_max_tokens_is_asked_by_its_later_name(server, clock) -> None:
+    server.script = wants_the_later_name
+    pace = Pace(clock=clock, sleep=clock.sleep)
+    async with ChatServer(endpoint_of(server.url), pace, Patience(tries=1)) as one:
+        for _ in range(2):
+            assert (await one.ask({"max_tokens": 9})).text == "seen"
+    limits = [
+        (sent.get("max_tokens"), sent.get("max_completion_tokens")) for sent in server.requests
+    ]
+    assert limits == [(9, None), (None, 9), (None, 9)]
+
+
+async def test_the_later_name_is_tried_once(server, clock) -> None:
+    server.script = lambda sent: (
+        422,
+        {},
+        {"detail": [{"loc": ["max_tokens"], "msg": "too large"}]},
+    )
+    pace = Pace(clock=clock, sleep=clock.sleep)
+    async with ChatServer(endpoint_of(server.url), pace) as one:
+        with pytest.raises(RefusedError, match=r"HTTP 422: .*too large"):
+            await one.ask({"max_tokens": 9})
+    assert len(server.requests) == 2
+
+
+async def test_a_refusal_is_told_in_one_short_line_of_printable_signs(server, clock) -> None:
+    said = "no\n\x1b[31m " + "long " * 100
+    server.script = replies((400, {}, {"error": {"message": said}}))
+    with pytest.raises(RefusedError) as refused:
+        await asked(server, clock)
+    assert str(refused.value).startswith("HTTP 400: no [31m long long")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) <= 220
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_the_wait_that_the_server_asks_for_is_kept_to(server, clock, status: int) -> None:
     server.script = replies((status, {"Retry-After": "17"}, {}), FINE)
