@@ -16,6 +16,7 @@ from training.chat.client import Answer
 from training.data.example import Example, ReasoningTarget
 from training.data.teacher.agreement import answers_agree
 from training.data.teacher.checks import Bounds, Verdict, judge
+from training.data.teacher.naming import named_in
 from training.data.teacher.reasons import Reason
 from training.data.teacher.regions import Region
 from training.data.teacher.request import Asking, ask_about
@@ -343,7 +344,7 @@ def test_a_sentence_of_the_report_may_be_worded_otherwise(asking, films) -> None
     ],
 )
 def test_a_region_is_named_by_all_words_of_its_label(text: str, label: str, named: bool) -> None:
-    assert Region(0, label, (0, 0, 1, 1)).is_named_in(text) is named
+    assert bool(named_in(text, [Region(0, label, (0, 0, 1, 1))])) is named
 
 
 LONG = (

@@ -10,64 +10,12 @@ from service.reading import Mode, ParsedStep, ParsedText, Task, parse_text, writ
 from training.chat.client import Answer
 from training.data.example import Example, ReasoningTarget
 from training.data.teacher.agreement import answers_agree
+from training.data.teacher.naming import named_in, phrases_of
 from training.data.teacher.polarity import Polarity, affirmed_by_labels, polarity_of
 from training.data.teacher.reasons import Reason
 from training.data.teacher.request import Question, has_prior
+from training.data.teacher.telltales import find_change, find_leak
 
-_SUPPLIED = r"given|provided|supplied|known|correct|expected|stated|listed|intended"
-_MATTER = (
-    r"answers?|findings?|regions?|box(?:es)?|labels?|information|impression|list|response|result"
-    r"|diagnos[ie]s|conclusion|solution|reading|options?|choices?"
-)
-_LEAKS = re.compile(
-    r"\b(?:report|reference|ground[- ]truth|gold[- ]standard|caption|annotations?|coordinates?"
-    r"|bounding[- ]box(?:es)?)\b"
-    r"|\banswer\s*(?:[:=\u2013\u2014-]|is\b)"
-    rf"|\b(?:{_SUPPLIED})\s+(?:final\s+)?(?:{_MATTER})\b"
-    rf"|\b(?:{_MATTER}|history|text)\s+(?:(?:that|which)\s+)?(?:(?:is|are|was|were)\s+)?"
-    r"(?:given|provided|supplied|listed|stated)\b"
-    r"|\b(?:answer|list|question|prompt|user|text|key|task|section)\s+"
-    r"(?:says?|states?|lists?|gives?|mentions?|tells?|asks?|confirms?)\b"
-    r"|\b(?:according to|based on|as (?:given|provided|stated|listed|noted|described)(?: in| by)?)"
-    r"\s+(?:the\s+)?(?:answer|list|question|prompt|text|user|label|task|findings|impression)\b"
-    r"|\b(?:the|this|that|gold|target|true|final)\s+(?:\w+\s+)?"
-    r"(?:answer|prompt|instructions?|hint|solution)\b"
-    r"|\b(?:findings|impression)\s+section\b"
-    r"|\b(?:we|i)\s+(?:was|were|am|are|have been)\s+(?:already\s+)?"
-    r"(?:told|given|asked|instructed)\b"
-    r"|\b(?:we|i|you)\s+(?:already\s+)?(?:know|knew)\b|\b(?:already|is|are|was) known\b"
-    r"|\bas (?:told|instructed|asked|reported)\b"
-    r"|\b(?:radiologist|label|doctor|physician|clinician|reader)s?\s+"
-    r"(?:says?|said|not(?:es?|ed)|states?|describes?|mentions?)\b"
-    r"|\b(?:impression|findings?|notes?)\s+(?:says?|said|mentions?|states?|lists?|reads?)\b"
-    r"|\b(?:radiologist|doctor|physician|clinician)(?:'s|\u2019s|s')\s+(?:notes?|words|letter|request)\b"
-    r"|\bgold(?:en)?[- ](?:labels?|truth|targets?|text)\b"
-    r"|\btargets?\s+(?:is|are|was|says?|answer|label|text|output|sentence)\b"
-    r"|\bmatch(?:es|ed|ing)?\s+(?:the|what is)\s+(?:expected|given|known|supplied)\b"
-    r"(?!\s+(?:position|location|course|contour|appearance|size|shape|level|anatomy))"
-    r"|\b(?:response|reply|output|conclusion)\s+(?:must|should|has to|needs? to|ought to)\s+be\b"
-    r"|\b(?:we|i|you)\s+(?:(?:need|have|ought|are supposed|are to)\s+to|must|should)\s+"
-    r"(?:conclude|answer|arrive|state|respond|reply|output|say|mention)\b"
-    r"|\b(?:the|our)\s+(?:user|question|task|prompt)\s+"
-    r"(?:wants?|wanted|needs?|expects?|requests?|requires?)\b"
-    r"|\b(?:regions?|findings?|box)\s+list\b|\blist\s+(?:includes?|contains?)\b"
-    r"|\b(?:regions?|area|box|structure)\s+(?:is|are|was|were)\s+"
-    r"(?:labell?ed|annotated|tagged|marked as)\b"
-    r"|\b(?:marked|labell?ed|annotated|highlighted)\s+(?:regions?|box(?:es)?)\b"
-    r"|\b(?:labell?ed|annotated|highlighted)\s+(?:areas?|structures?|findings?)\b",
-    re.I,
-)
-_PRIOR = re.compile(
-    r"\b(?:prior|previous(?:ly)?|earlier (?:film|study|exam|image|radiograph)\w*"
-    r"|(?:in|for|on) comparison|comparison (?:film|study|exam|image|radiograph)\w*"
-    r"|(?:than|as|from|compared (?:to|with)) (?:it was|they were|(?:\w+ )?before|earlier|last)"
-    r"|(?:the )?last (?:time|film|study|exam|image|radiograph|visit|week|month|year)\w*|formerly"
-    r"|interval|unchanged|stable|again (?:seen|noted|demonstrated)|since (?:the )?last|no longer"
-    r"|new(?:ly)?|worsen(?:ed|ing)|improv(?:ed|ing|ement)|resolv(?:ed|ing)|persist(?:s|ent|ing)"
-    r"|progress(?:ed|ion)|remains?|has (?:increased|decreased|developed|enlarged|cleared)"
-    r"|(?:increased|decreased|change[ds]?) (?:in size )?(?:from|since))\b",
-    re.I,
-)
 _WORDS = re.compile(r"\w+")
 
 
@@ -127,7 +75,7 @@ class Rejected(Exception):  # noqa: N818 - a verdict, not an error
 
 def needs_prior(example: Example) -> bool:
     """Whether the known answer speaks of a change although there is no earlier film."""
-    return not has_prior(example) and _PRIOR.search(example.answer) is not None
+    return not has_prior(example) and find_change(example.answer) is not None
 
 
 def judge(question: Question, answer: Answer, bounds: Bounds) -> Verdict:
@@ -193,10 +141,10 @@ def _check_words(parsed: ParsedText, example: Example) -> None:
     if len(set(said)) < len(said):
         raise Rejected(Reason.REPEATS)
     for text in (*(step.text for step in parsed.steps), parsed.answer):
-        if leak := _LEAKS.search(text):
-            raise Rejected(Reason.LEAKS, leak[0])
-        if not has_prior(example) and (change := _PRIOR.search(text)):
-            raise Rejected(Reason.PRIOR_WORDS, change[0])
+        if leak := find_leak(text):
+            raise Rejected(Reason.LEAKS, leak)
+        if not has_prior(example) and (change := find_change(text)):
+            raise Rejected(Reason.PRIOR_WORDS, change)
 
 
 def _check_own_words(parsed: ParsedText, question: Question, bounds: Bounds) -> None:
@@ -234,20 +182,21 @@ def _runs(texts: Iterable[str], length: int) -> set[tuple[str, ...]]:
 def _target(step: ParsedStep, question: Question, bounds: Bounds) -> ReasoningTarget:
     """The step with the supplied boxes in place of those that it cites."""
     boxes = []
-    for cited in step.boxes:
+    phrases = phrases_of(step.raw)
+    for cited, (phrase, count) in zip(step.boxes, phrases, strict=True):
         near = question.by_overlap(cited.values, cited.image)
-        if not near or near[0][0] < bounds.fit:
-            raise Rejected(Reason.BOX_UNKNOWN, f"best IoU {near[0][0]:.2f}" if near else "")
-        # Boxes of two regions may all but coincide: the one that the step names is meant.
         fitting = [region for overlap, region in near if overlap >= bounds.fit]
-        supplied = next((r for r in fitting if r.is_named_in(step.text)), fitting[0]).box
-        here = [r for r in question.regions if (r.image, r.box) == (cited.image, supplied)]
-        if not any(region.is_named_in(step.text) for region in here):
-            other = next((r for r in question.regions if r.is_named_in(step.text)), None)
-            labels = " / ".join(dict.fromkeys(region.label for region in here))
-            if other is None:
+        if not fitting:
+            raise Rejected(Reason.BOX_UNKNOWN, f"best IoU {near[0][0]:.2f}" if near else "")
+        here = [region for region in question.regions if region.image == cited.image]
+        named = named_in(phrase, here, count)
+        # Boxes of two regions may all but coincide: the one that the step names is meant.
+        supplied = next((region.box for region in fitting if region in named), None)
+        if supplied is None:
+            labels = " / ".join(dict.fromkeys(region.label for region in fitting))
+            if not named:
                 raise Rejected(Reason.NOT_NAMED, labels)
-            raise Rejected(Reason.WRONG_REGION, f"{other.label} named, box of {labels}")
+            raise Rejected(Reason.WRONG_REGION, f"{named[0].label} named, box of {labels}")
         boxes.append((cited.image, supplied))
     return ReasoningTarget(step.text, tuple(boxes))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from training.labels import finding_labels
 
-_DENIAL = re.compile(r"\b(no|not|without|free of|absent|negative for|clear of|neither|nor)\b", re.I)
+DENIAL = re.compile(r"\b(no|not|without|free of|absent|negative for|clear of|neither|nor)\b", re.I)
 _SIDED = re.compile(r"^(left|right) (.+)$")
 _CLAUSE = re.compile(r"(?<=[.;])\s+")
 
@@ -39,9 +39,9 @@ def polarity_of(text: str) -> Polarity:
     for clause in _CLAUSE.split(text):
         held = _findings(finding_labels(clause))
         # Without its denials, the clause affirms all that it names.
-        named = _findings(finding_labels(_DENIAL.sub(" ", clause)))
+        named = _findings(finding_labels(DENIAL.sub(" ", clause)))
         affirmed |= held
-        denied |= {f for f in named - held if _DENIAL.search(clause)}
+        denied |= {f for f in named - held if DENIAL.search(clause)}
     return Polarity(frozenset(affirmed), frozenset(denied))
 
 
