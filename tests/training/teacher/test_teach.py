@@ -218,6 +218,54 @@ def test_a_refusal_is_counted_and_asked_for_again_by_another_run(store, server, 
         assert len(server.requests) == number
 
 
+def test_the_console_tells_the_last_refusal_in_the_servers_words(store, server, tmp_path) -> None:
+    refusal = (400, {}, {"error": {"message": "too many pictures"}})
+    server.script = lambda asked: refusal if film_number(asked) == 3 else distinct(asked)
+    done = run(store, server, tmp_path / "some", "--near-duplicates", "1")
+    assert done.exit_code == 0
+    assert "refused 1 requests, the last: HTTP 400: too many pictures" in done.output
+    server.script = lambda asked: refusal
+    done = run(store, server, tmp_path / "all")
+    assert done.exit_code == 2
+    assert "refused 12 requests, the last: HTTP 400: too many pictures" in done.output
+    server.script = distinct
+    assert "refused" not in run(store, server, tmp_path / "none", "--near-duplicates", "1").output
+
+
+def test_a_server_that_parts_the_reasoning_from_the_text_loses_nothing(
+    store, server, tmp_path
+) -> None:
+    def parts(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        status, headers, whole = distinct(request)
+        message = whole["choices"][0]["message"]
+        thought, message["content"] = message["content"].split("</think>. ")
+        message["reasoning_content"] = thought.removeprefix("<think>")
+        return status, headers, whole
+
+    server.script = parts
+    done = run(store, server, tmp_path / "out", "--near-duplicates", "1")
+    assert done.exit_code == 0, done.output
+    assert rejections(tmp_path / "out")["kept"] == 12
+    server.requests.clear()
+    assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("written", [("dataset.json",), ("preparation.json", "answers.jsonl")])
+def test_a_store_that_was_not_taught_is_not_written_over(store, server, tmp_path, written) -> None:
+    out = tmp_path / "other"
+    out.mkdir()
+    for name in written:
+        (out / name).write_text("precious")
+    done = run(store, server, out)
+    assert done.exit_code == 2
+    assert "was not taught" in done.output
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(
+        written, "precious"
+    )
+    assert server.requests == []
+
+
 def test_a_server_that_was_started_wrongly_can_be_mended(store, server, tmp_path) -> None:
     out = tmp_path / "out"
     server.script = lambda request: (400, {}, {"error": {"message": "max-model-len is 128"}})

@@ -107,6 +107,7 @@ def teach(
             raise TeacherError("--split test: what is tested on must not be taught.")
         if out.resolve() == data.resolve():
             raise TeacherError("--out must be another folder than --data.")
+        lessons.refuse_other_store(out)
         asked = ChatServer(
             endpoint,
             Pace(requests_per_minute),
@@ -130,6 +131,8 @@ def teach(
     from rich.console import Console
 
     Console().print(tally.table())
+    if refusals := tally.told_of_refusals():
+        typer.echo(refusals)
     typer.echo(f"wrote {out}")
 
 

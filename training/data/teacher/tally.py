@@ -33,6 +33,8 @@ class Tally:
         Replies that were there already, and requests that were answered now.
     prompt_tokens, completion_tokens
         Of all replies, where the server counts them.
+    refusal
+        Status and words of the last request that the server refused; empty where it refused none.
     """
 
     examples: int = 0
@@ -43,6 +45,7 @@ class Tally:
     asked: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    refusal: str = ""
 
     def write(self, path: Path) -> None:
         """Write all counts as JSON."""
@@ -58,6 +61,11 @@ class Tally:
             "tokens": {"prompt": self.prompt_tokens, "completion": self.completion_tokens},
         }
         path.write_text(json.dumps(content, indent=2) + "\n")
+
+    def told_of_refusals(self) -> str:
+        """How many requests the server refused, and the last in its words; empty where none."""
+        count = self.by_reason[Reason.REFUSED]
+        return f"The server refused {count} requests, the last: {self.refusal}" if count else ""
 
     def table(self) -> Table:
         """The counts, most frequent reason first."""

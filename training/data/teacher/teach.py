@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from training.chat.client import Answer, ChatServer
 from training.chat.errors import AwayError, RefusedError, SilentError, UnansweredError
 from training.data.example import Example
+from training.data.store import DESCRIPTION, DataError, write_examples
+from training.data.store.description import PREPARATION
 from training.data.teacher.answers import Answers
 from training.data.teacher.checks import Bounds, Verdict, judge, needs_prior
 from training.data.teacher.duplicates import Duplicates
@@ -25,6 +27,22 @@ from training.data.teacher.tally import Tally
 ANSWERS = "answers.jsonl"
 REJECTIONS = "rejections.json"
 REJECTED = "rejected.jsonl"
+
+
+def refuse_other_store(folder: Path) -> None:
+    """Refuse a folder with a store that no such run wrote.
+
+    Raises
+    ------
+    TeacherError
+        When it holds one.
+    """
+    prepared = (folder / PREPARATION).exists()
+    if prepared or ((folder / DESCRIPTION).exists() and not (folder / ANSWERS).exists()):
+        raise TeacherError(
+            f"--out {folder} holds a store that was not taught: it would be lost. Name another "
+            "folder."
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +166,7 @@ async def _ask_until_kept(
         if found is None:
             try:
                 body = await asyncio.to_thread(request_body, question, lesson.asking, lesson.films)
-                found = await teacher.ask(body)
+                found = (await teacher.ask(body)).joined()
             except FilmError as error:
                 found = Refusal(Reason.FILM, str(error))
             except UnansweredError:
@@ -169,8 +187,6 @@ async def _ask_until_kept(
 
 def _sort(examples: Sequence[Example], lesson: Lesson, answers: Answers) -> Tally:
     """Check all answers in the examples' order; write the store and what was rejected."""
-    from training.data.store import DataError, write_examples
-
     tally = Tally(asked=answers.asked)
     kept: list[Example] = []
     seen: set[str] = set()
@@ -190,6 +206,8 @@ def _sort(examples: Sequence[Example], lesson: Lesson, answers: Answers) -> Tall
                         kept.append(verdict.example)
                         break
                 assert last is not None
+                if last is Reason.REFUSED:
+                    tally.refusal = verdict.detail
                 tally.by_reason[last] += 1
                 rejected.write(_line(example, question, found, last, verdict.detail))
             if last is not None:
@@ -200,7 +218,7 @@ def _sort(examples: Sequence[Example], lesson: Lesson, answers: Answers) -> Tall
     if not kept:
         raise TeacherError(
             f"Nothing of what the teacher said is kept; {lesson.folder / REJECTIONS} counts why, "
-            f"{lesson.folder / REJECTED} shows each reply."
+            f"{lesson.folder / REJECTED} shows each reply. {tally.told_of_refusals()}".rstrip()
         )
     remarks = {str(reason): count for reason, count in tally.dropped.items()}
     try:
