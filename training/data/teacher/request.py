@@ -182,8 +182,9 @@ def request_body(question: Question, asking: Asking, films: Path) -> dict[str, A
     """
     content: list[dict[str, Any]] = []
     if asking.pictures:
-        for image in question.example.images:
-            url = f"data:image/png;base64,{_picture(films / image, asking.grid)}"
+        example = question.example
+        for image, size in zip(example.images, example.sizes, strict=True):
+            url = f"data:image/png;base64,{_picture(films / image, asking.grid, size)}"
             content.append({"type": "image_url", "image_url": {"url": url}})
     content.append({"type": "text", "text": question.text})
     return {
@@ -269,7 +270,7 @@ def _hash(film: Path, changed: int, size: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _picture(film: Path, grid: PixelGrid) -> str:
+def _picture(film: Path, grid: PixelGrid, size: tuple[int, int]) -> str:
     """The film as the service renders it, as base64 of a PNG."""
     import io
 
@@ -279,7 +280,7 @@ def _picture(film: Path, grid: PixelGrid) -> str:
     from training.stages.text_targets import film_pixels
 
     try:
-        pixels = film_pixels(film, grid)
+        pixels = film_pixels(film, grid, size)
     except (OSError, ValueError, Problem) as error:
         raise FilmError(f"{film.name} cannot be shown ({error})") from error
     written = io.BytesIO()
