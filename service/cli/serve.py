@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import multiprocessing
 import os
@@ -75,9 +74,7 @@ def serve(
     except StoppedWhileStarting:
         LOG.info("stopped while starting")
         status = 0
-    # Else the interpreter goes through all of vLLM's and PyTorch's objects once more, for seconds.
-    gc.freeze()
-    raise typer.Exit(status)
+    _exit_now(status)
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -216,7 +213,7 @@ async def _run(settings: Settings, listener: socket.socket, starting: StartUp) -
     if server.forced_by is not None:  # every request has its answer
         _exit_now(_killed_by(server.forced_by))
     if service.stuck:
-        _exit_now(status)
+        _exit_now(status)  # asyncio's own end may wait for what hangs
     return status
 
 
@@ -226,9 +223,10 @@ def _killed_by(sig: int) -> int:
 
 
 def _exit_now(status: int) -> NoReturn:
-    """End without an orderly stop of the engine, which takes many seconds, or cannot be had.
+    """End without the interpreter's own end.
 
-    What hangs would hang the interpreter's end, too.
+    That waits without a limit for processes that cannot be killed, an engine's that hangs in its
+    driver for one, and goes through all of vLLM's and PyTorch's objects once more, for seconds.
     """
     for child in multiprocessing.active_children():
         child.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -43,6 +44,7 @@ def settle() -> None:
     if not parent or name == _SERVICE:
         return
     _tell_places_alone()
+    _tell_reticently()
     if not name.startswith(CORE):
         return
     tempfile.tempdir = folder
@@ -50,6 +52,15 @@ def settle() -> None:
     with suppress(PermissionError):  # it leads a session already
         os.setpgid(0, 0)
     end_with_parent(int(parent))
+
+
+def _tell_reticently() -> None:
+    """Send what libraries log past vLLM's logger through our handler, as in the service itself."""
+    from service.telemetry import engine_log  # it reads a level that the service sets later
+
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(engine_log.handler())
 
 
 def _tell_places_alone() -> None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from service.cgroup import usable_cores
 from service.engine.child import FOLDER, PARENT
 from service.telemetry import ENGINE_LOGGING, FORMAT_VARIABLE
 
@@ -108,20 +109,13 @@ def prepare_cpu(*, tensor_parallel_size: int) -> None:
 
     One process, apart from this one, for the engine's core and its only worker: a second would
     cost as long to start as the first. (The variable has no other effect on ``AsyncLLM``.) Its
-    threads leave one core for the service.
+    threads leave one core, of those that a container may use, for the service.
     """
     if tensor_parallel_size == 1:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() - 1)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() - 1)))
 
 
 def kv_cache_is_set() -> bool:
     """Whether the environment already says how much memory the CPU engine's cache takes."""
     return bool(os.environ.get("VLLM_CPU_KVCACHE_SPACE"))
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1

@@ -17,8 +17,8 @@ class EngineStartTimeoutError(Exception):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"the engine did not start within {seconds:g} s: its driver may hang, or the "
-            "checkpoint take longer to load (DEEPMEDIX_ENGINE_START_TIMEOUT)"
+            f"the engine did not start within {seconds:g} s, a blank film included: its driver "
+            "may hang, or the checkpoint take longer to load (DEEPMEDIX_ENGINE_START_TIMEOUT)"
         )
 
 
@@ -50,8 +50,6 @@ class RestartPolicy:
     first_delay, longest_delay
         Seconds from a failure to the restart: the first for the first failure, twice as long for
         each further one in a row, never longer than the longest.
-    first_start_timeout
-        Seconds that the first start may take, a download and a compilation included.
     start_timeout
         Seconds that a restart may take, the reading of a blank film included.
     stall_timeout
@@ -63,7 +61,6 @@ class RestartPolicy:
     window: float = 600.0
     first_delay: float = 1.0
     longest_delay: float = 60.0
-    first_start_timeout: float = 1800.0
     start_timeout: float = 600.0
     stall_timeout: float | None = None
 

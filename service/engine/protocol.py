@@ -211,6 +211,10 @@ class WatchedEngine(Engine, Protocol):
     def longest_step(self) -> float:
         """Seconds within which any step ends on this machine, with room to spare."""
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether one of the processes is there, also while the engine still starts."""
+
     async def beat(self) -> None:
         """Return when the processes have answered, which they do between two steps."""
 

@@ -11,12 +11,7 @@ from contextlib import AsyncExitStack, aclosing
 from enum import StrEnum
 
 from service.engine import metrics
-from service.engine.failure import (
-    EngineStartTimeoutError,
-    Failure,
-    FailureRecord,
-    RestartPolicy,
-)
+from service.engine.failure import Failure, FailureRecord, RestartPolicy
 from service.engine.manifest import Manifest
 from service.engine.protocol import (
     RETRY_AFTER,
@@ -29,6 +24,9 @@ from service.engine.protocol import (
 from service.engine.pulse import Pulse
 
 LOG = logging.getLogger("deepmedix")
+
+_STILL = 30.0
+"""Seconds between two lines that tell of a start."""
 
 _HAPPENED = {
     Failure.DEATH: "its process ended",
@@ -127,8 +125,6 @@ class SupervisedEngine:
 
         Raises
         ------
-        EngineStartTimeoutError
-            When it takes longer than it may.
         Exception
             As the engine raises it.
         """
@@ -136,14 +132,7 @@ class SupervisedEngine:
             return
         self._retired = False
         began = self._clock()
-        timeout = asyncio.timeout(self._policy.first_start_timeout)
-        try:
-            async with timeout:
-                await self._engine.start()
-        except TimeoutError as error:
-            if not timeout.expired():  # the engine's own
-                raise
-            raise EngineStartTimeoutError(self._policy.first_start_timeout) from error
+        await self._start_engine()
         self._start_seconds = self._clock() - began
         self._pulse = self._new_pulse()
         self._enter(EngineState.RUNNING)
@@ -278,7 +267,7 @@ class SupervisedEngine:
         self._ready_at = began + self._start_seconds
         try:
             async with asyncio.timeout(self._policy.start_timeout):
-                await self._engine.start()
+                await self._start_engine()
                 self._pulse = self._new_pulse()
                 failure = await self._watched_warm_up()
         except Exception as error:
@@ -289,6 +278,21 @@ class SupervisedEngine:
             self._enter(EngineState.RUNNING)
             LOG.info("the engine runs again, after %.1f s", self._start_seconds)
         return failure
+
+    async def _start_engine(self) -> None:
+        telling = asyncio.create_task(self._tell_of_start())
+        try:
+            await self._engine.start()
+        finally:
+            telling.cancel()
+
+    async def _tell_of_start(self) -> None:
+        """Say now and then that a start, which may take many minutes, goes on."""
+        began = self._clock()
+        while True:
+            await self._sleep(_STILL)
+            there = "its process is there" if self._engine.has_processes else "no process of it yet"
+            LOG.info("the engine still starts, %.0f s (%s)", self._clock() - began, there)
 
     async def _watched_warm_up(self) -> Failure | None:
         """Warm the engine up; what happened to it meanwhile, if anything."""

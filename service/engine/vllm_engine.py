@@ -204,6 +204,11 @@ class VllmEngine:
                 loop.remove_reader(sentinel)
 
     @property
+    def has_processes(self) -> bool:
+        """Whether vLLM has started a process that is there still."""
+        return bool(self._processes())
+
+    @property
     def longest_step(self) -> float:
         """Seconds within which any step ends on this machine, with room to spare."""
         return self._longest_step

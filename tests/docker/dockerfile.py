@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+ENDS = 20
+"""Seconds that a stop takes beside ``shutdown_grace``, as docs/settings.md says."""
+
 FILES = (ROOT / "docker" / "Dockerfile", ROOT / "docker" / "Dockerfile.cpu")
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, validators
 
-from tests.docker.dockerfile import ROOT
+from tests.docker.dockerfile import ENDS, ROOT
 
 DOCKER = ROOT / "docker"
 SCHEMA = json.loads((DOCKER / "schemas" / "compose-spec.json").read_text())
@@ -82,7 +82,7 @@ def test_it_is_given_longer_to_stop_than_the_service_takes() -> None:
     from service.settings import Settings
 
     period = load("compose.yaml")["services"]["deepmedix"]["stop_grace_period"]
-    assert int(period.removesuffix("s")) > Settings.model_fields["shutdown_grace"].default
+    assert int(period.removesuffix("s")) >= Settings.model_fields["shutdown_grace"].default + ENDS
 
 
 def test_every_image_has_a_tag() -> None:
@@ -101,6 +101,7 @@ def test_the_override_reserves_a_gpu_and_mounts_the_weights() -> None:
     service = load("compose.gpu.yaml")["services"]["deepmedix"]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert service["environment"]["DEEPMEDIX_TENSOR_PARALLEL_SIZE"] == device["count"]
     assert service["build"]["dockerfile"] == "docker/Dockerfile"
     assert service["volumes"][0].endswith(":/cache/huggingface:ro")
 

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.docker.dockerfile import ROOT
+from tests.docker.dockerfile import ENDS, ROOT
 
 BASE = ROOT / "docker" / "kubernetes" / "base"
 GPU = ROOT / "docker" / "kubernetes" / "gpu"
@@ -70,6 +70,11 @@ def test_probes_ask_for_what_they_are_for() -> None:
     assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
 
 
+def test_one_late_answer_does_not_take_a_pod_out_of_service() -> None:
+    probe = pod()["containers"][0]["readinessProbe"]
+    assert (probe["timeoutSeconds"], probe["failureThreshold"]) == (2, 2)
+
+
 def test_everything_mounted_is_a_volume_of_the_pod() -> None:
     spec = pod()
     volumes = {volume["name"] for volume in spec["volumes"]}
@@ -86,7 +91,7 @@ def test_a_pod_has_the_time_to_finish_what_is_at_work() -> None:
     told = {variable["name"]: variable.get("value") for variable in container["env"]}
     delay = float(told["DEEPMEDIX_SHUTDOWN_DELAY"])
     grace = Settings.model_fields["shutdown_grace"].default
-    assert spec["terminationGracePeriodSeconds"] >= int(seconds) + delay + grace + 10
+    assert spec["terminationGracePeriodSeconds"] >= int(seconds) + delay + grace + ENDS
 
 
 def test_an_update_is_not_given_up_while_a_pod_may_still_start() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.dockerfile import ROOT
+from tests.docker.dockerfile import ENDS, ROOT
 
 UNIT = ROOT / "docker" / "systemd" / "deepmedix.service"
 analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
@@ -48,7 +48,7 @@ def test_it_stops_as_the_service_does() -> None:
 
     unit = unit_settings()
     assert unit["KillSignal"] == "SIGTERM"
-    assert int(unit["TimeoutStopSec"]) > Settings.model_fields["shutdown_grace"].default
+    assert int(unit["TimeoutStopSec"]) >= Settings.model_fields["shutdown_grace"].default + ENDS
     assert unit["User"] != "root"
 
 

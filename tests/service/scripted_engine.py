@@ -154,6 +154,10 @@ class ScriptedEngine:
 
     longest_step = 20.0
 
+    @property
+    def has_processes(self) -> bool:
+        return self.started
+
     async def beat(self) -> None:
         pass
 

@@ -2,12 +2,14 @@
 
 The engine holds every report until the process gets SIGUSR1. With ENGINE_THAT_NEVER_STOPS in the
 environment its orderly stop takes for ever; with HELD_START the start waits for a line on standard
-input, as if it had a large checkpoint to check; with HANGING_DRIVER vLLM's start hangs in a thread.
+input, as if it had a large checkpoint to check; with HANGING_DRIVER vLLM's start hangs in a thread;
+with CHILD_THAT_CANNOT_BE_KILLED the engine leaves a process behind that takes no notice of a kill.
 """
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import sys
@@ -27,6 +29,8 @@ class HoldingEngine(ScriptedEngine):
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, release.set)
         held = Script(hold_after=2, release=release)
         self.say(held, containing="Held")
+        if os.environ.get("CHILD_THAT_CANNOT_BE_KILLED"):
+            _leave_a_child()
         await super().start()
 
     async def stop(self) -> None:
@@ -40,6 +44,19 @@ class HangingEngine(VllmEngine):
 
     def _load(self) -> None:
         threading.Event().wait()
+
+
+def _leave_a_child() -> None:
+    child = multiprocessing.get_context("fork").Process(target=_live_as_long_as_the_parent)
+    child.start()
+    setattr(child, "kill", lambda: None)  # noqa: B010 - as of one that hangs in the kernel
+
+
+def _live_as_long_as_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
 
 
 def make_engine(settings: EngineSettings) -> WatchedEngine:

@@ -1,11 +1,12 @@
 """Licences of what the service is made of."""
 
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import build_cli, licences
+from service.cli import build_cli, distributions, licences
 from service.cli.distributions import EXCEPTIONS, Component, components, may_be_used
 
 runner = CliRunner()
@@ -47,6 +48,17 @@ def test_a_licence_that_is_not_allowed_fails_the_command(monkeypatch: pytest.Mon
     done = runner.invoke(build_cli(), ["licences"])
     assert done.exit_code == 1
     assert "GPL-3.0-only" in done.output
+
+
+@pytest.mark.parametrize("missing", ["torch", "vllm"])
+def test_a_list_without_the_engine_is_refused(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {name: distribution("deepmedix") for name in {"deepmedix", "torch", "vllm"} - {missing}}
+    monkeypatch.setattr(distributions, "_closure", lambda _: there)
+    done = runner.invoke(build_cli(), ["licences", "--accelerator", "gpu"])
+    assert done.exit_code == 1
+    assert f"{missing} of the engine for gpu cannot be found" in done.stderr
 
 
 def test_every_text_is_collected(tmp_path: Path) -> None:

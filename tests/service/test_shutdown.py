@@ -124,6 +124,14 @@ async def test_without_authentication_another_sites_name_is_not_answered_to(film
             assert (await client.get("/version", headers=headers)).status_code == status
 
 
+async def test_a_process_that_cannot_be_killed_does_not_hold_up_the_end(monkeypatch):
+    monkeypatch.setenv("CHILD_THAT_CANNOT_BE_KILLED", "1")
+    async with serving(shutdown_delay=0) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
+
+
 @asynccontextmanager
 async def starting(monkeypatch, **settings):
     """The process in the midst of its start, which goes on when it gets a line."""

@@ -33,6 +33,19 @@ async def test_the_engine_is_warmed_up_before_it_is_ready(make_app, engine):
         assert engine.requests
 
 
+@pytest.mark.parametrize("hanging", ["start", "warm-up"])
+async def test_a_start_that_hangs_is_given_up(make_app, engine, hanging):
+    if hanging == "start":
+        engine.starting = asyncio.Event()
+    else:
+        engine.say(Script(hold_after=1))
+    app = make_app(engine_start_timeout=0.05)
+    async with running(app, ready=False):
+        await app.state.service.started.wait()
+        assert app.state.service.state == "failed"
+        assert "DEEPMEDIX_ENGINE_START_TIMEOUT" in app.state.service.why_failed
+
+
 async def test_a_start_that_fails_is_told_without_its_reason(make_app, engine):
     engine.start_failure = RuntimeError("weights of Mrs Smith")
     app = make_app(retry_after=3)
@@ -70,6 +83,20 @@ async def test_draining_finishes_what_runs_and_takes_nothing_new(make_app, engin
         release.set()
         assert (await report).status_code == 200
     assert engine.stopped
+
+
+async def test_collectors_of_events_and_of_spans_are_told_at_the_same_time(make_app, monkeypatch):
+    both = threading.Barrier(2)
+
+    class Trail:
+        async def close(self):
+            await asyncio.to_thread(both.wait, 60)
+
+    monkeypatch.setattr("service.app.stop_tracing", lambda: both.wait(60))
+    app = make_app()
+    async with app.router.lifespan_context(app):
+        app.state.audit = Trail()
+    assert not both.broken
 
 
 async def test_draining_finishes_a_picture_that_is_being_drawn(make_app, film, monkeypatch):

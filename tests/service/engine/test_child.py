@@ -1,5 +1,7 @@
 """An engine core's first steps in its own process."""
 
+import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -110,6 +112,24 @@ def fail(settled, thread):
         ending.join()
     else:
         end()
+
+
+def warn(settled):
+    logging.getLogger("a.library").warning("Failed to export %s", "DOE^JANE")
+
+
+@pytest.mark.parametrize("name", ["EngineCore", "VllmWorker-0"])
+def test_what_a_library_logs_in_a_process_of_the_engine_is_told_as_the_services_is(
+    tmp_path, capfd, name
+):
+    context = multiprocessing.get_context("spawn")
+    with core_environment(str(tmp_path)):
+        process = context.Process(target=warn, args=(Settling(),), name=name)
+        process.start()
+    process.join()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["event"].startswith("Failed to export")
+    assert "DOE" not in line
 
 
 @pytest.mark.parametrize("name", ["EngineCore", "VllmWorker-0"])
