@@ -209,13 +209,20 @@ def _engine_settings(settings: Settings) -> EngineSettings:
 
 def _authenticator(settings: Settings) -> Authenticator:
     key_file = None if settings.keys_file is None else KeyFile(settings.keys_file)
-    authenticator = Authenticator(key_file=key_file, tokens=_tokens(settings))
+    authenticator = Authenticator(key_file=key_file, tokens=token_verifier(settings))
     if authenticator.takes_keys and not authenticator.usable_keys:
         LOG.warning("the key file holds no usable key: make one with `deepmedix keys add NAME`")
     return authenticator
 
 
-def _tokens(settings: Settings) -> TokenVerifier | None:
+def token_verifier(settings: Settings) -> TokenVerifier | None:
+    """Return what judges tokens, ``None`` where none are taken; the issuer is not asked yet.
+
+    Raises
+    ------
+    SettingsError
+        When an address or an algorithm cannot be used.
+    """
     if settings.oidc_issuer is None:
         return None
     unknown = set(settings.oidc_algorithms) - set(KEY_TYPES)

@@ -13,18 +13,29 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+import service
+from service.audit.head import head_file
+from service.cgroup import free_memory
+from service.cli.transport import check_tls
 from service.identity import KeyFile, KeyFileError
 from service.radiograph.transfer_syntaxes import ACCEPTED, Coding
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 _GIB = 1024**3
 _MIN_MEMORY = 3 * _GIB
 _MIN_PYTHON = (3, 11)
-_INSTALL = "Run `make install`"
+_CHECKOUT = (Path(service.__file__).parents[1] / "Makefile").is_file()
+_INSTALL = (
+    "Run `make install`"
+    if _CHECKOUT
+    else "Install the program with its engine again (pip install 'deepmedix[cpu]' or [gpu]; a "
+    "container: take its image again)"
+)
 
 
 class Verdict(StrEnum):
@@ -51,6 +62,9 @@ def run_checks(settings: Settings) -> list[Check]:
         ("python", _python),
         ("port", lambda: _port(settings)),
         ("keys", lambda: _keys(settings)),
+        ("tokens", lambda: _tokens(settings)),
+        ("tls", lambda: _tls(settings)),
+        ("audit", lambda: _audit(settings)),
         ("memory", _memory),
         ("codecs", _codecs),
         ("torch", _torch),
@@ -107,12 +121,57 @@ def _keys(settings: Settings) -> Check:
     return Check("keys", Verdict.OK, f"{active} active of {len(keys)}")
 
 
+def _tokens(settings: Settings) -> Check:
+    if settings.oidc_issuer is None:
+        return Check("tokens", Verdict.OK, "none are taken (no DEEPMEDIX_OIDC_ISSUER)")
+    from service.app import token_verifier
+
+    try:
+        token_verifier(settings)
+    except SettingsError as error:
+        return Check("tokens", Verdict.FAILURE, str(error), "docs/security.md tells of tokens.")
+    return Check("tokens", Verdict.OK, f"of {settings.oidc_issuer}, which was not asked")
+
+
+def _tls(settings: Settings) -> Check:
+    try:
+        check_tls(settings)
+    except SettingsError as error:
+        return Check("tls", Verdict.FAILURE, str(error), "docs/security.md tells of TLS.")
+    used = settings.tls_certificate is not None
+    return Check("tls", Verdict.OK, "certificate and key fit" if used else "not used")
+
+
+def _audit(settings: Settings) -> Check:
+    """Look at the file without opening it: that would begin one, and a service may have it open."""
+    file = settings.audit_file
+    if file is None:
+        where = "to the collector, which was not asked" if settings.audit_collector else "not kept"
+        return Check("audit", Verdict.OK, where)
+    if not file.parent.is_dir():
+        mend = "Make it, or mount the volume that it is on."
+        return Check("audit", Verdict.FAILURE, f"there is no folder {file.parent}", mend)
+    for written in (file, head_file(file)):
+        needed = written if written.exists() else file.parent
+        if not os.access(needed, os.R_OK | os.W_OK):
+            mend = f"Let uid {os.geteuid()} read and write it."
+            return Check("audit", Verdict.FAILURE, f"{needed} cannot be read and written", mend)
+    return Check("audit", Verdict.OK, f"{file} can be read and written")
+
+
 def _memory() -> Check:
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     available = max(available, _meminfo_available())
+    granted = free_memory()
     detail = f"{available / _GIB:.1f} GiB available"
+    if granted is not None and granted < available:
+        available = granted
+        detail = f"{available / _GIB:.1f} GiB available within the control group's limit"
     if available < _MIN_MEMORY:
-        mend = "The embedded checkpoint needs about 3 GiB on CPU; stop other programs."
+        mend = (
+            "The embedded checkpoint needs about 3 GiB on CPU; stop other programs, or raise the "
+            "container's limit."
+        )
         return Check("memory", Verdict.WARNING, detail, mend)
     return Check("memory", Verdict.OK, detail)
 
@@ -161,7 +220,7 @@ def _gpu() -> Check:
             "gpu",
             Verdict.WARNING,
             "there is a GPU, but the engine installed is the one for CPUs",
-            "Install the `gpu` extra: pip install 'deepmedix[gpu]'.",
+            "Install the `gpu` extra: pip install 'deepmedix[gpu]', or take the GPU image.",
         )
     return Check("gpu", Verdict.OK, "none; the engine runs on the CPU")
 
@@ -193,7 +252,8 @@ def _checkpoint(settings: Settings) -> Check:
         require_weights(settings.model)
         manifest, digest = load_manifest(settings.model)
     except ManifestError as error:
-        mend = "Set DEEPMEDIX_MODEL to a whole checkpoint, or make one with `make checkpoint`."
+        mend = "Set DEEPMEDIX_MODEL to a whole checkpoint"
+        mend += ", or make one with `make checkpoint`." if _CHECKOUT else ", or mount one."
         return Check("checkpoint", Verdict.FAILURE, str(error), mend)
     detail = f"{manifest.name} {manifest.revision} ({manifest.stage}), manifest {digest[:12]}"
     return Check("checkpoint", Verdict.OK, detail)

@@ -23,7 +23,7 @@ _MARKS = {
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Check engine, checkpoint, codecs and GPU, and say how to mend what is missing.
+    """Check settings, engine, checkpoint, codecs and GPU; say how to mend what is missing.
 
     Exit status 1 when a check failed; warnings do not count.
     """

@@ -12,7 +12,6 @@ import typer
 
 from service.cli.distributions import Component, EngineMissingError, components
 
-
 Accelerator = Literal["cpu", "gpu"]
 
 

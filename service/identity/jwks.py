@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import math
 import time
@@ -30,8 +31,8 @@ class SigningKeys:
     not verify what it should, is renewed before the request goes on, but no more often than every
     ``cooldown`` seconds, so that invented keys and signatures cannot be used to flood the
     provider. A renewal that fails leaves the old set in force until it is older than
-    ``longest_age``; it is tried again beside the requests that come after the cool-down, and a
-    request whose key is known does not wait for it. Discovery is then asked again, too.
+    ``longest_age``; it is tried again after each cool-down, whether or not requests come, and one
+    whose key is known does not wait for it. Discovery is then asked again, too.
 
     Parameters
     ----------
@@ -67,6 +68,7 @@ class SigningKeys:
         self._tried: float | None = None
         self._failed = False
         self._renewal: asyncio.Task[None] | None = None
+        self._repeat: asyncio.TimerHandle | None = None
 
     async def find(self, key_id: str | None, key_type: str, algorithm: str) -> jwt.PyJWK:
         """Return the key that a token names.
@@ -118,7 +120,9 @@ class SigningKeys:
         return None if key is wrong else key
 
     async def close(self) -> None:
-        """Give up a renewal at work."""
+        """Give up a renewal, at work or to come."""
+        if self._repeat is not None:
+            self._repeat.cancel()
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
@@ -152,6 +156,8 @@ class SigningKeys:
     def _renew(self) -> asyncio.Task[None]:
         if self._renewal is None or self._renewal.done():
             self._tried = self._clock()
+            if self._repeat is not None:
+                self._repeat.cancel()
             self._renewal = asyncio.create_task(self._fetch())
         return self._renewal
 
@@ -171,6 +177,10 @@ class SigningKeys:
             kept = "those known stay in force" if self._fetched is not None else "none are known"
             reason = str(error) if isinstance(error, FetchError) else type(error).__name__
             LOG.warning("the identity provider's keys cannot be fetched (%s): %s", reason, kept)
+            # Of no request: its lines are not to bear the id of the one that asked.
+            self._repeat = asyncio.get_running_loop().call_later(
+                self._cooldown, self._renew, context=contextvars.Context()
+            )
 
     def _tell(self, *, failed: bool) -> None:
         self._failed = failed

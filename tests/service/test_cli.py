@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import re
 import signal
 import socket
@@ -312,6 +313,50 @@ def test_doctor_finds_a_checkpoint_that_is_not_there(tmp_path):
     check = checks._checkpoint(Settings(model=str(tmp_path / "nowhere")))
     assert check.verdict is checks.Verdict.FAILURE
     assert check.mend
+
+
+def test_doctor_counts_the_memory_that_a_container_has_left(monkeypatch):
+    monkeypatch.setattr(checks, "free_memory", lambda: 1024**3)
+    small = checks._memory()
+    assert small.verdict is checks.Verdict.WARNING
+    assert small.detail.startswith("1.0 GiB")
+    monkeypatch.setattr(checks, "free_memory", lambda: None)
+    assert "control group" not in checks._memory().detail
+
+
+KEY = "a secret of 32 characters or more"
+
+
+def test_doctor_finds_an_audit_file_that_cannot_be_written(tmp_path):
+    def verdict(path):
+        return checks._audit(Settings(audit_file=path, audit_site_key=KEY)).verdict
+
+    file = tmp_path / "audit.jsonl"
+    assert verdict(file) is checks.Verdict.OK
+    assert not list(tmp_path.iterdir())  # nothing was begun
+    assert verdict(tmp_path / "not mounted" / "audit.jsonl") is checks.Verdict.FAILURE
+    assert checks._audit(Settings()).verdict is checks.Verdict.OK
+
+
+def test_doctor_finds_an_audit_file_of_somebody_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).suffix != ".head")
+    (tmp_path / "audit.jsonl.head").touch()
+    found = checks._audit(Settings(audit_file=tmp_path / "audit.jsonl", audit_site_key=KEY))
+    assert found.verdict is checks.Verdict.FAILURE
+    assert "audit.jsonl.head" in found.detail
+    assert str(os.geteuid()) in found.mend
+
+
+def test_doctor_finds_tls_and_token_settings_that_cannot_be_used(tmp_path):
+    missing = {"tls_certificate": tmp_path / "certificate", "tls_key": tmp_path / "key"}
+    assert checks._tls(Settings(**missing)).verdict is checks.Verdict.FAILURE
+    assert checks._tls(Settings()).verdict is checks.Verdict.OK
+    for issuer, verdict in (
+        ("http://idp.example", checks.Verdict.FAILURE),
+        ("https://idp.example", checks.Verdict.OK),
+    ):
+        settings = Settings(oidc_issuer=issuer, oidc_audience="deepmedix")
+        assert checks._tokens(settings).verdict is verdict
 
 
 def test_doctor_finds_a_port_that_is_taken():

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from service.engine import environment
 from service.engine.environment import kv_cache_is_set, prepare_cpu, prepare_environment
 
 
@@ -39,6 +40,12 @@ def test_list_of_plugins_keeps_the_repair():
     prepare_environment(local=True)
     prepare_environment(local=True)
     assert os.environ["VLLM_PLUGINS"] == "mine,deepmedix"
+
+
+def test_threads_leave_one_of_the_cores_that_a_container_may_use(monkeypatch):
+    monkeypatch.setattr(environment, "usable_cores", lambda: 4)
+    prepare_cpu(tensor_parallel_size=1)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
 def test_several_workers_keep_processes_of_their_own():

@@ -379,6 +379,30 @@ async def test_a_renewal_that_failed_is_tried_again_though_the_set_is_young(prov
     assert stale() == 0
 
 
+async def test_a_provider_that_is_back_is_noticed_though_nobody_asks(provider):
+    keys = SigningKeys(provider.issuer, cooldown=0.01)
+    known = TokenVerifier(OidcSettings(issuer=provider.issuer, audience=AUDIENCE), keys)
+    provider.down = True
+    with pytest.raises(IdentityUnavailableError):
+        await known.identify(provider.token())
+    assert stale() == 1
+    provider.down = False
+    async with asyncio.timeout(60):
+        while stale():
+            await asyncio.sleep(0)
+    await known.close()
+
+
+async def test_nobody_is_asked_any_more_once_it_is_closed(provider):
+    known = verifier(provider)
+    provider.down = True
+    with pytest.raises(IdentityUnavailableError):
+        await known.identify(provider.token())
+    assert not known._keys._repeat.cancelled()
+    await known.close()
+    assert known._keys._repeat.cancelled()
+
+
 async def test_a_provider_that_moves_its_keys_is_found_by_discovery_again(provider):
     clock = Clock()
     known = verifier(provider, clock=clock)
