@@ -57,10 +57,10 @@ async def test_a_film_that_looks_like_one_held_is_told_from_it(build_dicom):
 
 
 async def test_a_large_film_is_remembered_when_its_digest_is_taken(build_dicom):
-    pixels = np.arange(800 * 600, dtype=np.uint16).reshape(800, 600)
+    pixels = np.arange(1200 * 1000, dtype=np.uint32).astype(np.uint16).reshape(1200, 1000)
     data = build_dicom(pixels)
-    assert len(data) > 1 << 18  # whose digest a thread takes
-    memory = FilmMemory(max_bytes=1 << 20, seconds=60)
+    assert len(data) > 1 << 20  # whose digest a thread takes
+    memory = FilmMemory(max_bytes=1 << 22, seconds=60)
     decoder = RadiographDecoder(memory=memory)
     await decoder.start()
     try:
@@ -75,7 +75,7 @@ async def test_a_large_film_is_remembered_when_its_digest_is_taken(build_dicom):
 async def test_a_film_whose_digest_is_still_taken_is_forgotten_too(build_dicom):
     film = load_radiograph(build_dicom())
     memory = FilmMemory(max_bytes=1 << 20, seconds=60)
-    data = bytes(1 << 20)
+    data = bytes(1 << 21)
     memory.remember_soon(film, data, None, False)
     memory.clear()
     assert await memory.find(data, None, False) is None
