@@ -22,7 +22,7 @@ _HEAD, _STRIDE = 4096, 4093
 _MOST_FILMS = 256
 """Small films are few bytes each, but their model images and keys are not."""
 
-_SMALL = 1 << 20
+_SMALL = 16 << 20
 """Bytes of which a digest is taken in less time than it takes to hand them to a thread."""
 
 
@@ -54,7 +54,7 @@ class FilmMemory:
         """Return what a film, opened in a certain way, is found by."""
         if len(data) <= _SMALL:
             digest = _digest(data)
-        else:  # megabytes; the digest is taken without the interpreter's lock
+        else:  # the digest is taken without the interpreter's lock
             digest = await asyncio.to_thread(_digest, data)
         return _glimpse(data), digest, frame, allow_other_anatomy
 

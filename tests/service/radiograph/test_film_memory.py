@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from service.radiograph import (
@@ -56,10 +55,15 @@ async def test_a_film_that_looks_like_one_held_is_told_from_it(build_dicom):
         await decoder.close()
 
 
+@pytest.fixture
+def large(monkeypatch):
+    """Films count as large, whose digest a thread takes."""
+    monkeypatch.setattr("service.radiograph.memory._SMALL", 0)
+
+
+@pytest.mark.usefixtures("large")
 async def test_a_large_film_is_remembered_when_its_digest_is_taken(build_dicom):
-    pixels = np.arange(1200 * 1000, dtype=np.uint32).astype(np.uint16).reshape(1200, 1000)
-    data = build_dicom(pixels)
-    assert len(data) > 1 << 20  # whose digest a thread takes
+    data = build_dicom()
     memory = FilmMemory(max_bytes=1 << 22, seconds=60)
     decoder = RadiographDecoder(memory=memory)
     await decoder.start()
@@ -72,10 +76,11 @@ async def test_a_large_film_is_remembered_when_its_digest_is_taken(build_dicom):
         await decoder.close()
 
 
+@pytest.mark.usefixtures("large")
 async def test_a_film_whose_digest_is_still_taken_is_forgotten_too(build_dicom):
     film = load_radiograph(build_dicom())
     memory = FilmMemory(max_bytes=1 << 20, seconds=60)
-    data = bytes(1 << 21)
+    data = b"film"
     memory.remember_soon(film, data, None, False)
     memory.clear()
     assert await memory.find(data, None, False) is None
