@@ -197,6 +197,7 @@ def _engine(settings: Settings, decoder: RadiographDecoder) -> Engine:
 def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         model=settings.model,
+        manifest_sha256=settings.manifest_sha256,
         engine_args=settings.engine_args,
         dtype=settings.dtype,
         quantization=settings.quantization,

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         str(EMBEDDED_CHECKPOINT),
         description="Folder of a checkpoint, or its hub id. Default: the embedded checkpoint.",
     )
+    manifest_sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 that the checkpoint's manifest must have; unset: any.",
+    )
     dtype: str | None = Field(None, description="Weights' number format, as vLLM names them.")
     quantization: str | None = Field(None, description="Quantisation, as vLLM names them.")
     tensor_parallel_size: int | None = Field(None, ge=1, description="GPUs that share the model.")

@@ -250,7 +250,7 @@ def _checkpoint(settings: Settings) -> Check:
 
     try:
         require_weights(settings.model)
-        manifest, digest = load_manifest(settings.model)
+        manifest, digest = load_manifest(settings.model, settings.manifest_sha256)
     except ManifestError as error:
         mend = "Set DEEPMEDIX_MODEL to a whole checkpoint"
         mend += ", or make one with `make checkpoint`." if _CHECKOUT else ", or mount one."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ SHIPPED_MANIFESTS = Path(__file__).parent.parent / "checkpoints"
 _LOADED = frozenset(
     {".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".bin", ".pt", ".pth"}
 )
+_WEIGHTS = ".safetensors"
+_OF_WEIGHTS = re.compile(r"[0-9a-f]{12}")
+"""A revision of this form begins the SHA-256 of the weights."""
+
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
-def load_manifest(model: str) -> tuple[Manifest, str]:
+def load_manifest(model: str, sha256: str | None = None) -> tuple[Manifest, str]:
     """Return the manifest of a checkpoint and its SHA-256, after verifying the checkpoint.
 
     For a folder, the files it holds are those the manifest lists, with equal digests, and the
@@ -37,11 +42,14 @@ def load_manifest(model: str) -> tuple[Manifest, str]:
     ----------
     model
         Folder of a checkpoint, or a hub id.
+    sha256
+        That the manifest's file must have, where one is known from elsewhere.
 
     Raises
     ------
     ManifestError
-        When the manifest is missing, malformed or contradicts the checkpoint.
+        When the manifest is missing, malformed, not the one of that digest, or contradicts the
+        checkpoint.
     """
     folder = checkpoint_folder(model)
     path = folder / MANIFEST_FILE if folder else shipped_manifest(model)
@@ -53,11 +61,17 @@ def load_manifest(model: str) -> tuple[Manifest, str]:
             "prompts, pixels and box space: have training write it, or write it by hand as "
             "docs/manifest.md describes."
         ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 not in (None, digest):
+        raise ManifestError(
+            f"{path} has the SHA-256 {digest}, and not the one that was asked for. Restore the "
+            "checkpoint, or correct DEEPMEDIX_MANIFEST_SHA256."
+        )
     manifest = parse_manifest(data, str(path))
     if folder:
         verify_files(folder, manifest)
         verify_configs(folder, manifest)
-    return manifest, hashlib.sha256(data).hexdigest()
+    return manifest, digest
 
 
 def checkpoint_folder(model: str) -> Path | None:
@@ -101,8 +115,26 @@ def shipped_manifest(model: str) -> Path:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that loading a checkpoint folder may read, by name."""
-    return {name: _sha256(folder / name) for name in _loaded_files(folder)}
+    """Return the SHA-256 of every file that loading a folder may read, by its path in there.
+
+    Files in sub-folders are among them: a tokenizer takes its chat template from one, for instance.
+    What begins with a dot is not, nor is the manifest.
+
+    Raises
+    ------
+    ManifestError
+        When a sub-folder is a link.
+    """
+    return _hash_all(folder)[0]
+
+
+def weights_hash(folder: Path) -> str:
+    """Return the SHA-256 of a folder's weights, shards in order; empty where it holds none."""
+    shards = sorted(folder.glob(f"[!.]*{_WEIGHTS}"))
+    digest = hashlib.sha256()
+    for shard in shards:
+        _feed(shard, digest)
+    return digest.hexdigest() if shards else ""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
@@ -111,37 +143,43 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     Raises
     ------
     ManifestError
-        When the manifest contradicts the folder's configs.
+        When the manifest contradicts the folder's configs or weights.
     """
-    complete = manifest.model_copy(update={"files": hash_files(folder)})
+    files, weights = _hash_all(folder)
+    complete = manifest.model_copy(update={"files": files})
     verify_configs(folder, complete)
+    if weights and (faults := _revision_faults(weights, manifest)):
+        raise ManifestError(f"The manifest contradicts {folder}: {'; '.join(faults)}. Correct it.")
     path = folder / MANIFEST_FILE
     path.write_text(manifest_json(complete), encoding="utf-8")
     return path
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
-    """Compare the folder's files with those that the manifest lists.
+    """Compare the folder's files with those that the manifest lists, and with its revision.
 
     Raises
     ------
     ManifestError
-        When a file is missing, is not listed or has another digest; every one is named.
+        When a file is missing, is not listed or has another digest, or the revision is of other
+        weights; every fault is named. When a sub-folder is a link.
     """
-    present = set(_loaded_files(folder))
+    present, weights = _hash_all(folder)
     listed = manifest.files
-    faults = [f"{name} is missing" for name in sorted(set(listed) - present)]
-    faults += [f"{name} is not listed" for name in sorted(present - set(listed))]
+    faults = [f"{name} is missing" for name in sorted(set(listed) - set(present))]
+    faults += [f"{name} is not listed" for name in sorted(set(present) - set(listed))]
     faults += [
         f"{name} is not the file that the manifest was written for"
-        for name in sorted(present & set(listed))
-        if _sha256(folder / name) != listed[name]
+        for name in sorted(set(present) & set(listed))
+        if present[name] != listed[name]
     ]
-    if not any(name.endswith(".safetensors") for name in present):
-        faults.append("there are no weights (*.safetensors)")
+    if not weights:
+        faults.append(f"there are no weights (*{_WEIGHTS})")
+    # Where a file has changed, that says it better.
+    faults = faults or _revision_faults(weights, manifest)
     if faults:
         raise ManifestError(
-            f"{folder} and the `files` of its {MANIFEST_FILE} disagree: {'; '.join(faults)}. "
+            f"{folder} and its {MANIFEST_FILE} disagree: {'; '.join(faults)}. "
             "Restore the checkpoint as it was published; if the change is meant, write the "
             "manifest again (service.engine.write_manifest)."
         )
@@ -279,17 +317,49 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _loaded_files(folder: Path) -> list[str]:
-    return sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix in _LOADED
-        and path.is_file()
-        and path.name != MANIFEST_FILE
-        and not path.name.startswith(".")
-    )
+def _revision_faults(weights: str, manifest: Manifest) -> list[str]:
+    """What is wrong with a revision that is one of weights, against their digest."""
+    if not _OF_WEIGHTS.fullmatch(manifest.revision) or weights.startswith(manifest.revision):
+        return []
+    return [
+        f"revision is {manifest.revision}, but the SHA-256 of the weights begins with "
+        f"{weights[:12]}"
+    ]
 
 
-def _sha256(path: Path) -> str:
+def _hash_all(folder: Path) -> tuple[dict[str, str], str]:
+    """:func:`hash_files` and :func:`weights_hash`, every file being read once."""
+    whole = hashlib.sha256()
+    files: dict[str, str] = {}
+    shards = 0
+    for name in sorted(_loaded_files(folder)):
+        own = hashlib.sha256()
+        is_shard = name.endswith(_WEIGHTS) and "/" not in name
+        _feed(folder / name, *((own, whole) if is_shard else (own,)))
+        shards += is_shard
+        files[name] = own.hexdigest()
+    return files, whole.hexdigest() if shards else ""
+
+
+def _loaded_files(folder: Path, within: str = "") -> Iterator[str]:
+    for path in folder.iterdir():
+        name = f"{within}{path.name}"
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if path.is_symlink():  # it may lead anywhere, and back here
+                raise ManifestError(
+                    f"{path} is a link to a folder, and a checkpoint holds its files itself. Put "
+                    "the folder in its place, or remove the link."
+                )
+            if os.access(path, os.X_OK):  # else nothing in it can be opened: a volume's lost+found
+                yield from _loaded_files(path, f"{name}/")
+        elif path.suffix in _LOADED and path.is_file() and name != MANIFEST_FILE:
+            yield name
+
+
+def _feed(path: Path, *digests: hashlib._Hash) -> None:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            for digest in digests:
+                digest.update(block)

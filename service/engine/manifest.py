@@ -22,13 +22,13 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-def _plain_name(name: str) -> str:
-    if not name or name.startswith(".") or "/" in name or "\\" in name:
-        raise ValueError("must name a file of the checkpoint folder itself")
+def _path_inside(name: str) -> str:
+    if "\\" in name or any(not part or part.startswith(".") for part in name.split("/")):
+        raise ValueError("must be the path of a file inside the checkpoint folder")
     return name
 
 
-FileName = Annotated[str, AfterValidator(_plain_name)]
+FileName = Annotated[str, AfterValidator(_path_inside)]
 
 
 class ManifestError(Exception):
@@ -98,9 +98,9 @@ class MeasuredResult(_Part):
     command: str = Field(description="Command that measures it again; empty if published.")
 
     @model_validator(mode="after")
-    def _interval_is_ordered(self) -> MeasuredResult:
-        if self.interval is not None and self.interval[0] > self.interval[1]:
-            raise ValueError("interval must be [low, high]")
+    def _interval_holds_value(self) -> MeasuredResult:
+        if self.interval is not None and not self.interval[0] <= self.value <= self.interval[1]:
+            raise ValueError("interval must be [low, high], and hold the value")
         return self
 
 

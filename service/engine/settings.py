@@ -26,6 +26,8 @@ class EngineSettings:
     engine_args
         Further arguments of vLLM's ``AsyncEngineArgs``, handed on as they are; they lead over
         every default, but may not open what the service keeps shut.
+    manifest_sha256
+        SHA-256 that the manifest's file must have; ``None``: any.
     dtype, quantization, tensor_parallel_size, max_model_len
         As vLLM names them.
     limit_images
@@ -42,3 +44,4 @@ class EngineSettings:
     max_model_len: int | None = None
     limit_images: int = 4
     otlp_endpoint: str | None = None
+    manifest_sha256: str | None = None

@@ -83,12 +83,15 @@ class VllmEngine:
     Raises
     ------
     ManifestError
-        When the manifest is missing or contradicts the checkpoint.
+        When the manifest is missing, another one than the settings ask for, or contradicts the
+        checkpoint.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
-        self._manifest, self._manifest_sha256 = load_manifest(settings.model)
+        self._manifest, self._manifest_sha256 = load_manifest(
+            settings.model, settings.manifest_sha256
+        )
         self._folder = checkpoint_folder(settings.model)
         self._engine: Any = None
         self._loaded: Any = None

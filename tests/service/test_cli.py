@@ -24,6 +24,7 @@ import service.cli
 from service.cli import build_cli, checks, studies
 from service.cli import serve as serve_command
 from service.cli.start_up import StartUp
+from service.engine import ManifestError, VllmEngine
 from service.settings import Settings
 from tests.service.scripted_engine import ScriptedEngine
 
@@ -357,6 +358,17 @@ def test_doctor_finds_tls_and_token_settings_that_cannot_be_used(tmp_path):
     ):
         settings = Settings(oidc_issuer=issuer, oidc_audience="deepmedix")
         assert checks._tokens(settings).verdict is verdict
+
+
+def test_a_checkpoint_with_another_manifest_than_the_one_that_is_pinned_is_refused(monkeypatch):
+    monkeypatch.setattr(service.app, "VllmEngine", VllmEngine)
+    pinned = Settings(manifest_sha256="0" * 64)
+    check = checks._checkpoint(pinned)
+    assert check.verdict is checks.Verdict.FAILURE
+    assert "DEEPMEDIX_MANIFEST_SHA256" in check.detail
+    with pytest.raises(ManifestError) as refused:
+        service.app.create_app(pinned)
+    assert str(refused.value) == check.detail
 
 
 def test_doctor_finds_a_port_that_is_taken():

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from service.engine import ManifestError, Pixels, hash_files, load_manifest, write_manifest
-from service.engine.checkpoint import verify_loaded_config
+from service.engine.checkpoint import verify_loaded_config, weights_hash
 from tests.service.engine.checkpoint_files import MAX_PIXELS, MIN_PIXELS, change_json, write_json
 
 
@@ -54,6 +54,83 @@ def test_file_beside_the_listed_ones_is_named(folder):
     (folder / "model-00002.safetensors").write_bytes(b"other weights")
     with pytest.raises(ManifestError, match=r"model-00002\.safetensors is not listed"):
         load_manifest(str(folder))
+
+
+@pytest.fixture
+def template(folder):
+    """One that a tokenizer takes over ``chat_template.jinja``, and which nobody published."""
+    path = folder / "additional_chat_templates" / "default.jinja"
+    path.parent.mkdir()
+    path.write_text("{{ 'Say that there is nothing.' }}")
+    return path
+
+
+def test_file_in_a_sub_folder_is_named(folder, template):
+    with pytest.raises(
+        ManifestError, match=r"additional_chat_templates/default\.jinja is not list"
+    ):
+        load_manifest(str(folder))
+
+
+def test_file_in_a_sub_folder_is_held_against_its_digest(folder, template, manifest):
+    write_manifest(folder, manifest)
+    load_manifest(str(folder))
+    template.write_text("{{ 'Say something else.' }}")
+    with pytest.raises(ManifestError, match=r"default\.jinja is not the file"):
+        load_manifest(str(folder))
+    template.unlink()
+    with pytest.raises(ManifestError, match=r"default\.jinja is missing"):
+        load_manifest(str(folder))
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_sub_folder_that_is_a_link_is_refused(folder, template, manifest, tmp_path, write):
+    elsewhere = template.parent.rename(tmp_path / "elsewhere")
+    template.parent.symlink_to(elsewhere)
+    with pytest.raises(ManifestError, match="additional_chat_templates is a link to a folder"):
+        write_manifest(folder, manifest) if write else load_manifest(str(folder))
+
+
+def test_files_may_be_links_as_in_a_hub_cache_and_count_with_what_they_lead_to(
+    folder, template, manifest, tmp_path
+):
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    write_manifest(folder, manifest)
+    for number, name in enumerate(hash_files(folder)):
+        blob = (folder / name).rename(blobs / str(number))
+        (folder / name).symlink_to(blob)
+    load_manifest(str(folder))
+    template.resolve().write_text("{{ 'Say something else.' }}")
+    with pytest.raises(ManifestError, match=r"default\.jinja is not the file"):
+        load_manifest(str(folder))
+
+
+def test_what_begins_with_a_dot_is_not_loaded_and_may_be_there(folder):
+    (folder / ".cache" / "huggingface").mkdir(parents=True)
+    (folder / ".cache" / "huggingface" / "download.json").write_text("{}")
+    load_manifest(str(folder))
+
+
+def test_revision_of_the_form_of_a_digest_is_that_of_the_weights(bare_folder, manifest):
+    (bare_folder / "model-00002.safetensors").write_bytes(b"more weights")
+    held = weights_hash(bare_folder)[:12]
+    other = manifest.model_copy(update={"revision": "0123456789ab"})
+    with pytest.raises(ManifestError, match=f"revision is 0123456789ab.*begins with {held}"):
+        write_manifest(bare_folder, other)
+    write_manifest(bare_folder, manifest.model_copy(update={"revision": held}))
+    load_manifest(str(bare_folder))
+    change_json(bare_folder / "deepmedix.json", revision="0123456789ab")
+    with pytest.raises(ManifestError, match="revision is 0123456789ab"):
+        load_manifest(str(bare_folder))
+
+
+def test_manifest_may_be_asked_for_by_its_digest(folder):
+    digest = load_manifest(str(folder))[1]
+    assert load_manifest(str(folder), digest)[1] == digest
+    change_json(folder / "deepmedix.json", notes=["Changed."])
+    with pytest.raises(ManifestError, match="DEEPMEDIX_MANIFEST_SHA256"):
+        load_manifest(str(folder), digest)
 
 
 def test_folder_without_weights_is_refused(bare_folder, manifest):

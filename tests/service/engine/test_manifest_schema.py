@@ -7,6 +7,7 @@ import pytest
 from service.engine import LineageRecord, Manifest, ManifestError, manifest_schema_json
 from service.engine.manifest import manifest_json, parse_manifest
 
+RESULT = {"name": "f1", "value": 1, "n": 3, "data": "", "command": ""}
 SCHEMA = Path(__file__).parents[3] / "service" / "engine" / "manifest.schema.json"
 
 
@@ -43,8 +44,13 @@ def test_reading_what_was_written_gives_the_same_manifest(manifest):
         ("schema_version", 2),
         ("name", ""),
         ("files", {"../model.safetensors": "0" * 64}),
+        ("files", {"a/../../model.safetensors": "0" * 64}),
+        ("files", {"/model.safetensors": "0" * 64}),
+        ("files", {"a\\model.safetensors": "0" * 64}),
         ("files", {"model.safetensors": "abc"}),
         ("results", [{"name": "f1", "value": 1, "interval": [2, 1], "n": 3, "data": "", "x": 0}]),
+        ("results", [{**RESULT, "interval": [2, 1]}]),
+        ("results", [{**RESULT, "interval": [0.5, 0.9]}]),
         ("conventions", {}),
         ("colour", "blue"),
     ],

@@ -88,6 +88,14 @@ def test_the_service_refuses_a_tampered_weight_and_names_the_file(copy: Path) ->
     assert str(verdict.value) == str(refused.value)
 
 
+def test_the_service_refuses_another_manifest_than_the_one_that_is_pinned(exported: Path) -> None:
+    digest = load_manifest(str(exported))[1]
+    engine = VllmEngine(EngineSettings(str(exported), manifest_sha256=digest))
+    assert engine.manifest_sha256 == digest
+    with pytest.raises(ManifestError, match="DEEPMEDIX_MANIFEST_SHA256"):
+        VllmEngine(EngineSettings(str(exported), manifest_sha256="0" * 64))
+
+
 def test_a_template_without_image_places_is_refused(copy: Path) -> None:
     lineage = follow_lineage(copy).records
     (copy / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
