@@ -32,10 +32,13 @@ class Figure:
         What a film adds to the sums.
     value
         What the sums come to, a share of the second by default; NaN where that is not defined.
+    is_of
+        Whether a film is among those that it is measured on; all are by default.
     """
 
     terms: Terms
     value: Callable[[Sequence[float]], float] = _ratio
+    is_of: Callable[[FilmScore], bool] = lambda _: True
 
     def table(self, scores: Sequence[FilmScore]) -> npt.NDArray[np.float64]:
         """A row of terms for each film."""
@@ -48,6 +51,10 @@ class Figure:
     def interval(self, scores: Sequence[FilmScore]) -> tuple[float, float]:
         """Its 95% interval."""
         return interval_of_sums(self.table(scores), self.value)
+
+    def films(self, scores: Sequence[FilmScore]) -> int:
+        """How many films it is measured on."""
+        return sum(self.is_of(score) for score in scores)
 
 
 def difference(
@@ -83,13 +90,13 @@ def _micro_f1(kind: str | None = None) -> Figure:
 
 
 def _mean_of(values: Callable[[FilmScore], Iterable[float]]) -> Figure:
-    """The mean of all values that the films have."""
+    """The mean of all values that the films have, over the films that have any."""
 
     def terms(score: FilmScore) -> tuple[float, float]:
         found = [*values(score)]
         return sum(found), len(found)
 
-    return Figure(terms)
+    return Figure(terms, is_of=lambda score: bool([*values(score)]))
 
 
 def _overlap(kind: str | None = None) -> Figure:
@@ -142,18 +149,16 @@ def _mean_average_precision(kinds: Sequence[str]) -> Figure:
     return Figure(terms, value)
 
 
-def _only(figure: Figure, counts: Callable[[FilmScore], bool]) -> Figure:
-    """A figure over some of the films."""
+def _of_view(figure: Figure, view: str) -> Figure:
+    """A figure over the films of a view."""
 
     def terms(score: FilmScore) -> tuple[float, ...]:
         own = figure.terms(score)
-        return own if counts(score) else (0.0,) * len(own)
+        return own if score.view == view else (0.0,) * len(own)
 
-    return replace(figure, terms=terms)
-
-
-def _of_view(figure: Figure, view: str) -> Figure:
-    return _only(figure, lambda score: score.view == view)
+    return replace(
+        figure, terms=terms, is_of=lambda score: score.view == view and figure.is_of(score)
+    )
 
 
 def _with_lateral(figure: Figure) -> Figure:
@@ -164,7 +169,10 @@ def _with_lateral(figure: Figure) -> Figure:
             return (0.0,) * len(figure.terms(score))
         return figure.terms(score.with_lateral)
 
-    return replace(figure, terms=terms)
+    def is_of(score: FilmScore) -> bool:
+        return score.with_lateral is not None and figure.is_of(score.with_lateral)
+
+    return replace(figure, terms=terms, is_of=is_of)
 
 
 def _read_along(figure: Figure) -> Figure:
@@ -176,7 +184,9 @@ def _read_along(figure: Figure) -> Figure:
             a + b for a, b in zip(figure.terms(score), with_lateral.terms(score), strict=True)
         )
 
-    return replace(figure, terms=terms)
+    return replace(
+        figure, terms=terms, is_of=lambda score: figure.is_of(score) or with_lateral.is_of(score)
+    )
 
 
 def _headlines(kinds: Sequence[str]) -> dict[str, Figure]:
@@ -235,15 +245,26 @@ def figures_of(*scored: Sequence[FilmScore]) -> dict[str, Figure]:
 
 
 def summarise(scores: Sequence[FilmScore]) -> list[MeasuredResult]:
-    """Every figure with its 95% interval."""
+    """Every figure with its 95% interval and the number of films that it is measured on.
+
+    Left out are those that these films do not define: an F1 where there is nothing to find, say.
+    """
     return [
-        MeasuredResult(
-            name=name,
-            value=round(figure(scores), 4),
-            interval=tuple(round(v, 4) for v in figure.interval(scores)),
-            n=len(scores),
-            data="CT-derived radiographs, test split; not clinical accuracy",
-            command=f"{_COMMAND} --films {len(scores)}",
-        )
+        _result(name, figure, scores)
         for name, figure in figures_of(scores).items()
+        if not np.isnan(figure(scores))
     ]
+
+
+def _result(name: str, figure: Figure, scores: Sequence[FilmScore]) -> MeasuredResult:
+    value = round(figure(scores), 4)
+    low, high = (round(bound, 4) for bound in figure.interval(scores))
+    return MeasuredResult(
+        name=name,
+        value=value,
+        # A few films drawn again can all lie on one side of a figure that is no mean.
+        interval=(min(low, value), max(high, value)),
+        n=figure.films(scores),
+        data="CT-derived radiographs, test split; not clinical accuracy",
+        command=f"{_COMMAND} --films {len(scores)}",
+    )

@@ -18,7 +18,7 @@ from training.data.ct_radiographs.generate import FilmRecord
 from training.evaluation import ablation
 from training.evaluation.ablation import Contestant, Measured, run_ablation, write_ablation
 from training.evaluation.controls import Films, FilmViewer, exchanged, films_by_patient
-from training.evaluation.figures import difference, figures_of
+from training.evaluation.figures import Figure, difference, figures_of, summarise
 from training.evaluation.film_score import (
     FilmScore,
     read_scores,
@@ -222,6 +222,43 @@ def test_findings_missed_and_made_up_count_in_the_iou_of_every_finding() -> None
     both = replace(found, with_lateral=replace(found, overlaps=()))
     assert figures["IoU of every finding"]([both]) == pytest.approx(0.2)
     assert figures["IoU of every finding, laterals read along"]([both]) == pytest.approx(0.1)
+
+
+def test_a_result_says_how_many_films_it_was_measured_on() -> None:
+    first, second, *others = scored(8, 3)
+    first = replace(first, with_lateral=second, heart=None)
+    asked = (("laterality", True, "Left"),) * 2
+    films = {r.name: r.n for r in summarise([first, replace(second, answers=asked), *others])}
+    assert {name: films[name] for name in films if films[name] != 8} == {
+        "F1, LATERAL films": 2,
+        "F1, PA films": 6,
+        "F1, frontal with its lateral": 1,
+        "VQA accuracy, laterality": 1,
+        "VQA accuracy, presence": 7,
+        "box IoU, LATERAL films": 1,
+        "box IoU, PA films": 2,
+        "box IoU, frontal with its lateral": 1,
+        "box IoU, mass": 3,
+        "heart box IoU": 7,
+        "IoU of boxes that touch a true one": 3,
+        "matched IoU": 3,
+        "matched IoU, laterals read along": 3,
+        "the same, each finding counted once": 3,
+    }
+
+
+def test_results_leave_out_what_is_not_defined() -> None:
+    names = {result.name for result in summarise(scored(4, 0))}
+    assert "finding micro-F1" in names
+    assert "matched IoU" not in names
+
+
+def test_an_interval_that_misses_its_value_is_widened_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Figure, "interval", lambda figure, scores: (2.0, 3.0))
+    for result in summarise(scored(4, 2)):
+        assert result.interval == (min(2.0, result.value), max(3.0, result.value))
 
 
 def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
