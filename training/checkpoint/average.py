@@ -12,7 +12,7 @@ from pathlib import Path
 from service.engine import LineageRecord
 from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.lineage import STAGE_RECORD, read_record, weights_hash
+from training.checkpoint.lineage import STAGE_RECORD, check_weights, read_record, weights_hash
 from training.checkpoint.merge import copy_companions, is_adapter, load_whole
 
 AVERAGE = "average"
@@ -42,8 +42,8 @@ def average_with_start(
     Raises
     ------
     CheckpointError
-        When a model cannot be loaded, the two are not alike, or ``folder`` is a file or not
-        empty.
+        When a model cannot be loaded, the two are not alike, the stage started from other weights
+        than those, or ``folder`` is a file or not empty.
     """
     import torch
 
@@ -59,6 +59,7 @@ def average_with_start(
     record = read_record(trained)
     before = start or _start_of(record.config.get("model"), trained)
     first = load_whole(Path(before), dtype="float32")
+    check_weights(Path(before), began=record)
     last = load_whole(trained, dtype="float32").state_dict()
     weights = first.state_dict()
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in last.items()}:

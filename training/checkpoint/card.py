@@ -9,6 +9,7 @@ from training.checkpoint.identity import Identity, embedded_identity
 
 _PLUMBING = (
     *("output", "logging.", "trl.", "data.split", "data.group_lengths", "model.manifest"),
+    "merged.adapters_hash",
     *("model.attention", "model.keep_seen", "model.gradient_checkpointing", "model.lora.targets"),
     *("optimizer.schedule", "optimizer.warm_up", "optimizer.max_grad_norm"),
 )

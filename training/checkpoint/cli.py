@@ -57,7 +57,9 @@ def export(
     ] = None,
     base: Base = None,
     dtype: Dtype = "bfloat16",
-    overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace the checkpoint that is in --out.")
+    ] = False,
 ) -> None:
     """Write a stage's output as a checkpoint that the service, vLLM and transformers load.
 
@@ -68,8 +70,10 @@ def export(
         from training.checkpoint.errors import CheckpointError
         from training.checkpoint.export import export_checkpoint
 
-        if out.is_dir() and not overwrite:
-            raise CheckpointError(f"{out} is there already. Give --overwrite to replace it.")
+        if out.is_dir() and any(out.iterdir()) and not overwrite:
+            raise CheckpointError(
+                f"{out} is there already. Give --overwrite to replace a checkpoint."
+            )
         lineage, identity = _history(trained, name or out.resolve().name, manifest, after or [])
         export_checkpoint(
             trained,

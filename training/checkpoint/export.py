@@ -15,13 +15,14 @@ from service.engine import (
     Pixels,
     write_manifest,
 )
+from service.engine.manifest import MANIFEST_FILE
 from training.checkpoint.card import model_card
 from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.identity import Identity, embedded_identity
 from training.checkpoint.lineage import portable, weights_hash
 from training.checkpoint.loading import first_line
-from training.checkpoint.merge import load_whole
+from training.checkpoint.merge import folders_behind, load_whole
 from training.checkpoint.verify import verify_checkpoint
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def export_checkpoint(
     trained
         Folder of the last stage's output: a whole model, or LoRA adapters, which are merged.
     folder
-        Receives the checkpoint; what it held is replaced.
+        Receives the checkpoint; one that it held is replaced.
     lineage
         The stages that the weights went through, first to last.
     results
@@ -63,15 +64,23 @@ def export_checkpoint(
     ------
     CheckpointError
         When there is no model or tokenizer, a weight is not finite, what was written does not
-        verify, or ``folder`` is a file or holds ``trained``.
+        verify, or ``folder`` is a file, holds what the model is loaded from, or holds anything
+        without being a checkpoint.
     """
     identity = identity or embedded_identity()
     if not lineage:
         raise CheckpointError(f"No stage is known that made {trained}: a manifest must name one.")
     folder = resolve_destination(folder)
-    if trained.resolve().is_relative_to(folder):
+    for needed in folders_behind(trained, base):
+        if needed.exists() and needed.resolve().is_relative_to(folder):
+            what = "the stage's output" if needed == trained else "the base of the adapters,"
+            raise CheckpointError(
+                f"To write {folder} would remove {what} {needed}. Name another --out."
+            )
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
         raise CheckpointError(
-            f"To write {folder} would remove the stage's output {trained}. Name another --out."
+            f"{folder} holds no checkpoint ({MANIFEST_FILE}), but other things, which would be "
+            "lost. Name another --out, or remove them."
         )
     model = load_whole(trained, base=base, dtype=dtype)
     partial = folder.with_name(f".{folder.name}.partial")

