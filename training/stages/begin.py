@@ -12,10 +12,21 @@ from service.engine.checkpoint import shipped_manifest
 from service.engine.manifest import MANIFEST_FILE, parse_manifest
 from service.radiograph import PixelGrid
 from service.reading import Conventions
-from training.checkpoint.lineage import names_a_path
+from training.checkpoint.errors import CheckpointError
+from training.checkpoint.lineage import (
+    STAGE_RECORD,
+    check_weights,
+    names_a_path,
+    read_record,
+    weights_hash,
+)
 from training.checkpoint.loading import first_line
 from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
+from training.stages.processes import is_first_process
+
+RUN_CONFIG = Path("run", "config.json")
+"""In a stage's output, what it was begun with."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +37,15 @@ class Beginning:
     ----------
     conventions, grid
         Those that the service will read the result with.
+    start_hash
+        SHA-256 of the start's weights, in the first process; empty for a hub id.
     """
 
     start: str
     tokenizer: PreTrainedTokenizerBase
     conventions: Conventions
     grid: PixelGrid
+    start_hash: str = ""
 
 
 def begin(settings: ModelSettings, output: Path) -> Beginning:
@@ -40,19 +54,21 @@ def begin(settings: ModelSettings, output: Path) -> Beginning:
     Raises
     ------
     ConfigError
-        When the checkpoint or its manifest is missing, it does not verify, it holds adapters
-        alone, or it is the output itself.
+        When the checkpoint or its manifest is missing, it does not verify, it is not that of a
+        finished stage, it holds adapters alone, or it is the output itself.
     """
-    if output.resolve() == Path(settings.start).expanduser().resolve():
+    start = Path(settings.start)
+    if output.resolve() == start.resolve():
         raise ConfigError(f"output: {output} is what the stage starts from. Name another folder.")
     _refuse_missing_folder(settings.start, output)
     if settings.manifest is not None:  # else it is read for its conventions, and verified
-        _refuse_unsound(Path(settings.start).expanduser())
-    if (Path(settings.start) / "adapter_config.json").is_file():
+        _refuse_unsound(start)
+    if (start / "adapter_config.json").is_file():
         raise ConfigError(
             f"model.start: {settings.start} holds adapters, not a whole model. Merge them first: "
             f"deepmedix checkpoint merge {settings.start} --out FOLDER."
         )
+    _refuse_unfinished(start)
     conventions, grid = conventions_of(settings)
     try:
         tokenizer = AutoTokenizer.from_pretrained(settings.start)
@@ -62,7 +78,8 @@ def begin(settings: ModelSettings, output: Path) -> Beginning:
             f"({first_line(error)}). Run the stage before first, or name the folder of a "
             "checkpoint."
         ) from error
-    return Beginning(settings.start, tokenizer, conventions, grid)
+    start_hash = weights_hash(start) if is_first_process() else ""
+    return Beginning(settings.start, tokenizer, conventions, grid, start_hash)
 
 
 def _refuse_unsound(start: Path) -> None:
@@ -75,13 +92,30 @@ def _refuse_unsound(start: Path) -> None:
         raise ConfigError(f"model.start: {error}") from error
 
 
+def _refuse_unfinished(start: Path) -> None:
+    """A stage's output is what the stage left at its end, or nothing is trained from it."""
+    if not (start / STAGE_RECORD).is_file():
+        if (start / RUN_CONFIG).is_file():
+            raise ConfigError(
+                f"model.start: the stage that writes to {start} has not finished ({STAGE_RECORD} "
+                "is not there). Run it to its end (--resume), or name another."
+            )
+        return
+    try:
+        record = read_record(start)
+        if is_first_process():
+            check_weights(start, left=record)
+    except CheckpointError as error:
+        raise ConfigError(f"model.start: {error}") from error
+
+
 def _refuse_missing_folder(start: str, output: Path) -> None:
     """A path that is not there is not looked for on a hub, which takes a minute to say no.
 
     ``runs/sft`` beside an output ``runs/cold_start`` is a path, too.
     """
     beside = not output.is_absolute() and Path(start).parts[:1] == output.parts[:1]
-    if (beside or names_a_path(start)) and not Path(start).expanduser().is_dir():
+    if (beside or names_a_path(start)) and not Path(start).is_dir():
         raise ConfigError(
             f"model.start: there is no checkpoint folder {start}. Run the stage before first, or "
             "name another."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
@@ -25,6 +26,11 @@ from training.stages.step_credit import StepCredit
 
 _ALIKE = 1e-8
 """Rewards of a group that differ by no more than this teach nothing."""
+_OVER_TOKENS = (
+    *("kl", "entropy", "cispo_clip_ratio"),
+    *("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean"),
+)
+"""Figures that TRL gives as 0 for a batch in which no token counts."""
 _SAME_MODEL = 0.1
 """Divergence, in nats a token, that rounding alone does not reach."""
 
@@ -121,7 +127,18 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
         told = self._metrics["train"].get("kl")
         if told and self.model.training and not self._start_checked:
             self._check_start(told[-1], float(inputs["completion_mask"].sum()))
+        if self.model.training:
+            self._tell_of_tokens_alone(inputs["completion_mask"])
         return loss
+
+    def _tell_of_tokens_alone(self, mask: torch.Tensor) -> None:
+        """Of a batch in which no token counts, TRL's log leaves NaN out of its means: null where
+        there is no other."""
+        if self.accelerator.reduce(mask.sum(), reduction="sum") > 0:
+            return
+        for name in _OVER_TOKENS:
+            if values := self._metrics["train"].get(name):
+                values[-1] = math.nan
 
     def _check_start(self, divergence: float, tokens: float) -> None:
         """Until something was learnt from, the policy is the start, and so is the reference.

@@ -21,6 +21,10 @@ class FilmSFTTrainer(ResumesWeights, SFTTrainer):
         super().create_accelerator_and_postprocess()
         keep_outputs_whole(self.accelerator)
 
+    def count_from(self, tokens: int) -> None:
+        """Go on counting the tokens learnt from: TRL would begin at 0 again."""
+        self._total_train_tokens = tokens
+
 
 class GroundedSFTTrainer(FilmSFTTrainer):
     """Cross-entropy over the completion, where a box's coordinates are softened to neighbours.

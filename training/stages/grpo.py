@@ -22,9 +22,7 @@ from training.stages.guards import Guards
 from training.stages.model import (
     adapters,
     image_processor,
-    is_first_process,
     load_model,
-    processes,
     save_output,
     trl_config,
     trl_trainer,
@@ -39,12 +37,15 @@ from training.stages.preflight import (
     check_seen_films,
     check_sharding,
 )
-from training.stages.record import code_revision, start_hash, write_stage_record
+from training.stages.processes import is_first_process, processes
+from training.stages.record import code_revision, write_stage_record
 from training.stages.resume import (
     MarkWhole,
+    Origin,
     begin_run,
     check_same_run,
     finished,
+    only_run,
     state_to_resume,
     step_of,
     train_or_restore,
@@ -74,20 +75,36 @@ def run_grpo(
         When the run would teach nothing.
     """
     check_same_run(stage)
-    if finished(stage.output, resume=resume):
+    if finished(stage.output, resume=resume, max_steps=stage.max_steps):
         return stage.output
     check_engine(stage.rollouts.engine)
     check_sharding()
-    revision, began = code_revision(), start_hash(stage.model.start)
+    revision = code_revision()
     beginning = begin(stage.model, stage.output)
+    origin = Origin(beginning.start_hash, revision)
     data = _shuffled(stage_data("grpo", stage.data, seed=stage.seed), stage)
     if len(data.examples) < stage.rollouts.prompts:
         raise ConfigError(
             f"data: {len(data.examples)} examples are fewer than the {stage.rollouts.prompts} "
             "prompts of one step. Take more (data.samples, data.films), or lower rollouts.prompts."
         )
-    check_same_run(stage, data.digest)
+    check_same_run(stage, data.digest, origin.start_hash)
     check_texts(data.examples, beginning.conventions, beginning.grid, learnt=False)
+    with only_run(stage.output):
+        _learn(stage, data, beginning, origin, resume=resume, callbacks=callbacks)
+    return stage.output
+
+
+def _learn(
+    stage: GroupRelativeStage,
+    data: StageData,
+    beginning: Beginning,
+    origin: Origin,
+    *,
+    resume: bool,
+    callbacks: Sequence[TrainerCallback],
+) -> None:
+    """Train on rewarded rollouts; save the next checkpoint and its record."""
     state = state_to_resume(stage.output / "run", resume=resume)
     latest = ScoredRollouts()
     log = RunLog(stage.output / "log.jsonl", "grpo")
@@ -106,15 +123,14 @@ def run_grpo(
         trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)  # the log tells the same
     if is_first_process():
-        begin_run(stage, data.digest)
+        origin = begin_run(stage, data.digest, origin, state)
     try:
         train_or_restore(trainer, state)
     finally:
         log.close()
     save_output(trainer, beginning.tokenizer, beginning, stage.output)
     if is_first_process():
-        write_stage_record(stage.output, "grpo", stage, data.digest, log.last, revision, began)
-    return stage.output
+        write_stage_record(stage.output, "grpo", stage, data.digest, log.last, origin)
 
 
 def _shuffled(data: StageData, stage: GroupRelativeStage) -> StageData:

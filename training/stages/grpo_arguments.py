@@ -9,8 +9,9 @@ from trl import GRPOConfig
 from training.stages.begin import Beginning
 from training.stages.config import GroupRelativeStage
 from training.stages.errors import ConfigError
-from training.stages.model import precision_of, processes, trl_fields
+from training.stages.model import precision_of, refuse_inert, trl_fields
 from training.stages.preflight import under_fsdp, vision_ids
+from training.stages.processes import processes
 from training.stages.run_log import elsewhere
 
 _NOT_OF_SHARED_PREFIX = frozenset(
@@ -58,12 +59,9 @@ def grpo_arguments(
             "objective.step_credit compares the completions of one group: choose rollouts.prompts "
             f"so that {processes()} devices share whole groups."
         )
-    inert = sorted(_NOT_OF_SHARED_PREFIX & stage.trl.keys())
-    if inert and rollouts.engine == "shared-prefix":
-        raise ConfigError(
-            f"trl.{inert[0]} does nothing under rollouts.engine shared-prefix: leave it out, or "
-            "choose engine transformers or vllm-server."
-        )
+    if rollouts.engine == "shared-prefix":
+        where = "under rollouts.engine shared-prefix: leave it out, or choose engine transformers"
+        refuse_inert(stage.trl, _NOT_OF_SHARED_PREFIX, f"{where} or vllm-server")
     generation = stage.trl.get("generation_kwargs") or {}
     if not isinstance(generation, dict):
         raise ConfigError("trl: generation_kwargs must be a mapping.")

@@ -7,7 +7,7 @@ import difflib
 import os
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ from training.checkpoint.loading import load_complete
 from training.stages.begin import Beginning
 from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
+from training.stages.processes import is_first_process
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -108,7 +109,7 @@ def adapters(settings: ModelSettings, model: torch.nn.Module) -> LoraConfig | No
         raise ConfigError("model.lora needs peft: pip install 'deepmedix[train]'.") from error
     layers = {name for name, _ in model.named_modules() if "language_model" in name}
     for target in settings.lora.targets:  # peft itself asks for one match among all of them
-        if not any(re.fullmatch(rf".*\.{target}", name) for name in layers):
+        if not any(name.endswith(f".{target}") for name in layers):
             raise ConfigError(
                 f"model.lora.targets: the language model has no layer {target!r}. Correct the name."
             )
@@ -116,7 +117,7 @@ def adapters(settings: ModelSettings, model: torch.nn.Module) -> LoraConfig | No
         r=settings.lora.rank,
         lora_alpha=settings.lora.alpha,
         lora_dropout=settings.lora.dropout,
-        target_modules=rf".*language_model.*\.({'|'.join(settings.lora.targets)})",
+        target_modules=rf".*language_model.*\.({'|'.join(map(re.escape, settings.lora.targets))})",
         task_type="CAUSAL_LM",
     )
 
@@ -168,7 +169,10 @@ def _of_their_types(kind: type, more: Mapping[str, Any]) -> dict[str, Any]:
     checked = {}
     for name, value in more.items():
         try:
-            checked[name] = TypeAdapter(hints[name], config=_ANY_TYPE).validate_python(value)
+            # true is no number, though Python takes it for one.
+            strict = True if isinstance(value, bool) else None
+            of_type = TypeAdapter(hints[name], config=_ANY_TYPE)
+            checked[name] = of_type.validate_python(value, strict=strict)
         except ValidationError as error:
             said = error.errors(include_url=False)[0]["msg"]
             raise ConfigError(f"trl: {name}: {said} (it is {value!r}).") from error
@@ -192,8 +196,8 @@ def trl_fields(kind: type, fields: dict[str, Any], more: Mapping[str, Any]) -> d
     Raises
     ------
     ConfigError
-        When TRL has no such field, it is one that the config sets itself, or a value is of
-        another type than the field.
+        When TRL has no such field, it is one that the config sets itself or that does nothing
+        here, or a value is of another type than the field.
     """
     known = {field.name for field in dataclasses.fields(kind) if field.init}
     for name in more:
@@ -205,7 +209,29 @@ def trl_fields(kind: type, fields: dict[str, Any], more: Mapping[str, Any]) -> d
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it is no field of {kind.__name__}."
             raise ConfigError(f"trl.{name}: there is no such field; {hint}")
-    return {**fields, **_of_their_types(kind, more)}
+    checked = _of_their_types(kind, more)
+    if checked.get("fp16") and fields.get("use_cpu"):
+        raise ConfigError("trl.fp16 does nothing on a CPU: leave it out (model.precision).")
+    return {**fields, **checked}
+
+
+def refuse_inert(more: Mapping[str, Any], names: Collection[str], where: str) -> None:
+    """Refuse further fields of TRL that are not looked at.
+
+    Parameters
+    ----------
+    names
+        Those fields.
+    where
+        Under which setting, and what would do instead.
+
+    Raises
+    ------
+    ConfigError
+        When one is given.
+    """
+    if inert := sorted(more.keys() & set(names)):
+        raise ConfigError(f"trl.{inert[0]} does nothing {where}.")
 
 
 def image_processor(grid: PixelGrid) -> Qwen2VLImageProcessorPil:
@@ -228,13 +254,3 @@ def save_output(
         (folder / "training_args.bin").unlink(missing_ok=True)
         tokenizer.save_pretrained(folder)
         image_processor(beginning.grid).save_pretrained(folder)
-
-
-def processes() -> int:
-    """Number of processes that train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes."""
-    return int(os.environ.get("RANK", "0")) == 0

@@ -11,7 +11,7 @@ from typing import Any
 from service.engine import LineageRecord
 from training.checkpoint.lineage import STAGE_RECORD, weights_hash
 from training.stages.config import describe
-from training.stages.model import is_first_process
+from training.stages.resume import Origin
 from training.whole_file import write_whole
 
 _LINEAGE_NAMES = {"cold-start": "cold_start"}
@@ -26,10 +26,9 @@ def write_stage_record(
     config: Any,
     digest: str,
     last: Mapping[str, Any],
-    revision: str,
-    began_with: str,
+    origin: Origin,
 ) -> None:
-    """Note beside a stage's output its config, data, code revision and last logged figures.
+    """Note beside a stage's output its config, data, origin and last logged figures.
 
     Parameters
     ----------
@@ -39,10 +38,8 @@ def write_stage_record(
         Hash of the data.
     last
         The last line of the log.
-    revision
-        Of the code when the stage began.
-    began_with
-        :func:`start_hash` when the stage began.
+    origin
+        What the stage began with.
     """
     metrics = {
         name: float(value)
@@ -53,17 +50,12 @@ def write_stage_record(
         stage=_LINEAGE_NAMES.get(stage, stage),
         config=describe(config),
         data_hash=digest,
-        code_revision=revision,
-        start_hash=began_with,
+        code_revision=origin.code_revision,
+        start_hash=origin.start_hash,
         weights_hash=weights_hash(folder),
         metrics=metrics,
     )
     write_whole(folder / STAGE_RECORD, record.model_dump_json(indent=2) + "\n")
-
-
-def start_hash(start: str) -> str:
-    """SHA-256 of the weights in a start's folder, in the first process; empty for a hub id."""
-    return weights_hash(Path(start).expanduser()) if is_first_process() else ""
 
 
 def code_revision() -> str:

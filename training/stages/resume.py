@@ -1,4 +1,4 @@
-"""Which of an interrupted run's states is whole, and the log up to it.
+"""What a run was begun with, which of its states is whole, and the log up to it.
 
 A process that is killed while it saves leaves half a checkpoint. Each is marked once it is whole;
 only a marked one is resumed from.
@@ -6,10 +6,15 @@ only a marked one is resumed from.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +29,43 @@ from transformers import (
 
 from service.engine.manifest import MANIFEST_FILE
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.lineage import STAGE_RECORD, is_finished
+from training.checkpoint.lineage import STAGE_RECORD, is_finished, read_record
 from training.checkpoint.loading import load_complete
+from training.stages.begin import RUN_CONFIG
 from training.stages.config import describe
 from training.stages.errors import ConfigError, SilentFailureError
+from training.stages.processes import is_first_process
 from training.whole_file import write_whole
 
 _WHOLE = "whole"
-_CONFIG = "config.json"
 _DATA = "data_hash"
+_START = "start_hash"
+_REVISION = "code_revision"
 _MAY_CHANGE = ("output", "logging", "max_steps")
-_SAID = {"start": "the checkpoint that it starts from", _DATA: "the data in data.folder"}
+_SAID = {
+    "start": "the checkpoint that it starts from",
+    _START: "the weights that it starts from",
+    _DATA: "the data in data.folder",
+}
 _NUMBERED = re.compile(r"^checkpoint-(\d+)$")
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What file systems say that know no locks."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run was begun with, beside its config and data.
+
+    Attributes
+    ----------
+    start_hash
+        SHA-256 of the weights that it started from; empty if none or unknown.
+    code_revision
+        Of the training code; empty if unknown.
+    """
+
+    start_hash: str = ""
+    code_revision: str = ""
 
 
 class MarkWhole(TrainerCallback):
@@ -117,28 +147,32 @@ class ResumesWeights:
             )
 
 
-def check_same_run(stage: Any, digest: str | None = None) -> None:
+def check_same_run(stage: Any, digest: str | None = None, start_hash: str = "") -> None:
     """Refuse to go on with a run that was begun with something else.
 
     Output, logging and number of steps may change.
 
     Parameters
     ----------
-    digest
-        Hash of the data; not compared where it is not given.
+    digest, start_hash
+        Hashes of the data and of the start's weights. Each is not compared where it is not given,
+        nor where an earlier version of the program began the run and did not note it.
 
     Raises
     ------
     ConfigError
         When a run was begun here with another config, on other data, or from another checkpoint.
     """
-    settings = _begun_with(stage, digest)
-    try:
-        begun = json.loads((stage.output / "run" / _CONFIG).read_text())
-    except (OSError, ValueError):
+    begun = _begun(stage.output)
+    if not begun:
         return
-    if digest is None or _DATA not in begun:
-        settings[_DATA] = begun.get(_DATA)
+    begun.pop(_REVISION, None)
+    settings = _begun_with(stage)
+    for name, value in ((_DATA, digest), (_START, start_hash)):
+        if value and name in begun:
+            settings[name] = value
+        else:
+            begun.pop(name, None)
     if "start" not in begun and _record_of_start(stage) != STAGE_RECORD:
         settings.pop("start", None)  # begun when a manifest was not noted yet
     names = sorted(n for n in {*begun, *settings} if begun.get(n) != settings.get(n))
@@ -150,22 +184,51 @@ def check_same_run(stage: Any, digest: str | None = None) -> None:
         )
 
 
-def begin_run(stage: Any, digest: str) -> None:
+def begin_run(stage: Any, digest: str, origin: Origin, state: Path | None) -> Origin:
     """Note what a run is begun with, for :func:`check_same_run`.
 
     For the first process, once settings, data and model have been found to fit.
+
+    Parameters
+    ----------
+    digest
+        Hash of the data.
+    origin
+        Of a run that begins now.
+    state
+        That it goes on from, where it does.
+
+    Returns
+    -------
+    Origin
+        Of the run: where it goes on, what was noted when it began, which an earlier version of the
+        program did not.
     """
-    file = stage.output / "run" / _CONFIG
+    if state is not None:
+        begun = _begun(stage.output)
+        origin = Origin(begun.get(_START, ""), begun.get(_REVISION, ""))
+    known = {name: value for name, value in asdict(origin).items() if value}
+    file = stage.output / RUN_CONFIG
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(_begun_with(stage, digest), indent=1) + "\n")
+    noted = {**_begun_with(stage), _DATA: digest, **known}
+    write_whole(file, json.dumps(noted, indent=1) + "\n")
+    return origin
 
 
-def _begun_with(stage: Any, digest: str | None) -> dict[str, Any]:
+def _begun(output: Path) -> dict[str, Any]:
+    """What :func:`begin_run` noted; empty where it did not."""
+    try:
+        begun: dict[str, Any] = json.loads((output / RUN_CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+    return begun
+
+
+def _begun_with(stage: Any) -> dict[str, Any]:
     settings = {name: v for name, v in describe(stage).items() if name not in _MAY_CHANGE}
     if record := _record_of_start(stage):
         content = (Path(stage.model.start) / record).read_bytes()
         settings["start"] = hashlib.sha256(content).hexdigest()
-    settings[_DATA] = digest
     return settings
 
 
@@ -173,6 +236,34 @@ def _record_of_start(stage: Any) -> str | None:
     """File that says what the start is: a stage's record, or the manifest of an exported one."""
     start = Path(stage.model.start)
     return next((name for name in (STAGE_RECORD, MANIFEST_FILE) if (start / name).is_file()), None)
+
+
+@contextmanager
+def only_run(output: Path) -> Iterator[None]:
+    """Hold a stage's output for this run alone, in the first of its processes.
+
+    Raises
+    ------
+    ConfigError
+        When another run writes there.
+    """
+    if not is_first_process():
+        yield
+        return
+    file = (output / RUN_CONFIG).with_name("lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{output} is being written by another process (it holds {file}). Wait for it, "
+                "stop it, or name another output."
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
 
 
 def train_or_restore(trainer: Any, state: Path | None) -> None:
@@ -208,25 +299,53 @@ def _steps_of(trainer: Any) -> int:
     return int(steps)
 
 
-def last_line(log: Path) -> dict[str, Any]:
-    """The last whole line of a log; empty where there is none."""
-    lines = log.read_text().splitlines() if log.exists() else []
-    for line in reversed(lines):
+def tokens_learnt(state: Path) -> int:
+    """Tokens that a supervised run had gone through at a state: TRL saves their number in its log
+    alone."""
+    history = json.loads((state / "trainer_state.json").read_text())["log_history"]
+    return int(next((line["num_tokens"] for line in reversed(history) if "num_tokens" in line), 0))
+
+
+def last_figures(log: Path) -> dict[str, Any]:
+    """What a log told last, as :func:`told` puts its lines together; empty where there is none."""
+    last: dict[str, Any] = {}
+    for line in _lines(log):
+        last = told(last, line)
+    return last
+
+
+def told(before: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures after a further line.
+
+    One between two generations says nothing of rewards: those of the latest stay.
+    """
+    return dict(line) if "reward" in line else {**before, **line}
+
+
+def _lines(log: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a log."""
+    for line in log.read_text().splitlines() if log.exists() else []:
         try:
-            found: dict[str, Any] = json.loads(line)
+            found = json.loads(line)
         except ValueError:
-            continue
-        return found
-    return {}
+            continue  # the line that was being written
+        if isinstance(found, dict) and "step" in found:
+            yield found
 
 
-def finished(output: Path, *, resume: bool) -> bool:
+def finished(output: Path, *, resume: bool, max_steps: int | None = None) -> bool:
     """Whether a stage has run to its end here, so that there is nothing to resume.
+
+    Parameters
+    ----------
+    max_steps
+        Steps that are asked for; all where not given.
 
     Raises
     ------
     ConfigError
-        When it has, and the caller did not ask to resume: nothing is overwritten.
+        When it has, and the caller did not ask to resume, or asks for more steps: nothing is
+        overwritten.
     """
     if (output / MANIFEST_FILE).is_file():
         raise ConfigError(
@@ -238,6 +357,13 @@ def finished(output: Path, *, resume: bool) -> bool:
     if not resume:
         raise ConfigError(
             f"{output} holds the output of a finished stage. Name another output, or remove it."
+        )
+    done = read_record(output).config.get("max_steps")
+    if isinstance(done, int) and (max_steps is None or max_steps > done):
+        raise ConfigError(
+            f"{output} holds the output of a stage that has finished with max_steps {done}, which "
+            "later ones may have begun with. For more steps name another output, or remove "
+            f"{output / STAGE_RECORD} to go on from its last state."
         )
     return True
 
@@ -266,8 +392,8 @@ def state_to_resume(run: Path, *, resume: bool) -> Path | None:
     for _, path in sorted(numbered.items()):
         if (path / _WHOLE).exists():
             whole = path
-        else:
-            shutil.rmtree(path, ignore_errors=True)  # another process may, too
+        elif is_first_process():
+            shutil.rmtree(path, ignore_errors=True)
     return whole
 
 
@@ -290,11 +416,5 @@ def cut_log(log: Path, step: int) -> None:
     """Take the lines after a step out of a log, where a run goes on from that step."""
     if not log.exists():
         return
-    kept = []
-    for line in log.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):
-            continue  # the line that was being written
+    kept = [json.dumps(line) + "\n" for line in _lines(log) if line["step"] <= step]
     write_whole(log, "".join(kept))

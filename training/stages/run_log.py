@@ -15,8 +15,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from training.stages.config import LoggingSettings
 from training.stages.errors import ConfigError
-from training.stages.model import is_first_process
-from training.stages.resume import cut_log, last_line
+from training.stages.processes import is_first_process
+from training.stages.resume import cut_log, last_figures, told
 
 _SHOWN = {
     "loss": "loss",
@@ -60,7 +60,7 @@ class RunLog(TrainerCallback):
             console=console or Console(stderr=True),
         )
         self._bar = self._progress.add_task(title, total=None, figures="")
-        self.last: dict[str, Any] = last_line(path)
+        self.last: dict[str, Any] = last_figures(path)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -69,7 +69,7 @@ class RunLog(TrainerCallback):
         if state.is_world_process_zero:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             cut_log(self._path, state.global_step)
-            self.last = last_line(self._path)
+            self.last = last_figures(self._path)
             self._progress.start()
             self._progress.update(self._bar, total=state.max_steps, completed=state.global_step)
 
@@ -91,13 +91,11 @@ class RunLog(TrainerCallback):
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
         # Parts of a reward that none of these rollouts has, though earlier ones did.
-        # A line between two generations says nothing of rewards.
-        generated = "reward" in logs
         parts = [name for name in self.last if name.startswith(_PARTS) and name not in logs]
-        absent = dict.fromkeys(parts if generated else ())
+        absent = dict.fromkeys(parts if "reward" in logs else ())
         line = {"step": state.global_step, **logs, **absent}
         line["seconds"] = round(time.monotonic() - self._started, 3)
-        self.last = line if generated else {**self.last, **line}
+        self.last = told(self.last, line)
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         figures = [
@@ -124,10 +122,12 @@ class RunLog(TrainerCallback):
 def tensorboard(settings: LoggingSettings, output: Path, step: int) -> list[TrainerCallback]:
     """TensorBoard's callback where it is asked for, writing to ``output/tensorboard``.
 
+    A figure that is null in the log is left out there.
+
     Parameters
     ----------
     step
-        That the run goes on from; what was drawn after it is taken back.
+        That the run goes on from, 0 where it begins; what was drawn after it is taken back.
 
     Raises
     ------
@@ -145,8 +145,15 @@ def tensorboard(settings: LoggingSettings, output: Path, step: int) -> list[Trai
             "logging.report_to: tensorboard is not installed: pip install 'deepmedix[train]', or "
             "take it out of the list."
         ) from error
-    writer = SummaryWriter(str(output / "tensorboard"), purge_step=step + 1 if step else None)
-    return [TensorBoardCallback(writer)]
+
+    class WithoutNull(TensorBoardCallback):
+        def on_log(self, *given: Any, logs: Mapping[str, Any] | None = None, **more: Any) -> None:
+            figures = {name: value for name, value in (logs or {}).items() if value is not None}
+            super().on_log(*given, logs=figures, **more)
+
+    folder = output / "tensorboard"
+    drawn = any(folder.glob("events.out.tfevents.*"))
+    return [WithoutNull(SummaryWriter(str(folder), purge_step=step + 1 if drawn else None))]
 
 
 def elsewhere(settings: LoggingSettings) -> list[str] | str:

@@ -23,29 +23,43 @@ from training.stages.grounded_trainer import FilmSFTTrainer, GroundedSFTTrainer,
 from training.stages.guards import Guards
 from training.stages.model import (
     adapters,
-    is_first_process,
     load_model,
     precision_of,
-    processes,
+    refuse_inert,
     save_output,
     trl_config,
     trl_fields,
     trl_trainer,
 )
 from training.stages.preflight import check_labels, check_sharding
-from training.stages.record import code_revision, start_hash, write_stage_record
+from training.stages.processes import is_first_process, processes
+from training.stages.record import code_revision, write_stage_record
 from training.stages.resume import (
     MarkWhole,
+    Origin,
     begin_run,
     check_same_run,
     finished,
+    only_run,
     state_to_resume,
     step_of,
+    tokens_learnt,
     train_or_restore,
 )
 from training.stages.run_log import RunLog, elsewhere, tensorboard
 from training.stages.stage_data import StageData, StageName, stage_data
 from training.stages.text_targets import check_texts, training_row
+
+_NOT_OF_FILMS = (
+    *("completion_only_loss", "dataset_num_proc", "dataset_text_field", "eval_packing"),
+    *("packing_strategy", "pad_to_multiple_of", "shuffle_dataset", "truncation_mode"),
+)
+"""TRL's fields for texts that it prepares itself, and for labels of its own."""
+_NOT_OF_SOFT_COORDINATES = ("label_smoothing_factor", "loss_type")
+_NOT_OF_MUON = (
+    *("adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_kwargs"),
+    *("optim", "optim_args", "optim_target_modules"),
+)
 
 
 def in_similar_lengths(lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
@@ -77,29 +91,30 @@ def run_supervised(
         When the run would teach the wrong thing.
     """
     check_same_run(stage)
-    if finished(stage.output, resume=resume):
+    if finished(stage.output, resume=resume, max_steps=stage.max_steps):
         return stage.output
     check_sharding()
-    revision, began = code_revision(), start_hash(stage.model.start)
+    revision = code_revision()
     beginning = begin(stage.model, stage.output)
+    origin = Origin(beginning.start_hash, revision)
     data = stage_data(name, stage.data, seed=stage.seed)
-    check_same_run(stage, data.digest)
-    last = fit(name, stage, data, beginning, resume=resume, callbacks=callbacks)
-    if is_first_process():
-        write_stage_record(stage.output, name, stage, data.digest, last, revision, began)
+    check_same_run(stage, data.digest, origin.start_hash)
+    with only_run(stage.output):
+        _fit(name, stage, data, beginning, origin, resume=resume, callbacks=callbacks)
     return stage.output
 
 
-def fit(
-    title: str,
+def _fit(
+    name: StageName,
     stage: SupervisedStage,
     data: StageData,
     beginning: Beginning,
+    origin: Origin,
     *,
     resume: bool,
-    callbacks: Sequence[TrainerCallback] = (),
-) -> dict[str, Any]:
-    """Train on examples, save the next checkpoint, and return the last logged figures."""
+    callbacks: Sequence[TrainerCallback],
+) -> None:
+    """Train on examples; save the next checkpoint and its record."""
     tokenizer, grid = beginning.tokenizer, beginning.grid
     run = stage.output / "run"
     state = state_to_resume(run, resume=resume)
@@ -107,12 +122,12 @@ def fit(
         raise ConfigError("soft_coordinates is for one process: leave it out under accelerate.")
     if not stage.data.group_lengths:  # else all are tokenized before training
         check_texts(data.examples, beginning.conventions, grid, learnt=True)
+    steps = _steps(stage, len(data.examples))
     # Before the model: ZeRO-3 and FSDP shard it as it loads.
     arguments = trl_config(SFTConfig, _arguments(stage, run))
     model = load_model(stage.model, beginning)
     rows = _rows(data.examples, stage, beginning)
-    steps = -(-len(rows) // (stage.batch_size * stage.accumulation * processes()))
-    log = RunLog(stage.output / "log.jsonl", title)
+    log = RunLog(stage.output / "log.jsonl", name)
     collator = FilmCollator(
         model,
         data.films,
@@ -142,14 +157,30 @@ def fit(
         **_softening(stage, tokenizer),
     )
     trainer.remove_callback(PrinterCallback)  # the log tells the same
+    if state is not None:
+        trainer.count_from(tokens_learnt(state))
     if is_first_process():
-        begin_run(stage, data.digest)
+        origin = begin_run(stage, data.digest, origin, state)
     try:
         train_or_restore(trainer, state)
     finally:
         log.close()
     save_output(trainer, tokenizer, beginning, stage.output)
-    return log.last
+    if is_first_process():
+        write_stage_record(stage.output, name, stage, data.digest, log.last, origin)
+
+
+def _steps(stage: SupervisedStage, examples: int) -> int:
+    """Number of steps that the run takes."""
+    most = -(-examples // (stage.batch_size * stage.accumulation * processes()))
+    if stage.max_steps is None:
+        return most
+    if stage.max_steps > most:
+        raise ConfigError(
+            f"max_steps ({stage.max_steps}): the {examples} examples last for {most} steps. Lower "
+            "it or leave it out, or go through the examples several times (data.passes)."
+        )
+    return stage.max_steps
 
 
 def _rows(
@@ -172,6 +203,12 @@ def _rows(
 
 
 def _arguments(stage: SupervisedStage, run: Path) -> dict[str, Any]:
+    refuse_inert(stage.trl, _NOT_OF_FILMS, "beside films: leave it out")
+    if stage.soft_coordinates:
+        where = "with soft_coordinates, whose loss is its own: leave one out"
+        refuse_inert(stage.trl, _NOT_OF_SOFT_COORDINATES, where)
+    if stage.optimizer.name == "muon":
+        refuse_inert(stage.trl, _NOT_OF_MUON, "with optimizer.name muon: leave it out")
     fields = {
         "output_dir": str(run),
         "per_device_train_batch_size": stage.batch_size,

@@ -24,6 +24,7 @@ from training.data.example import Example
 from training.stages.begin import begin
 from training.stages.config import (
     GroupRelativeStage,
+    LoggingSettings,
     OverlongSettings,
     RewardSettings,
     read_config,
@@ -32,7 +33,7 @@ from training.stages.config.reading import build
 from training.stages.grpo import run_grpo
 from training.stages.grpo_arguments import grpo_arguments
 from training.stages.rollout_rewards import LoggedReward, ScoredRollouts, overlong_penalty
-from training.stages.run_log import RunLog
+from training.stages.run_log import RunLog, tensorboard
 from training.stages.text_targets import shown_film
 
 
@@ -130,6 +131,63 @@ def test_a_part_that_no_rollout_has_is_null_in_the_log(tmp_path: Path) -> None:
         log.close()
     parts = [[line.get(f"rewards/mine/{n}", "none") for n in "ab"] for line in lines(tmp_path)]
     assert parts == [[0.5, "none"], [None, 0.5], [None, None]]
+
+
+def test_the_last_figures_of_a_log_hold_what_was_told_of_the_latest_rollouts(
+    tmp_path: Path,
+) -> None:
+    log = RunLog(tmp_path / "log.jsonl", "test")
+    for step, logs in (
+        (1, {"reward": 1.0, "parse_rate": 0.5}),
+        (2, {"reward": 2.0, "loss": 0.1}),
+        (3, {"loss": 0.2}),  # a further step on the same rollouts
+    ):
+        state = TrainerState(global_step=step, max_steps=3)
+        log.on_log(TrainingArguments("unused"), state, TrainerControl(), logs=logs)
+    log.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')
+    assert RunLog(tmp_path / "log.jsonl", "test").last == log.last
+    assert (log.last["reward"], log.last["loss"]) == (2.0, 0.2)
+    assert "parse_rate" not in log.last
+
+
+def test_of_groups_that_were_all_dropped_neither_kl_nor_entropy_is_told(
+    tiny: Path, tmp_path: Path
+) -> None:
+    rewards = [{"name": "tests.training.stages.spelling_reward:constant"}]
+    output = run_grpo(
+        stage(tiny, tmp_path, rewards=rewards, objective={"without_spread": "drop"}, max_steps=1)
+    )
+    (line,) = lines(output)
+    assert line["groups_without_preference"] == 1
+    names = ("kl", "entropy", "clip_ratio/region_mean")
+    assert [line[name] for name in names] == [None, None, None]
+    drawn = scalars(output)
+    assert "train/loss" in drawn
+    assert not drawn.keys() & {f"train/{name}" for name in names}
+
+
+def scalars(output: Path) -> dict[str, list[int]]:
+    """Steps of each figure that TensorBoard shows."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    drawn = EventAccumulator(str(output / "tensorboard"))
+    drawn.Reload()
+    return {tag: [event.step for event in drawn.Scalars(tag)] for tag in drawn.Tags()["scalars"]}
+
+
+@pytest.mark.parametrize(("state", "kept"), [(0, []), (1, [1])])
+def test_tensorboard_takes_back_what_was_drawn_after_the_state_gone_on_from(
+    tmp_path: Path, state: int, kept: list[int]
+) -> None:
+    for began, last in ((0, 3), (state, 2)):
+        (board,) = tensorboard(LoggingSettings(), tmp_path, began)
+        arguments, control = TrainingArguments(str(tmp_path / "run")), TrainerControl()
+        for step in range(began + 1, last + 1):
+            board.on_log(arguments, TrainerState(global_step=step), control, logs={"loss": 1.0})
+        board.on_train_end(arguments, TrainerState(), control)
+    assert scalars(tmp_path)["train/loss"] == [*kept, *range(state + 1, 3)]
 
 
 def example_of(task: Task) -> Example:

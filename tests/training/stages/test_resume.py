@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from training.stages.grpo import run_grpo
 from training.stages.record import write_stage_record
 from training.stages.resume import (
     MarkWhole,
+    Origin,
     begin_run,
     check_same_run,
     cut_log,
@@ -53,12 +55,8 @@ def config(name: str, tiny: Path, output: Path) -> dict[str, object]:
         "seed": 5,
     }
     if name.startswith("sft"):
-        return {
-            **shared,
-            "batch_size": 3,
-            "soft_coordinates": 2.0,
-            "optimizer": {"name": "muon", "learning_rate": 2e-3},
-        }
+        ours = {"soft_coordinates": 2.0, "optimizer": {"name": "muon", "learning_rate": 2e-3}}
+        return {**shared, "batch_size": 3, **(ours if name == "sft" else {})}
     rollouts: dict[str, object] = {"prompts": 2, "group": 3, "batch_size": 3, "max_tokens": 10}
     if name == "grpo-lora":  # several steps on the same rollouts, as the 7B recipes have it
         rollouts |= {"prompts": 4, "engine": "transformers", "minibatches": 2}
@@ -173,7 +171,7 @@ def test_the_last_state_under_deepspeed_is_refused_with_the_way_out(tmp_path: Pa
 
 def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> None:
     config = read_config(SupervisedStage, killed / "sft.yaml", (f"output={tmp_path}",))
-    begin_run(config, "0a")
+    begin_run(config, "0a", Origin(), None)
     check_same_run(config)
     check_same_run(replace(config, logging=replace(config.logging, keep=7)), "0a")
     with pytest.raises(ConfigError, match="seed"):
@@ -189,14 +187,62 @@ def test_a_run_goes_on_only_from_the_exported_checkpoint_that_it_began_with(
     start.mkdir()
     overrides = (f"output={tmp_path / 'out'}", f"model.start={start}")
     config = read_config(SupervisedStage, killed / "sft.yaml", overrides)
-    begin_run(config, "0a")
+    begin_run(config, "0a", Origin(), None)
     (start / "deepmedix.json").write_text('{"revision": "one"}')
     check_same_run(config, "0a")  # begun when no manifest was noted
-    begin_run(config, "0a")
+    begin_run(config, "0a", Origin(), None)
     check_same_run(config, "0a")
     (start / "deepmedix.json").write_text('{"revision": "two"}')
     with pytest.raises(ConfigError, match="the checkpoint that it starts from"):
         check_same_run(config, "0a")
+
+
+def doubled(weights: Path) -> None:
+    """Other weights of the same form."""
+    save_file({n: 2 * w for n, w in load_file(weights).items()}, weights, {"format": "pt"})
+
+
+def test_the_record_tells_what_the_run_began_with_not_what_it_went_on_with(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(revision: str, *, resume: bool) -> tuple[str, str]:
+        monkeypatch.setattr("training.stages.supervised.code_revision", lambda: revision)
+        overrides = (f"output={tmp_path}", "max_steps=2")
+        told = json.loads(
+            (run("sft", killed / "sft.yaml", *overrides, resume=resume) / "stage.json").read_text()
+        )
+        (tmp_path / "stage.json").unlink()
+        return told["code_revision"], told["start_hash"]
+
+    began = record("r1", resume=False)
+    assert began[0] == "r1"
+    assert began[1]
+    assert record("r2", resume=True) == began
+    noted = tmp_path / "run" / "config.json"
+    begun = json.loads(noted.read_text())
+    older = {n: v for n, v in begun.items() if n not in ("start_hash", "code_revision")}
+    noted.write_text(json.dumps(older))  # as an earlier version of the program left it
+    assert record("r3", resume=True) == ("", "")
+
+
+def test_a_run_begun_anew_before_its_first_state_is_of_the_code_that_begins_it(
+    killed: Path, tmp_path: Path
+) -> None:
+    config = read_config(SupervisedStage, killed / "sft.yaml", (f"output={tmp_path}",))
+    begin_run(config, "0a", Origin("ab", "r1"), None)
+    assert begin_run(config, "0a", Origin("ab", "r2"), None) == Origin("ab", "r2")
+    assert begin_run(config, "0a", Origin("cd", "r3"), tmp_path) == Origin("ab", "r2")
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_two_runs_do_not_write_to_one_output(killed: Path, tmp_path: Path, name: str) -> None:
+    half = tmp_path / "run" / "checkpoint-2"  # which the other is saving
+    half.mkdir(parents=True)
+    with (tmp_path / "run" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match="is being written by another process"):
+            run(name, killed / f"{name}.yaml", f"output={tmp_path}", resume=True)
+    assert half.exists()
 
 
 @pytest.mark.parametrize("name", ["sft", "grpo"])
@@ -210,15 +256,22 @@ def test_a_run_that_was_refused_was_not_begun(killed: Path, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", ["sft", "grpo"])
-def test_a_run_does_not_go_on_with_other_data(
+def test_a_run_does_not_go_on_with_other_data_nor_from_other_weights(
     killed: Path, tiny: Path, tmp_path: Path, name: str
 ) -> None:
     films = Path(shutil.copytree(tiny / "films", tmp_path / "films"))
-    overrides = (f"output={tmp_path / 'out'}", f"data.folder={films}", "max_steps=2")
+    start = Path(shutil.copytree(tiny / "model", tmp_path / "start"))
+    places = (f"output={tmp_path / 'out'}", f"data.folder={films}", f"model.start={start}")
+    overrides = (*places, "max_steps=2")
     (run(name, killed / f"{name}.yaml", *overrides) / "stage.json").unlink()
     shard = films / "train-0000.jsonl"
-    shard.write_text(shard.read_text().replace("patient-0", "patient-9"))
-    with pytest.raises(ConfigError, match="the data in data"):
+    whole = shard.read_text()
+    shard.write_text(whole.replace("patient-0", "patient-9"))
+    with pytest.raises(ConfigError, match=r"another config \(the data in data\.folder\)"):
+        run(name, killed / f"{name}.yaml", *overrides, resume=True)
+    shard.write_text(whole)
+    doubled(start / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"another config \(the weights that it starts from\)"):
         run(name, killed / f"{name}.yaml", *overrides, resume=True)
 
 
@@ -317,6 +370,16 @@ def test_a_finished_stage_is_not_overwritten(killed: Path, tmp_path: Path, tiny:
     assert run("sft", file, f"output={tmp_path}", resume=True) == tmp_path
 
 
+@pytest.mark.parametrize("wanted", [4, None])
+def test_a_finished_stage_that_more_steps_are_asked_of_is_not_passed_over(
+    tmp_path: Path, wanted: int | None
+) -> None:
+    (tmp_path / "stage.json").write_text('{"stage": "sft", "config": {"max_steps": 3}}')
+    with pytest.raises(ConfigError, match=r"finished with max_steps 3.*stage\.json to go on"):
+        finished(tmp_path, resume=True, max_steps=wanted)
+    assert finished(tmp_path, resume=True, max_steps=3)
+
+
 def test_half_a_record_does_not_say_that_a_stage_has_finished(tmp_path: Path) -> None:
     (tmp_path / "stage.json").write_text('{"stage": "gr')
     assert not finished(tmp_path, resume=True)
@@ -340,6 +403,6 @@ def test_a_file_that_could_not_be_written_to_its_end_is_as_it_was(
     with pytest.raises(OSError, match="no space"):
         record_stage(tmp_path, "sft", tmp_path, "r1")
     with pytest.raises(OSError, match="no space"):
-        write_stage_record(tmp_path, "sft", DataSettings(folder=tmp_path), "0a", {}, "r1", "")
+        write_stage_record(tmp_path, "sft", DataSettings(folder=tmp_path), "0a", {}, Origin())
     assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
     assert not (tmp_path / "stage.json").exists()

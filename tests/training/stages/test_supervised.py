@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from training.checkpoint.lineage import weights_hash
+from training.stages.begin import begin
 from training.stages.config import SupervisedStage
 from training.stages.config.reading import build
 from training.stages.errors import ConfigError
@@ -118,6 +120,60 @@ def test_a_start_without_all_of_its_weights_is_refused(tiny: Path, tmp_path: Pat
         run_supervised("sft", stage(tiny, tmp_path / "out", model=model))
 
 
+def test_a_start_that_is_not_what_its_stage_left_is_refused(tiny: Path, tmp_path: Path) -> None:
+    start = Path(shutil.copytree(tiny / "model", tmp_path / "model"))
+    record = {"stage": "sft", "weights_hash": weights_hash(start)}
+    (start / "stage.json").write_text(json.dumps(record))
+    model = {"start": str(start), "manifest": "embedded"}
+    config = stage(tiny, tmp_path / "out", model=model)
+    assert begin(config.model, config.output).start_hash == record["weights_hash"]
+    weights = load_file(start / "model.safetensors")
+    save_file({name: 2 * w for name, w in weights.items()}, start / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"model\.start: .* other weights than the stage"):
+        run_supervised("sft", config)
+    (start / "stage.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"model\.start: .*not the record of a stage"):
+        run_supervised("sft", config)
+
+
+def test_a_stage_that_has_not_finished_is_no_start(tiny: Path, tmp_path: Path) -> None:
+    start = Path(shutil.copytree(tiny / "model", tmp_path / "model"))
+    (start / "run").mkdir()
+    (start / "run" / "config.json").write_text("{}")
+    model = {"start": str(start), "manifest": "embedded"}
+    with pytest.raises(ConfigError, match=r"model\.start: .* has not finished .*--resume"):
+        run_supervised("cold-start", stage(tiny, tmp_path / "out", model=model))
+
+
+def test_more_steps_than_the_examples_last_for_are_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"max_steps \(5\): .* last for 4 steps.*data\.passes"):
+        run_supervised("sft", stage(tiny, tmp_path, max_steps=5))
+
+
+def test_a_run_that_stops_early_has_its_whole_schedule(tiny: Path, tmp_path: Path) -> None:
+    muon = {"name": "muon", "matrix_rate": 1e-3}
+    run_supervised("sft", stage(tiny, tmp_path, optimizer=muon, max_steps=3))  # of four
+    log = (tmp_path / "log.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in log]
+    assert rates == pytest.approx([1e-3, 1e-3, 0.5e-3])  # one step of warm-up, and down to 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "trl"),
+    [
+        ({}, {"completion_only_loss": False}),
+        ({"soft_coordinates": 2.0}, {"loss_type": "dft"}),
+        ({"soft_coordinates": 2.0}, {"label_smoothing_factor": 0.1}),
+        ({"optimizer": {"name": "muon"}}, {"optim": "sgd"}),
+    ],
+)
+def test_what_would_do_nothing_is_refused(
+    tiny: Path, tmp_path: Path, setting: dict[str, Any], trl: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=rf"trl\.{next(iter(trl))} does nothing"):
+        run_supervised("sft", stage(tiny, tmp_path, trl=trl, **setting))
+
+
 def test_a_start_without_a_manifest_says_which_to_name(tiny: Path, tmp_path: Path) -> None:
     model = {"start": str(tiny / "model")}
     with pytest.raises(ConfigError, match=r"model\.manifest"):
@@ -148,6 +204,9 @@ def test_what_does_not_go_together_is_refused(tiny: Path, tmp_path: Path) -> Non
         run_supervised("sft", stage(tiny, tmp_path, model=lora, optimizer={"name": "muon"}))
     misspelt = {**lora, "lora": {"rank": 2, "targets": ["q_proj", "vproj"]}}
     with pytest.raises(ConfigError, match="no layer 'vproj'"):
+        run_supervised("sft", stage(tiny, tmp_path, model=misspelt))
+    misspelt = {**lora, "lora": {"rank": 2, "targets": ["["]}}
+    with pytest.raises(ConfigError, match=r"no layer '\['"):
         run_supervised("sft", stage(tiny, tmp_path, model=misspelt))
     with pytest.raises(ConfigError, match=r"trl\.save_only_model"):
         run_supervised("sft", stage(tiny, tmp_path, trl={"save_only_model": True}))
