@@ -86,7 +86,18 @@ def test_grpo_is_launched_so_that_every_process_reads_the_reference(
         ({"rollouts": {"group": 1}}, "rollouts.group"),
         ({"rewards": []}, "at least one"),
         ({"optimizer": {"name": "muon"}}, "choose adamw"),
-        ({"optimizer": {"name": "muon", "weight_decay": 0.1}}, "weight_decay is adamw's"),
+        (
+            {"optimizer": {"name": "muon", "weight_decay": 0.1}},
+            "weight_decay does nothing",
+        ),
+        ({"optimizer": {"name": "muon", "schedule": "linear"}}, "schedule does nothing"),
+        ({"optimizer": {"name": "muon", "warm_up": 0.1}}, "warm_up does nothing"),
+        ({"optimizer": {"matrix_rate": 1e-4}}, "matrix_rate does nothing with name adamw"),
+        ({"rollouts": {"batch_size": True}}, r"rollouts\.batch_size: a number is wanted"),
+        ({"rollouts": {"top_p": True}}, r"rollouts\.top_p: a number is wanted"),
+        ({"objective": {"kl": True}}, r"objective\.kl: a number is wanted"),
+        ({"max_steps": True}, "max_steps: a number is wanted"),
+        ({"seed": False}, "seed: a number is wanted"),
         ({"model": {"start": "x", "lora": {}, "train_vision": True}}, "does not go with lora"),
         ({"model": {"start": "x", "precision": "bf16"}}, "bf16 is for lora"),
         ({"logging": {"every": 3, "save_every": 10}}, "multiple of every"),
@@ -156,6 +167,26 @@ def test_a_key_that_is_given_twice_is_named(tmp_path: Path, text: str) -> None:
         read_config(SupervisedStage, file)
 
 
+@pytest.mark.parametrize("text", ["trl: &all {inner: [*all]}\n", f"trl: {'[' * 5000}\n"])
+def test_what_has_no_end_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(LEAST) + text)
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        read_config(SupervisedStage, file)
+
+
+def test_every_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = {"start": "~/start", "manifest": "~/exported"}
+    given = {"output": "~/out", "data": {"folder": "~/films"}, "model": model}
+    stage = build(SupervisedStage, given, "config.yaml")
+    assert (stage.output, stage.data.folder) == (tmp_path / "out", tmp_path / "films")
+    assert stage.model.start == str(tmp_path / "start")
+    assert stage.model.manifest == str(tmp_path / "exported")
+    hub = build(SupervisedStage, {**LEAST, "model": {"start": "owner/~name"}}, "config.yaml")
+    assert hub.model.start == "owner/~name"
+
+
 def test_overrides_reach_into_sections(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(LEAST))
@@ -204,6 +235,8 @@ def test_further_fields_of_trl_are_checked() -> None:
         ({"adam_beta1": "abc"}, "trl: adam_beta1"),
         ({"dataloader_num_workers": 1.5}, "trl: dataloader_num_workers"),
         ({"eval_strategy": "now"}, "trl: .*now"),
+        ({"dataloader_num_workers": True}, "trl: dataloader_num_workers"),
+        ({"fp16": True}, r"trl\.fp16 does nothing on a CPU"),
     ],
 )
 def test_values_that_trl_cannot_take_are_named(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -12,13 +11,16 @@ from training.stages.config.sections import (
     Count,
     DataSettings,
     Finite,
+    Folder,
     LoggingSettings,
     ModelSettings,
     NotNegative,
+    Number,
     OptimizerSettings,
     Positive,
     Seed,
     Share,
+    Whole,
 )
 
 
@@ -44,9 +46,9 @@ class VllmSettings:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    port: Annotated[Whole, Field(ge=1, le=65535)] = 8000
     timeout: Positive = 600.0
-    memory: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    memory: Annotated[Number, Field(gt=0, lt=1)] = 0.3
     tensor_parallel: Count = 1
     max_length: Count = 4096
     sleep: bool = True
@@ -84,11 +86,11 @@ class RolloutSettings:
         "shared-prefix"
     )
     prompts: Count = 4
-    group: Annotated[int, Field(ge=2)] = 8
+    group: Annotated[Whole, Field(ge=2)] = 8
     max_tokens: Count = 256
     temperature: Positive = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[Whole, Field(ge=0)] = 0
     batch_size: Count = 32
     updates: Count = 1
     minibatches: Count = 1
@@ -113,7 +115,7 @@ class OverlongSettings:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     mask: bool = False
-    penalty_tokens: Annotated[int, Field(ge=0)] = 0
+    penalty_tokens: Annotated[Whole, Field(ge=0)] = 0
     penalty: NotNegative = 1.0
 
 
@@ -230,7 +232,8 @@ class GroupRelativeStage:
     seed
         Draws the examples and the completions.
     max_steps
-        Stops early; all examples where not given.
+        Number of steps, which the schedule spans; once through the examples where not given. More
+        go through them again in the same order, with completions of their own.
     trl
         Further fields of TRL's ``GRPOConfig``. Those that publish completions or films
         (``log_completions_hub_repo``, ``log_multimodal``, ``push_to_hub``) are refused, and so are
@@ -239,7 +242,7 @@ class GroupRelativeStage:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    output: Path
+    output: Folder
     data: DataSettings
     model: ModelSettings
     rollouts: RolloutSettings = field(default_factory=RolloutSettings)

@@ -90,7 +90,10 @@ def describe(stage: Any) -> dict[str, Any]:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """As YAML 1.1 (section 3.2.1.1) wants it: no key stands in a mapping twice."""
+    """As YAML 1.1 (section 3.2.1.1) wants it: no key stands in a mapping twice.
+
+    Nor does an alias stand in what it names, which YAML allows.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, str]] = set()
@@ -104,9 +107,16 @@ class _UniqueKeys(yaml.SafeLoader):
             seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
 
+    def construct_document(self, node: yaml.Node) -> Any:
+        self.deep_construct = True  # then PyYAML refuses such an alias
+        return super().construct_document(node)
+
 
 def _load(text: str) -> Any:
-    return yaml.load(text, _UniqueKeys)
+    try:
+        return yaml.load(text, _UniqueKeys)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
 
 
 def _find(file: str | Path) -> Path:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+def _at_home(path: Path) -> Path:
+    return Path(os.path.expanduser(path))  # Path's own fails over an unknown user
+
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Count = Annotated[Whole, Field(ge=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[Number, Field(allow_inf_nan=False)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 """What numpy's, Python's and torch's generators all take."""
+Folder = Annotated[Path, AfterValidator(_at_home)]
+"""A leading ``~`` is the caller's home."""
+Checkpoint = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A folder, likewise, or a name that is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +66,7 @@ class DataSettings:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    folder: Path
+    folder: Folder
     split: Literal["train", "validate", "test"] = "train"
     samples: Count | None = None
     films: Count | None = None
@@ -89,7 +107,7 @@ class LoraSettings:
 
     rank: Count = 64
     alpha: Positive = 128.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     targets: tuple[str, ...] = (
         "q_proj",
         "k_proj",
@@ -133,8 +151,8 @@ class ModelSettings:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    start: str
-    manifest: str | None = None
+    start: Checkpoint
+    manifest: Checkpoint | None = None
     precision: Literal["auto", "float32", "bf16-mixed", "bf16"] = "auto"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     train_vision: bool = False
@@ -166,15 +184,15 @@ class OptimizerSettings:
     learning_rate
         Peak rate of AdamW.
     matrix_rate
-        Peak rate of Muon.
+        Peak rate of ``muon``.
     weight_decay
         Of ``adamw``. ``muon`` has its own: 0.02 for the matrices, 0.01 for the rest.
     schedule
-        Name of transformers' schedule, ``constant`` without a warm-up; Muon's is linear to a
-        fiftieth.
+        Of ``adamw``: name of transformers' schedule, ``constant`` without a warm-up. ``muon`` has
+        its own, linear to a fiftieth.
     warm_up
-        Share of the steps in which the rate of ``adamw`` rises; Muon's does for a tenth of them, 60
-        at most.
+        Of ``adamw``: share of the steps in which the rate rises. With ``muon`` it does for a tenth
+        of them, 60 at most.
     max_grad_norm
         Gradients are scaled down to this norm.
     """
@@ -186,12 +204,14 @@ class OptimizerSettings:
     matrix_rate: Positive = 2e-3
     weight_decay: NotNegative = 0.0
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    warm_up: Annotated[Number, Field(ge=0, lt=1)] = 0.03
     max_grad_norm: Positive = 1.0
 
     def __post_init__(self) -> None:
-        if self.name == "muon" and self.weight_decay:
-            raise ValueError("weight_decay is adamw's: muon has its own, leave it out")
+        inert = ("weight_decay", "schedule", "warm_up") if self.name == "muon" else ("matrix_rate",)
+        for name in inert:
+            if getattr(self, name) != getattr(OptimizerSettings, name):
+                raise ValueError(f"{name} does nothing with name {self.name}: leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +240,7 @@ class LoggingSettings:
     every: Count = 10
     save_every: Count = 100
     keep: Count = 2
-    samples_every: Annotated[int, Field(ge=0)] = 0
+    samples_every: Annotated[Whole, Field(ge=0)] = 0
     samples: Count = 4
     report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ("tensorboard",)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
@@ -11,6 +10,7 @@ from pydantic import ConfigDict
 from training.stages.config.sections import (
     Count,
     DataSettings,
+    Folder,
     LoggingSettings,
     ModelSettings,
     OptimizerSettings,
@@ -37,14 +37,15 @@ class SupervisedStage:
     seed
         Orders and draws the examples.
     max_steps
-        Stops early; all examples where not given.
+        Stops early, and the schedule with it; all examples where not given. No more than they last
+        for: ``data.passes`` goes through them again.
     trl
         Further fields of TRL's ``SFTConfig``; tokens and keys are refused.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    output: Path
+    output: Folder
     data: DataSettings
     model: ModelSettings
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
