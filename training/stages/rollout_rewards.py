@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from service.reading import Conventions, parse_text
 from training.data.example import Example
 from training.stages.config import OverlongSettings, RewardSettings
 from training.stages.errors import ConfigError
+from training.system_error import described
 
 if TYPE_CHECKING:
     from training.rewards.protocol import Rollout
@@ -92,7 +94,8 @@ class LoggedReward:
         Raises
         ------
         ConfigError
-            When the reward does not return one mapping of finite numbers with ``overall`` for each.
+            When the reward does not return one mapping of finite numbers with ``overall`` for each,
+            or the system refuses it something.
         """
         from training.rewards.protocol import Rollout
 
@@ -100,7 +103,12 @@ class LoggedReward:
             Rollout(text_of(completion), self._examples[index], self._conventions, self._grid)
             for completion, index in zip(completions, row, strict=True)
         ]
-        parts = checked_parts(self._reward(rollouts), len(rollouts), self.__name__)
+        try:
+            parts = checked_parts(self._reward(rollouts), len(rollouts), self.__name__)
+        except OSError as error:  # which would be taken for one of the run's own files
+            raise ConfigError(
+                f"rewards: {self.__name__} failed ({_place_of(error)}): {described(error)}"
+            ) from error
         self._keep(rollouts, parts)
         if log_metric is not None:
             # One by one: TRL then averages over the rollouts of all processes that have the part.
@@ -118,6 +126,13 @@ class LoggedReward:
             self._latest.scores = [{} for _ in rollouts]
         for kept, part in zip(self._latest.scores, parts, strict=True):
             kept.update({f"{self.__name__}/{name}": value for name, value in part.items()})
+
+
+def _place_of(error: Exception) -> str:
+    """Where the reward's own code was."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((one for one in frames if one.filename != __file__), frames[-1])
+    return f"{frame.filename}, line {frame.lineno}"
 
 
 def checked_parts(returned: Any, count: int, name: str) -> list[dict[str, float]]:

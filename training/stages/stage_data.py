@@ -51,7 +51,7 @@ def stage_data(stage: StageName, settings: DataSettings, *, seed: int) -> StageD
     Raises
     ------
     ConfigError
-        When there are none.
+        When there are none, or they cannot be read.
     """
     folder = settings.folder
     if (folder / "dataset.json").exists():
@@ -181,10 +181,14 @@ def _from_films(
     stage: StageName, settings: DataSettings, seed: int
 ) -> tuple[Iterator[Sequence[Example]], Path, str]:
     from training.data.ct_radiographs.generate import read_records
+    from training.data.store import DataError
     from training.stages.cold_start import reasoning_examples
     from training.stages.sft import answer_examples
 
-    records = read_records(settings.folder, settings.split)[: settings.films]
+    try:
+        records = read_records(settings.folder, settings.split)[: settings.films]
+    except DataError as error:
+        raise ConfigError(f"data.folder: {error}") from error
     write = answer_examples if stage == "sft" else reasoning_examples
     digest = hashlib.sha256()
     for shard in sorted(settings.folder.glob(f"{settings.split}-*.jsonl")):

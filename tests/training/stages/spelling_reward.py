@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -29,3 +30,9 @@ def constant(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
 def nothing(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
     """Forgets what it owes."""
     return []
+
+
+def lost(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
+    """Reads a file that is not there."""
+    words = Path("/no/words.txt").read_text()
+    return [{"overall": float(len(words))} for _ in rollouts]

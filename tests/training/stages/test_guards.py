@@ -508,6 +508,16 @@ def test_a_reward_that_answers_for_too_few_is_named(tiny: Path, tmp_path: Path) 
         run_grpo(stage(tiny, tmp_path, "nothing"))
 
 
+def test_a_reward_that_the_system_refuses_a_file_is_named_with_its_line(
+    tiny: Path, tmp_path: Path
+) -> None:
+    said = (
+        r"spelling_reward:lost failed \(.*spelling_reward\.py, line \d+\): /no/words\.txt: No such"
+    )
+    with pytest.raises(ConfigError, match=said):
+        run_grpo(stage(tiny, tmp_path, "lost"))
+
+
 def test_too_few_examples_for_a_step_are_named(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fewer than the 99 prompts"):
         run_grpo(stage(tiny, tmp_path, "variety", rollouts={"prompts": 99, "batch_size": 792}))

@@ -100,6 +100,16 @@ def test_a_folder_without_examples_is_explained(tmp_path: Path) -> None:
         stage_data("sft", DataSettings(folder=tmp_path), seed=0)
 
 
+def test_a_line_that_is_no_film_is_named(tiny: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "train-0000.jsonl"
+    whole = (tiny / "films" / shard.name).read_bytes()
+    for spoilt in (whole[:-40], whole + b"{}\n", whole + b"[1]\n", whole + b"\xff\n"):
+        shard.write_bytes(spoilt)
+        said = rf"data\.folder: .*train-0000\.jsonl, line {len(spoilt.splitlines())}: "
+        with pytest.raises(ConfigError, match=said):
+            stage_data("sft", DataSettings(folder=tmp_path), seed=0)
+
+
 def test_simulated_films_are_worded_anew_each_pass(tiny: Path) -> None:
     data = stage_data("cold-start", DataSettings(folder=tiny / "films", passes=2), seed=0)
     half = len(data.examples) // 2

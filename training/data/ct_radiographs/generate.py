@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from training.data.ct_radiographs.anatomy import load_anatomy
 from training.data.ct_radiographs.film import Film, FilmFinding, Region, expose
 from training.data.ct_radiographs.pathology import SCATTERED, Plan, plan_findings
 from training.data.ct_radiographs.pose import pose_patient, sample_pose
+from training.data.store.errors import DataError
 
 SPLITS = {"train": 0, "validate": 1, "test": 2}
 FILMS_PER_PATIENT = 4
@@ -211,20 +213,35 @@ def read_records(folder: Path, split: str) -> list[FilmRecord]:
     ------
     FileNotFoundError
         When the split was not generated.
+    training.data.store.DataError
+        When a line is not the record of a film.
     """
     records = []
     for shard in sorted(folder.glob(f"{split}-*.jsonl")):
-        for line in shard.read_text().splitlines():
-            fields = json.loads(line)
-            fields["structures"] = tuple(_region(item) for item in fields["structures"])
-            fields["devices"] = tuple(_region(item) for item in fields["devices"])
-            fields["findings"] = tuple(
-                FilmFinding(**{**item, "box": tuple(item["box"])}) for item in fields["findings"]
-            )
-            records.append(FilmRecord(**fields))
+        for number, line in enumerate(shard.read_bytes().splitlines(), 1):
+            try:
+                records.append(_read(json.loads(line)))
+            except (ValueError, TypeError, KeyError) as error:
+                raise DataError(
+                    f"{shard}, line {number}: this is not the record of a film. Restore the file, "
+                    "or remove it and make the films again."
+                ) from error
     if not records:
         raise FileNotFoundError(f"No films of split {split!r}; generate them first.")
     return records
+
+
+def _read(fields: dict[str, Any]) -> FilmRecord:
+    return FilmRecord(
+        **{
+            **fields,
+            "structures": tuple(_region(item) for item in fields["structures"]),
+            "devices": tuple(_region(item) for item in fields["devices"]),
+            "findings": tuple(
+                FilmFinding(**{**item, "box": tuple(item["box"])}) for item in fields["findings"]
+            ),
+        }
+    )
 
 
 def _region(item: dict[str, object]) -> Region:
