@@ -80,7 +80,7 @@ def _supervised(
 
 
 def _wrote(output: Path) -> None:
-    from training.stages.model import is_first_process
+    from training.stages.processes import is_first_process
 
     if is_first_process():
         typer.echo(f"wrote {output}")
@@ -88,12 +88,17 @@ def _wrote(output: Path) -> None:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """What the caller can mend, in words: 2 for the config, 3 for a run that teaches nothing."""
+    """What the caller can mend, in words: 2 for what is given, 3 for a run that teaches nothing."""
+    from service.engine import EngineArgumentError, EngineNotInstalledError, ManifestError
+    from training.checkpoint.errors import CheckpointError
+    from training.data.store.errors import DataError
     from training.stages.errors import ConfigError, SilentFailureError
+    from training.systems.protocol import NoSystemError
 
+    of_checkpoints = (CheckpointError, ManifestError, EngineArgumentError, EngineNotInstalledError)
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, DataError, NoSystemError, *of_checkpoints) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     except OSError as error:
@@ -144,12 +149,13 @@ def embedded(
         grpo_steps=grpo_steps,
         workers=workers,
     )
-    make_films(config)
-    run_stages(config, stage)
-    export(config, stage)
-    results = measure(config.output, config.films, work / "held_out.jsonl", test_films)
-    write_results(config.output, results)
-    _print(results)
+    with _in_words():
+        make_films(config)
+        run_stages(config, stage)
+        export(config, stage)
+        results = measure(config.output, config.films, work / "held_out.jsonl", test_films)
+        write_results(config.output, results)
+        _print(results)
 
 
 @train.command()
@@ -162,6 +168,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Held-out results of a checkpoint, with 95% intervals; makes the test films if need be."""
+    from service.engine import load_manifest
     from training.data.ct_radiographs.generate import generate
     from training.embedded import EmbeddedConfig
     from training.proof import measure, write_results
@@ -171,11 +178,13 @@ def evaluate(
         output=model or _embedded(),
         test_films=max(films, EmbeddedConfig.test_films),
     )
-    generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
-    results = measure(config.output, config.films, work / "held_out.jsonl", films)
-    if write:
-        write_results(config.output, results)
-    _print(results)
+    with _in_words():
+        load_manifest(str(config.output))  # before films are made
+        generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
+        results = measure(config.output, config.films, work / "held_out.jsonl", films)
+        if write:
+            write_results(config.output, results)
+        _print(results)
 
 
 @train.command()
@@ -203,8 +212,12 @@ def ablation(
 
     Runs whatever stage has not finished. What was measured before is not measured again.
     """
-    from training.checkpoint import CheckpointError
-    from training.embedded import EmbeddedConfig, make_films, train_with_paper_reward
+    from training.embedded import (
+        EmbeddedConfig,
+        check_settled,
+        make_films,
+        train_with_paper_reward,
+    )
     from training.embedded import train as run_stages
     from training.evaluation.ablation import run_ablation, write_ablation
     from training.proof import STAGE_2, contestants
@@ -218,22 +231,21 @@ def ablation(
         grpo_steps=grpo_steps,
         settled=settled,
     )
-    make_films(config)
-    try:
+    with _in_words():
+        if settled is not None:
+            check_settled(settled)  # before films are made
+        make_films(config)
         run_stages(config, ROUNDS[-1])
-    except CheckpointError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    train_with_paper_reward(config)
-    measured = run_ablation(
-        contestants(config),
-        config.films,
-        output / "texts",
-        count=films,
-        control_count=min(control_films or films, films),
-    )
-    write_ablation(measured, output, beside=STAGE_2)
-    typer.echo((output / "ablation.md").read_text())
+        train_with_paper_reward(config)
+        measured = run_ablation(
+            contestants(config),
+            config.films,
+            output / "texts",
+            count=films,
+            control_count=min(control_films or films, films),
+        )
+        write_ablation(measured, output, beside=STAGE_2)
+        typer.echo((output / "ablation.md").read_text())
 
 
 @train.command()
@@ -247,21 +259,16 @@ def evaluation(
 ) -> None:
     """The shipped checkpoint and its finished stages, served, asked over HTTP, reported on."""
     from training.data.ct_radiographs.generate import generate
-    from training.data.store import DataError
     from training.embedded import EmbeddedConfig
     from training.proof import evaluate_stages, not_trained
-    from training.systems.protocol import NoSystemError
 
     config = EmbeddedConfig(
         work=work, output=_embedded(), test_films=max(films, EmbeddedConfig.test_films)
     )
-    generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
-    try:
+    with _in_words():
+        generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
         evaluate_stages(config, out, films=films, controls=controls)
-    except (DataError, NoSystemError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    typer.echo((out / "report.md").read_text())
+        typer.echo((out / "report.md").read_text())
     if missing := not_trained(config):
         typer.echo(
             f"Not trained in {work}, so not in the report: {', '.join(missing)}. `deepmedix train "
@@ -282,9 +289,10 @@ def contact_sheet(
     from training.embedded import EmbeddedConfig
 
     config = EmbeddedConfig(work=work, output=_embedded())
-    generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
-    records = read_records(config.films, "test")[:: config.test_films // films or 1][:films]
-    draw_contact_sheet(records, config.films).save(output, quality=82)
+    with _in_words():
+        generate(config.films, "test", config.test_films, seed=config.seed, workers=config.workers)
+        records = read_records(config.films, "test")[:: config.test_films // films or 1][:films]
+        draw_contact_sheet(records, config.films).save(output, quality=82)
     typer.echo(f"wrote {output}")
 
 

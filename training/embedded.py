@@ -237,13 +237,15 @@ def widen_tower(config: EmbeddedConfig) -> None:
     _save_start(folder, model, AutoTokenizer.from_pretrained(before))
 
 
-def take_settled(config: EmbeddedConfig, settled: Path) -> None:
-    """Put a checkpoint where ``settle`` would write, and untrained text on its tower for stage 1.
+def check_settled(settled: Path) -> None:
+    """Refuse a checkpoint to go on from that is none of stage 2.
 
     Raises
     ------
     CheckpointError
         When it is not a result of stage 2.
+    ManifestError
+        When it has no manifest, or is not what that says.
     """
     manifest, _ = load_manifest(str(settled))
     if manifest.stage != "cold_start" or any(one.stage == "grpo" for one in manifest.lineage):
@@ -251,6 +253,17 @@ def take_settled(config: EmbeddedConfig, settled: Path) -> None:
             f"{settled} is a result of stage 3, not of stage 2: name a checkpoint that is "
             "(the release before; docs/training.md says where it is), or train from nothing."
         )
+
+
+def take_settled(config: EmbeddedConfig, settled: Path) -> None:
+    """Put a checkpoint where ``settle`` would write, and untrained text on its tower for stage 1.
+
+    Raises
+    ------
+    CheckpointError, ManifestError
+        As :func:`check_settled`.
+    """
+    check_settled(settled)
     copy = config.work / STARTS["grpo"]
     if not copy.exists():
         partial = copy.with_name(f".{copy.name}.partial")

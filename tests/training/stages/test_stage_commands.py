@@ -10,8 +10,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from service.engine import ManifestError
+from service.settings import EMBEDDED_CHECKPOINT
+from training.checkpoint import CheckpointError
 from training.cli import train
+from training.data.store import DataError
 from training.stages import record
+from training.stages.errors import ConfigError, SilentFailureError
+from training.systems.protocol import NoSystemError
 
 
 def run(*arguments: str):  # type: ignore[no-untyped-def]  # typer's result
@@ -92,6 +98,53 @@ def test_a_trainers_own_refusals_end_with_two(
     result = run("sft", "--config", str(tmp_path / "sft.yaml"))
     assert result.exit_code == 2, result.exception
     assert "CUDA_VISIBLE_DEVICES=0" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("evaluate", "--model", "{}/nowhere"), "nowhere"),
+        (("ablation", "--settled", "{}/nowhere"), "nowhere"),
+        (("ablation", "--settled", str(EMBEDDED_CHECKPOINT)), "not of stage 2"),
+    ],
+)
+def test_a_checkpoint_that_will_not_do_is_refused_before_films_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr("training.data.ct_radiographs.generate.generate", None)  # takes minutes
+    monkeypatch.setattr("training.embedded.generate", None)
+    named = [argument.format(tmp_path) for argument in arguments]
+    result = run(*named, "--work", str(tmp_path))
+    assert result.exit_code == 2, result.exception
+    assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("so"), 2),
+        (CheckpointError("so"), 2),
+        (ManifestError("so"), 2),
+        (DataError("so"), 2),
+        (NoSystemError("so"), 2),
+        (SilentFailureError("so"), 3),
+    ],
+)
+@pytest.mark.parametrize("command", ["embedded", "ablation", "evaluate", "evaluation"])
+def test_every_command_tells_in_words_what_went_wrong(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    error: Exception,
+    code: int,
+) -> None:
+    def fail(*given: Any, **more: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("training.data.ct_radiographs.generate.generate", fail)
+    monkeypatch.setattr("training.embedded.generate", fail)
+    result = run(command, "--work", str(tmp_path))
+    assert (result.exit_code, result.output.strip()) == (code, "so"), result.exception
 
 
 def test_the_revision_is_that_of_the_code_and_of_no_repository_around_it(
