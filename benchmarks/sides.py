@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import io
 import itertools
 import json
@@ -210,6 +211,8 @@ class BareEngine:
         if self._engine.output_handler is not None:
             self._engine.output_handler.cancel()
         self._engine.shutdown()
+        del self._engine
+        gc.collect()  # it is part of cycles, and its finaliser fails when it runs at exit
 
 
 class ServiceSide:
