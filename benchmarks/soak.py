@@ -143,7 +143,11 @@ async def soak(
         (at, sizes) for at, sizes in watch.samples if warm <= at <= began + options.minutes * 60
     ]
     grown = {
-        name: growth([at for at, _ in kept], [of(sizes, name) for _, sizes in kept])
+        name: growth(
+            [at for at, _ in kept],
+            [of(sizes, name) for _, sizes in kept],
+            renewed=name == "decoder",
+        )
         for name in ("all", *kept[-1][1])
     }
     figures = {
@@ -263,15 +267,19 @@ async def at_rest(
             while wrong := _not_at_rest(page := await served.metrics(client)):
                 await asyncio.sleep(0.2)
     faults += wrong
-    answered = sum(
-        value
+    counted = {
+        name.removeprefix("deepmedix_requests_total"): int(value)
         for name, value in page.items()
         if name.startswith("deepmedix_requests_total{")
         and not any(f'route="{probe}"' in name for probe in ("/metrics", "/readyz", "/livez"))
-    )
-    sent = len(exchanges) + 1
+    }
+    answered, sent = sum(counted.values()), len(exchanges) + 1
     if answered != sent:
-        faults.append(f"{sent} requests were sent, the service counts {answered:.0f}")
+        told = Counter(str(exchange.status) for exchange in exchanges)
+        faults.append(
+            f"{sent} requests were sent, the service counts {answered}: the clients saw "
+            f"{dict(told)}, the service {counted}"
+        )
     return faults
 
 

@@ -98,7 +98,8 @@ class Growth:
     Attributes
     ----------
     first, last
-        Median of the first and of the last quarter, MiB.
+        Median of the first and of the last quarter, MiB; of what is renewed, the most of the first
+        and of the last half.
     slope
         Least squares over all of it, MiB a minute.
     """
@@ -113,7 +114,7 @@ class Growth:
         return self.last / self.first
 
 
-def growth(times: Sequence[float], sizes: Sequence[int]) -> Growth:
+def growth(times: Sequence[float], sizes: Sequence[int], *, renewed: bool = False) -> Growth:
     """Return the growth of a series of two samples or more.
 
     Parameters
@@ -122,7 +123,13 @@ def growth(times: Sequence[float], sizes: Sequence[int]) -> Growth:
         Seconds.
     sizes
         Bytes.
+    renewed
+        Whether the process gives way to a new one now and then: its memory is a saw, of which a
+        quarter holds some part of a tooth.
     """
     quarter = max(1, len(sizes) // 4)
     slope = linear_regression([time / 60 for time in times], [size / MIB for size in sizes]).slope
+    if renewed:
+        half = max(1, len(sizes) // 2)
+        return Growth(max(sizes[:half]) / MIB, max(sizes[half:]) / MIB, slope)
     return Growth(median(sizes[:quarter]) / MIB, median(sizes[-quarter:]) / MIB, slope)

@@ -38,6 +38,8 @@ def test_what_grew_is_a_fault():
     held = Held(descriptors=20, threads=10, tasks=8, temporary_files=0)
     more = Held(descriptors=21, threads=30, tasks=9, temporary_files=1)
     steady = growth(range(8), [100 * MIB] * 8)
+    saw = [100, 110, 120, 130, 100, 110, 120, 130]
+    assert growth(range(8), [size * MIB for size in saw], renewed=True).ratio == 1
     grown = growth([0, 60, 120, 180], [100 * MIB, 105 * MIB, 110 * MIB, 115 * MIB])
     assert grown.slope == pytest.approx(5)
     flat = {"all": steady, "service": steady}
