@@ -22,6 +22,10 @@ from service.problem import Problem
 
 _END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 _LAST_EVENT_SECONDS = 5.0
+_PIECES = "answer"
+_MOMENT = 0.05
+"""Seconds for which pieces of an answer wait for those after them: a model writes them faster than
+anybody reads, and to send each by itself costs a busy service more than to make it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,56 @@ class Event:
         """Return the event's bytes; JSON has no raw line breaks, so one data line will do."""
         text = json.dumps(self.data, ensure_ascii=False, separators=(",", ":"))
         return f"event: {self.name}\ndata: {text}\n\n".encode()
+
+
+class EventSender:
+    """Sends events: pieces of an answer that come close together in one go, all others at once."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._waiting: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self._sent = -_MOMENT
+        self._timer: asyncio.TimerHandle | None = None
+        self._late: asyncio.Task[None] | None = None
+        self._in_turn = asyncio.Lock()
+
+    async def put(self, event: Event) -> None:
+        """Send an event, or have it sent in a moment."""
+        self._waiting.append(event.encode())
+        due = self._sent + _MOMENT - self._loop.time()
+        if event.name != _PIECES or due <= 0:
+            await self.flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(due, self._send_late)
+
+    async def flush(self) -> None:
+        """Send what waits."""
+        self._forget_timer()
+        async with self._in_turn:
+            while self._waiting:
+                body = b"".join(self._waiting)
+                self._waiting.clear()
+                self._sent = self._loop.time()
+                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def stop(self) -> None:
+        """Send nothing more by itself."""
+        self._forget_timer()
+        late, self._late = self._late, None
+        if late is not None:
+            late.cancel()
+            await asyncio.gather(late, return_exceptions=True)
+
+    def _send_late(self) -> None:
+        self._timer = None
+        if self._late is None or self._late.done():  # else it sends what has come since, too
+            self._late = self._loop.create_task(self.flush())
+
+    def _forget_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
 
 class EventStream(Response):
@@ -94,15 +148,19 @@ class EventStream(Response):
             raise
 
     async def _send_all(self, send: Send) -> None:
-        async def send_event(event: Event) -> None:
-            body = event.encode()
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        sender = EventSender(send)
+        try:
+            await self._send_events(sender, send)
+        finally:
+            await sender.stop()
 
+    async def _send_events(self, sender: EventSender, send: Send) -> None:
         async with aclosing(self._events) as events:
             try:
                 with self._ending.watch():
                     async for event in events:
-                        await send_event(event)
+                        await sender.put(event)
+                    await sender.flush()
                     await send(_END)
                 return
             except Problem as problem:
@@ -114,7 +172,7 @@ class EventStream(Response):
         await self._held.aclose()
         try:
             async with asyncio.timeout(_LAST_EVENT_SECONDS):
-                await send_event(last)
+                await sender.put(last)
                 await send(_END)
         except TimeoutError as error:
             raise ClientDisconnectedError from error

@@ -16,7 +16,6 @@ from service.api.audit import note_films
 from service.api.disconnect import until_disconnect
 from service.api.events import Event, EventStream
 from service.api.fields import ReportFields, StudyFields, VqaFields
-from service.api.gathering import gathered
 from service.api.held_films import HeldFilms
 from service.api.negotiation import EVENTS, MARKDOWN, PNG, accept_of, choose_format
 from service.api.service import Service
@@ -142,7 +141,7 @@ async def _encode(
     first: StudyEvent, events: AsyncGenerator[StudyEvent, None], fields: StudyFields
 ) -> AsyncGenerator[Event, None]:
     yield _event(first, fields)
-    async for event in gathered(events):
+    async for event in events:
         yield _event(event, fields)
 
 
