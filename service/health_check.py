@@ -12,7 +12,7 @@ import sys
 
 from service.settings import Settings, SettingsError, load_settings
 
-_TIMEOUT = 4.0
+_TIMEOUT = 3.0
 _ONE_OF_ALL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """An address to ask at, for those that stand for every address of the machine."""
 

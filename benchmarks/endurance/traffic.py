@@ -197,7 +197,10 @@ class Traffic:
         also: frozenset[str] | set[str] = frozenset(),
     ) -> None:
         if reply.headers.get("X-Request-Id") != exchange.request_id:
-            raise WrongReplyError("the reply bears another request's id")
+            raise WrongReplyError(
+                f"the reply ({reply.status_code}, {reply.content[:200]!r}) bears another request's "
+                "id"
+            )
         if reply.status_code == 200:
             if path == "/render":
                 told: Any = reply.content

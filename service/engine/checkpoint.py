@@ -123,7 +123,7 @@ def hash_files(folder: Path) -> dict[str, str]:
     Raises
     ------
     ManifestError
-        When a sub-folder is a link.
+        When a sub-folder is a link, or something cannot be read.
     """
     return _hash_all(folder)[0]
 
@@ -145,7 +145,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     ManifestError
         When the manifest contradicts the folder's configs or weights.
     """
-    files, weights = _hash_all(folder)
+    files, weights = _hash_all(folder, manifest.revision)
     complete = manifest.model_copy(update={"files": files})
     verify_configs(folder, complete)
     if weights and (faults := _revision_faults(weights, manifest)):
@@ -164,7 +164,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
         When a file is missing, is not listed or has another digest, or the revision is of other
         weights; every fault is named. When a sub-folder is a link.
     """
-    present, weights = _hash_all(folder)
+    present, weights = _hash_all(folder, manifest.revision)
     listed = manifest.files
     faults = [f"{name} is missing" for name in sorted(set(listed) - set(present))]
     faults += [f"{name} is not listed" for name in sorted(set(present) - set(listed))]
@@ -173,10 +173,10 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
         for name in sorted(set(present) & set(listed))
         if present[name] != listed[name]
     ]
-    if not weights:
+    if not any(name.endswith(_WEIGHTS) for name in present):
         faults.append(f"there are no weights (*{_WEIGHTS})")
     # Where a file has changed, that says it better.
-    faults = faults or _revision_faults(weights, manifest)
+    faults = faults or (_revision_faults(weights, manifest) if weights else [])
     if faults:
         raise ManifestError(
             f"{folder} and its {MANIFEST_FILE} disagree: {'; '.join(faults)}. "
@@ -319,7 +319,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _revision_faults(weights: str, manifest: Manifest) -> list[str]:
     """What is wrong with a revision that is one of weights, against their digest."""
-    if not _OF_WEIGHTS.fullmatch(manifest.revision) or weights.startswith(manifest.revision):
+    if weights.startswith(manifest.revision):
         return []
     return [
         f"revision is {manifest.revision}, but the SHA-256 of the weights begins with "
@@ -327,18 +327,35 @@ def _revision_faults(weights: str, manifest: Manifest) -> list[str]:
     ]
 
 
-def _hash_all(folder: Path) -> tuple[dict[str, str], str]:
-    """:func:`hash_files` and :func:`weights_hash`, every file being read once."""
-    whole = hashlib.sha256()
+def _hash_all(folder: Path, revision: str = "") -> tuple[dict[str, str], str]:
+    """:func:`hash_files`, and :func:`weights_hash` where a revision is one of weights.
+
+    Every file is read once; shards are put through both digests only where both are needed.
+
+    Raises
+    ------
+    ManifestError
+        When something cannot be read.
+    """
     files: dict[str, str] = {}
-    shards = 0
-    for name in sorted(_loaded_files(folder)):
-        own = hashlib.sha256()
-        is_shard = name.endswith(_WEIGHTS) and "/" not in name
-        _feed(folder / name, *((own, whole) if is_shard else (own,)))
-        shards += is_shard
-        files[name] = own.hexdigest()
-    return files, whole.hexdigest() if shards else ""
+    try:
+        names = sorted(_loaded_files(folder))
+        shards = {name for name in names if name.endswith(_WEIGHTS) and "/" not in name}
+        wanted = _OF_WEIGHTS.fullmatch(revision) is not None
+        whole = hashlib.sha256() if wanted and len(shards) > 1 else None
+        for name in names:
+            own = hashlib.sha256()
+            both = (own, whole) if whole is not None and name in shards else (own,)
+            _feed(folder / name, *both)
+            files[name] = own.hexdigest()
+    except OSError as error:
+        raise ManifestError(
+            f"{error.filename} cannot be read by uid {os.geteuid()}, whom the program runs as. Let "
+            f"that user read all of {folder} (`chmod -R a+rX`, or `chown`)."
+        ) from error
+    if whole is not None:
+        return files, whole.hexdigest()
+    return files, files[shards.pop()] if wanted and shards else ""
 
 
 def _loaded_files(folder: Path, within: str = "") -> Iterator[str]:

@@ -22,8 +22,9 @@ _HEAD, _STRIDE = 4096, 4093
 _MOST_FILMS = 256
 """Small films are few bytes each, but their model images and keys are not."""
 
-_SMALL = 16 << 20
-"""Bytes of which a digest is taken in less time than it takes to hand them to a thread."""
+_SMALL = 8 << 20
+"""Bytes of which a digest is taken in a millisecond; on a busy machine a thread waits longer for
+its turn."""
 
 
 class FilmMemory:

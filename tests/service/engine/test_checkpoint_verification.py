@@ -4,7 +4,14 @@ import sys
 
 import pytest
 
-from service.engine import ManifestError, Pixels, hash_files, load_manifest, write_manifest
+from service.engine import (
+    ManifestError,
+    Pixels,
+    checkpoint,
+    hash_files,
+    load_manifest,
+    write_manifest,
+)
 from service.engine.checkpoint import verify_loaded_config, weights_hash
 from tests.service.engine.checkpoint_files import MAX_PIXELS, MIN_PIXELS, change_json, write_json
 
@@ -41,6 +48,17 @@ def test_altered_file_is_named(folder, name):
     path = folder / name
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ManifestError, match=rf"{name} is not the file.*Restore"):
+        load_manifest(str(folder))
+
+
+def test_a_file_that_cannot_be_read_is_named_with_whom_to_let(folder, monkeypatch):
+    def refuse(path, *digests):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoint, "_feed", refuse)
+    with pytest.raises(
+        ManifestError, match=r"chat_template\.jinja cannot be read by uid \d+.*a\+rX"
+    ):
         load_manifest(str(folder))
 
 
