@@ -27,6 +27,8 @@ def agree(known: str, said: str) -> bool:
         (NORMAL, "The cardiac silhouette is unremarkable and both lungs are clear."),
         (NONE_ACUTE, NORMAL),
         (NONE_ACUTE, "No acute disease."),
+        ("No radiographic evidence of acute pulmonary disease.", "Normal chest."),
+        ("No evidence of acute pathology in the chest.", NORMAL),
         ("No pneumothorax.", "There is no pneumothorax."),
         ("The mediastinum is unremarkable.", "Mediastinum within normal limits."),
         ("Frontal and lateral views were obtained. The lungs are clear.", "Lungs are clear."),

@@ -397,3 +397,8 @@ def test_the_name_of_a_supplied_region_may_be_used_however_long(asking, films) -
     steps = (f"Below lies the {name} {list(HEART)}", EFFUSION)
     verdict = judged(asking, films, reply(*steps, answer=long), asked)
     assert verdict.reason is not Reason.COPIES
+
+
+def test_what_stands_behind_a_box_names_it_where_nothing_before_does(asking, films) -> None:
+    text = reply(HEART_SEEN, f"at the left base {list(LEFT)} there is a left pleural effusion")
+    assert judged(asking, films, text, example()).reason is None

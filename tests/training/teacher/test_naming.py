@@ -58,6 +58,9 @@ def fits(raw: str) -> list[bool]:
         ("The upper part of the mediastinum is narrow", "upper mediastinum"),
         ("the left lung is clear of consolidation or mass", "left lung"),
         ("the left hilum is normal", "left hilar structures"),
+        ("The left lung is opaque at its base, obscuring the cardiac silhouette", "left lung"),
+        ("A left effusion is present, blunting the left angle", "left pleural effusion"),
+        ("The mediastinum is shifted to the right, away from the left lung", "mediastinum"),
         (
             "the right lower lung zone is hazier than the left lower lung zone",
             "left lower lung zone",

@@ -114,7 +114,10 @@ the tube has been advanced
 the effusion is bigger than on the last exam
 compared with the earlier film it is bigger
 compared to the radiograph of March it is bigger
-as before""".splitlines()
+as before
+since 2 days larger
+larger since 3/4
+compared to 2019""".splitlines()
 
 NEEDING_A_PRIOR = """\
 No significant change in moderate pulmonary edema.
@@ -159,7 +162,19 @@ since the angle is blunted, fluid is there
 still within normal limits
 the vessels are still visible through it
 more severe on the right
-the vessels decrease in caliber""".splitlines()
+the vessels decrease in caliber
+since 10 posterior ribs are visible, inspiration is adequate
+the cardiothoracic ratio is compared to 0.5
+compared with 50 percent of the chest width the heart is large
+the retrocardiac opacity is better appreciated on the lateral view
+the effusion is better appreciated at the left angle
+the vessels become smaller towards the periphery
+increasing opacity from the mid zone to the base
+compared with a normal film the vessels are indistinct
+the lungs have increased in lucency
+no evidence of residual pneumothorax
+the right breast was removed
+fluid tracks along the wall as described by the meniscus sign""".splitlines()
 
 
 @pytest.mark.parametrize("said", LEAKS)

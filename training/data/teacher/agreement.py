@@ -43,6 +43,12 @@ _DETAIL = re.compile(
     r"|(?P<lower>lower|bas(?:e|es|is|al|ilar)|bibas\w+|[rl]ll))\b",
     re.I,
 )
+_NOTHING_ACUTE = re.compile(
+    r"\bno (?:radiographic )?(?:evidence (?:of|for) (?:an? )?)?(?:acute|active) "
+    r"(?:(?:cardiopulmonary|pulmonary|chest|thoracic|intrathoracic) )?"
+    r"(?:findings?|abnormalit(?:y|ies)|disease|process|pathology)\b",
+    re.I,
+)
 _SIZES, _HEIGHTS = {"small", "moderate", "large"}, {"upper", "mid", "lower"}
 _SIDE = re.compile(r"\b(?:(?P<left>left|l[ul]l)|(?P<right>right|r[uml]l))\b", re.I)
 _PART = re.compile(r"[,;\n]|\.(?!\d)|\b(?:and|but|with|without)\b", re.I)
@@ -139,9 +145,13 @@ def _say_alike_of_devices(said: str, known: str) -> bool:
 def _call_the_same_normal(said: str, known: str) -> bool:
     """Whether both call something of the same normal; of all that is normal, some is enough."""
     ours, theirs = set(_called_normal(said)), set(_called_normal(known))
-    if all_called_normal(said):
-        return bool(theirs) or all_called_normal(known)
-    return bool(ours & theirs) or (bool(ours) and all_called_normal(known))
+    if _nothing_is_found(said):
+        return bool(theirs) or _nothing_is_found(known)
+    return bool(ours & theirs) or (bool(ours) and _nothing_is_found(known))
+
+
+def _nothing_is_found(text: str) -> bool:
+    return all_called_normal(text) or _NOTHING_ACUTE.search(text) is not None
 
 
 def _called_normal(text: str) -> Iterator[str]:

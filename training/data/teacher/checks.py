@@ -189,7 +189,8 @@ def _target(step: ParsedStep, question: Question, bounds: Bounds) -> ReasoningTa
         if not fitting:
             raise Rejected(Reason.BOX_UNKNOWN, f"best IoU {near[0][0]:.2f}" if near else "")
         here = [region for region in question.regions if region.image == cited.image]
-        named = named_in(phrase, here, count)
+        # Nothing before the box: *the right [..] and left [..] lungs are clear*.
+        named = named_in(phrase, here, count) or named_in(step.text, here, len(here) + 1)
         # Boxes of two regions may all but coincide: the one that the step names is meant.
         supplied = next((region.box for region in fitting if region in named), None)
         if supplied is None:

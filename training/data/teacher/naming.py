@@ -87,9 +87,15 @@ def _clauses(text: str, regions: Sequence[Region]) -> list[list[str]]:
         words = [word for word in words_of(part) if word not in _WITH_A_SIDE]
         if not words:
             continue
+        goes_on = bool(clauses) and (goes_on or _goes_on(words[0]))
         clauses.append([*clauses.pop(), *words] if goes_on else words)
         goes_on = frozenset(map(singular, words)) - {_BOTH} in labels
     return clauses
+
+
+def _goes_on(word: str) -> bool:
+    """Whether a clause goes on with the one before: *opaque, obscuring the heart*."""
+    return word == "away" or word.endswith("ing")
 
 
 def _named(words: list[str], regions: Sequence[Region]) -> list[Region]:

@@ -51,7 +51,8 @@ _LEAKS = (
     r"\b(?:according to|based on|per|as (?:given|listed)(?: in| by)?)\s+(?:the\s+)?(?:answer|list"
     r"|question|prompt|text|user|label|task|findings|impression|description|chart|record|note)s?\b",
     r"\bas\s+(?:(?:was|were|is|already|previously)\s+)*(?:told|instructed|asked|requested|desired"
-    r"|provided|stated|noted|described|documented|mentioned|specified|labell?ed)\b",
+    r"|provided|stated|noted|described|documented|mentioned|specified|labell?ed)\b"
+    r"(?! by the \w+ sign)",
     # Whose words it is.
     rf"\b{_READER}s?\s+(?:says?|said|not(?:es?|ed)|states?|stated|describes?|described"
     r"|mentions?|mentioned|finds?|found|reads?|concludes?|concluded|saw)\b",
@@ -86,18 +87,25 @@ _GROWING = (
 )
 _LARGER = r"(?:larger|smaller|bigger|worse|better|denser|more|less|increased|decreased|improved)"
 _FILM = r"(?:films?|stud(?:y|ies)|exam\w*|images?|imaging|radiographs?|x-?rays?|scans?|ct)"
-_DAY = r"(?:yesterday|\w+day(?:'s)?|_+|\d)"
+_DAY = (
+    r"(?:yesterday|\w+day(?:'s)?|_+|\d{1,2}[/:-]\d|(?:19|20)\d\d\b"
+    r"|\d+ (?:hours?|days?|weeks?|months?|years?)\b)"
+)
 _GREAT = (
     r"(?:significant|substantial|relevant|appreciable|definite|major|overall|important|obvious"
     r"|other|real|great|much)"
 )
+_SHOWN = (
+    r"seen|appreciated|visuali[sz]ed|evaluated|delineated|defined|demonstrated|depicted|assessed"
+)
+"""*Better seen on the lateral* is no change."""
 _CHANGES = (
     # The earlier film.
     rf"\b(?:prior|previous(?:ly)?|earlier {_FILM}|comparison {_FILM}"
     rf"|(?:the )?last (?:time|{_FILM}|visit|week|month|year)|formerly|interval|yesterday)\b",
     r"\b(?:in|for|on) comparison\b|\bcomparison (?:is|was) made\b",
-    rf"\bcompar(?:ed|ison) (?:to|with)"
-    rf" (?:(?:the |a |an )?(?:(?!rest\b)\w+ ){{0,2}}?{_FILM}\b|{_DAY})",
+    r"\bcompar(?:ed|ison) (?:to|with) (?:(?:the |a |an )?"
+    rf"(?:(?!(?:rest|normal|healthy|opposite|usual)\b)\w+ ){{0,2}}?{_FILM}\b|{_DAY})",
     r"\b(?:than|as|from|compared (?:to|with)) (?:it was|they were|(?:\w+ )?before|earlier|last)\b",
     rf"\bsince (?:the last|last|then|admission|{_DAY})",
     # What has become of something since.
@@ -106,24 +114,27 @@ _CHANGES = (
     r"|re-?demonstrat\w+|re-?accumulat\w+|re-?expan(?:ded|sion))\b",
     r"\bagain (?:seen|noted|demonstrated|visuali[sz]ed|identified|present|is|are)\b"
     r"|\b(?:once|is|are) again\b",
-    r"\bstill (?:present|there|persists?|in place)\b|\bresidual (?:\w+ )?" + _FINDING + r"\b",
+    r"\bstill (?:present|there|persists?|in place)\b"
+    r"|(?<!no )(?<!evidence of )\bresidual (?:\w+ )?" + _FINDING + r"\b",
     r"\b(?:has|have|had) (?:(?:\w+ly|been|also|since|now) )*(?:increased|decreased|developed"
-    r"|enlarged|cleared|grown|shrunk|changed|appeared|disappeared|diminished|evolved|become)\b",
+    r"|enlarged|cleared|grown|shrunk|changed|appeared|disappeared|diminished|evolved|become)\b"
+    r"(?! in (?:lucency|density|aeration)\b)",
     r"\b(?:has|have|had) been (?:\w+ly )?(?:repositioned|advanced|placed|inserted"
     r"|(?:placement|insertion|removal|development|resolution) of)\b",
-    r"\b(?:been|was|were) (?:\w+ly )?(?:removed|withdrawn|retracted|extubated)\b",
+    r"(?<!breast )\b(?:been|was|were) (?:\w+ly )?(?:removed|withdrawn|retracted|extubated)\b",
     rf"\bno (?:{_GREAT} )*change\b|\bno (?:{_GREAT} )+changes\b"
     r"|\b(?:little|minimal|slight) (?:overall )?change\b",
     r"\b(?:increased|decreased|change[ds]?) (?:in size )?(?:from|since)\b",
     r"\b(?:increase|decrease|reduction) in (?:the )?(?:(?:size|extent) of (?:the )?)?"
     rf"(?:\w+ ){{0,2}}?(?!opaci){_FINDING}\b",
-    rf"\b{_GROWING} (?:\w+ ){{0,3}}?{_FINDING}\b(?! towards?\b)",
+    rf"\b{_GROWING} (?:\w+ ){{0,3}}?{_FINDING}\b(?! (?:towards?|from)\b)",
     rf"\b{_FINDING} (?:is|are|was|were) (?:\w+ly )?{_GROWING}\b(?! (?:in \w+ )?(?:towards?|to)\b)",
     rf"\b{_FINDING} (?:is |are |appears? |looks? )?(?:\w+ly |somewhat |much )?"
-    r"(?:larger|smaller|bigger|worse|better)\b(?! (?:on|in|at|than|of)\b)",
+    r"(?:larger|smaller|bigger|worse|better)\b"
+    rf"(?! (?:on|in|at|than|of|{_SHOWN}|medially|laterally)\b)",
     r"\b(?:increased|decreased) (?:\w+ )?(?!opaci|fluid)" + _FINDING + r"\b",
     rf"\b{_LARGER} (?:\w+ )?(?:now|today)\b|\bnow {_LARGER}\b",
-    r"\b(?:getting|becoming|become|became) " + _LARGER + r"\b",
+    r"\b(?:getting|becoming|become|became) " + _LARGER + r"\b(?! (?:towards?|from|at|in)\b)",
     r"\bin the meantime\b",
 )
 _CHANGE = re.compile("|".join(_CHANGES), re.I)
