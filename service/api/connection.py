@@ -245,7 +245,9 @@ class ProblemProtocol(HttpToolsProtocol):
             # A further request may have had to wait for the one at work: it gets its time anew.
             if self._in_head:
                 self._start_timer()
-        elif self._in_body:  # of a request that was answered before all of it had come
+        elif self._in_body or (self.cycle is not None and not self._in_head):
+            # Of a request that was answered before all of it had come, or since it has: no further
+            # one has begun, and an answer now would be taken for that of one that is on its way.
             self._close()
         elif not self.transport.is_closing():
             self._refuse(header_timeout())

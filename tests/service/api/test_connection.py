@@ -438,13 +438,25 @@ def test_of_a_long_reply_more_must_be_taken(connected):
     assert transport.end == "aborted"
 
 
-async def test_who_was_answered_early_and_goes_on_sending_is_hung_up_on():
-    async def refusing(scope, receive, send):
-        headers = [(b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 401, "headers": headers})
-        await send({"type": "http.response.body"})
+async def refusing(scope, receive, send):
+    """Answers before it has read the body."""
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body"})
 
-    refusing.answer = asyncio.Event()
+
+refusing.answer = asyncio.Event()
+
+
+async def test_who_was_answered_early_and_sends_no_more_is_hung_up_on_without_a_word():
+    async with serving(refusing, header_timeout=0.2) as connect:
+        reader, writer = await connect(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")
+        writer.write(b"12345678")  # the rest; an answer now would be taken for the next request's
+        assert await reader.read() == b""
+
+
+async def test_who_was_answered_early_and_goes_on_sending_is_hung_up_on():
     async with serving(refusing, header_timeout=0.2) as connect:
         reader, writer = await connect(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")
