@@ -111,27 +111,20 @@ def score_rollouts(
             truth = truths[id(rollout.example)] = Truth(rollout)
         read.append(_Read(rollout.completion, truth))
     # Each pass over all of them before the next: its code then stays in the processor's caches.
-    for one in read:
-        one.parse()
-    for one in read:
-        one.name_what_is_said()
-    for one in read:
-        one.judge_findings()
+    for part in (_Read.parse, _Read.name_what_is_said, _Read.judge_findings):
+        for one in read:
+            part(one)
     if agreement is not None:
         reports = [one for one in read if one.truth.report]
         pairs = [(one.parsed.answer, one.truth.example.answer) for one in reports]
         for one, value in zip(reports, agreement(pairs) if pairs else (), strict=True):
             one.right = min(1.0, max(0.0, float(value)))
-    for one in read:
-        one.find_places()
-    for one in read:
-        one.judge_honesty()
-    for one in read:
-        one.compare_words()
-    for one in read:
-        one.judge_coherence()
-    for one in read:
-        one.judge_places()
+    for part in (
+        *(_Read.find_places, _Read.judge_honesty, _Read.compare_words),
+        *(_Read.judge_coherence, _Read.judge_places),
+    ):
+        for one in read:
+            part(one)
     return [one.score(weights) for one in read]
 
 
