@@ -257,6 +257,14 @@ _BUT_NOT = re.compile(
 _BEFORE = 60
 """Characters before a mention in which that is looked for."""
 _BETWEEN = re.compile(r"\b(?:and|or|with|without|but|plus)\b|[,;]", re.I)
+_OF_THE_NEXT = re.compile(
+    r",? (?:and|with|plus|as well as)(?: (?:an?|new|small|tiny|trace|minimal|mild|moderate|large"
+    r"|severe|possible|probable|likely|questionable))+"
+    r" (?:left|right)(?:[ -](?:sided?|upper|mid|middle|lower|apical|basal|basilar|lobes?|lungs?))*"
+    r" ",
+    re.I,
+)
+"""Between two mentions, where a side is the second one's own: *edema and a small left effusion*."""
 _ANSWERED = re.compile(
     r"\?\s*(?=(?:no|none|absent|negative|yes|present|positive)\b\s*(?:[.,;!\n]|\Z))", re.I
 )
@@ -658,8 +666,9 @@ def _is_ominous(sentence: str, denials: Sequence[Negation]) -> bool:
 def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[frozenset[str]]:
     """The sides of each mention: named in its own phrase, else anywhere on its side of a turn."""
     anywhere = _sides_in(sentence)
+    lone = _before_a_side_of_the_next(sentence, mentions)
     if not anywhere or (len(anywhere) == 1 and not turns):
-        return [anywhere] * len(mentions)
+        return [frozenset() if number < lone else anywhere for number in range(len(mentions))]
     both, edges = sentence, turns
     if pairs := _left_and_right(sentence, mentions):
         both = _written_as_bilateral(sentence, pairs)
@@ -688,11 +697,22 @@ def _sides(sentence: str, mentions: list[_Mention], turns: list[int]) -> list[fr
             if edge not in between:
                 between[edge] = _sides_in(both[first:last])
             own = between[edge]
-        found.append(own)
+        found.append(frozenset() if number < lone else own)
     if len(mentions) == 1 and not found[0]:
         # "In the left lung there is a nodule that is not calcified"
         return [_sides_in(both[: mentions[0].start])]
     return found
+
+
+def _before_a_side_of_the_next(sentence: str, mentions: list[_Mention]) -> int:
+    """How many mentions stand before the first side, where that is told of the next one alone."""
+    if len(mentions) < 2 or (first := _SIDE.search(sentence)) is None:
+        return 0
+    number = bisect_left(mentions, first.start(), key=attrgetter("start"))
+    if not 0 < number < len(mentions):
+        return 0
+    between = sentence[mentions[number - 1].end : mentions[number].start]
+    return number if _OF_THE_NEXT.fullmatch(between) else 0
 
 
 def _written_as_bilateral(sentence: str, pairs: list[tuple[int, int]]) -> str:

@@ -76,6 +76,7 @@ class Collector:
         self._timeout = timeout
         self._waiting: asyncio.Queue[_Parcel] = asyncio.Queue(capacity)
         self._sender: asyncio.Task[None] | None = None
+        self._sending = False
         self._down = False
         self._clock = clock
         self._next_attempt: float | None = None  # while it pauses between two
@@ -94,8 +95,8 @@ class Collector:
 
     @property
     def waiting(self) -> int:
-        """Events not sent yet."""
-        return self._waiting.qsize()
+        """Events not taken yet, that which is being sent among them."""
+        return self._waiting.qsize() + self._sending
 
     def send(self, event: Resource) -> None:
         """Put an event into the queue.
@@ -149,8 +150,9 @@ class Collector:
             async with asyncio.timeout(grace):
                 await self._waiting.join()
         except TimeoutError:
-            LOG.warning("%d audit events could not be sent to the collector", self.waiting)
-            metrics.UNDELIVERED.inc(self.waiting)
+            waiting = self.waiting
+            LOG.warning("%d audit events could not be sent to the collector", waiting)
+            metrics.UNDELIVERED.inc(waiting)
         self._sender.cancel()
         await asyncio.gather(self._sender, return_exceptions=True)
         self._sender = None
@@ -186,12 +188,14 @@ class Collector:
         async with httpx.AsyncClient(timeout=_TIMEOUT, headers=self._headers) as client:
             while True:
                 parcel = await self._waiting.get()
+                self._sending = True
                 try:
                     await self._send(client, parcel)
                 except Exception:
                     _settle(parcel, AuditUnavailableError("the audit event cannot be sent"))
                     raise
                 finally:
+                    self._sending = False
                     self._waiting.task_done()
 
     async def _send(self, client: httpx.AsyncClient, parcel: _Parcel) -> None:

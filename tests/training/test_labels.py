@@ -142,6 +142,12 @@ def test_others_denied_say_nothing_of_the_finding(text):
         ("A large right mass with shift of the trachea to the left.", {"right mass"}),
         ("A nodule in the lingula.", {"left nodule"}),
         ("Enlarged left ventricle; a nodule.", {"nodule"}),
+        ("Mild edema and a small left effusion.", {"edema", "left pleural effusion"}),
+        (
+            "Edema with a left-sided effusion and right nodule.",
+            {"edema", "left pleural effusion", "right nodule"},
+        ),
+        ("A left nodule and a small left effusion.", {"left nodule", "left pleural effusion"}),
     ],
 )
 def test_a_side_belongs_to_the_finding_beside_it(text, labels):

@@ -65,6 +65,18 @@ async def test_what_nobody_waits_for_and_is_refused_is_counted():
     assert metrics.UNDELIVERED._value.get() == before + 3
 
 
+async def test_what_is_being_sent_when_it_stops_is_counted_with_what_waits():
+    before = metrics.UNDELIVERED._value.get()
+    async with fhir_server(503) as (url, _):
+        sending = Collector(url)
+        for number in range(3):
+            sending.send({"n": number})
+        await until(lambda: sending.retry_after is not None)
+        assert sending.waiting == 3
+        await sending.close(grace=0)
+    assert metrics.UNDELIVERED._value.get() == before + 3
+
+
 async def test_a_collector_that_is_down_is_a_gauge_until_it_answers():
     answers = [503]
     async with fhir_server(answers=answers) as (url, _):
