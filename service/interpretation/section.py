@@ -15,6 +15,8 @@ from service.notice import Notice
 from service.problem import Problem
 from service.reading import Decoding
 
+_OUR_FAILURE = 500
+
 _REASONS = {
     Shortfall.LENGTH: "The length limit was reached",
     Shortfall.INCOMPLETE: "The text was not complete",
@@ -32,7 +34,8 @@ async def read_section(
     Raises
     ------
     Problem
-        As the engine raises it on the first attempt.
+        As the engine raises it on the first attempt; on the second, what has failed on our side:
+        an engine that is gone is no reason to pass off a text that fell short as the answer.
     """
     first = Attempt(plan, plan.decoding)
     async with aclosing(first.run(engine, observe)) as events:
@@ -49,8 +52,10 @@ async def read_section(
         async with aclosing(second.run(engine, observe)) as events:
             async for event in events:
                 yield event
-    except Problem:
-        # The first text is worth more to the caller than an error.
+    except Problem as problem:
+        if problem.status >= _OUR_FAILURE:
+            raise
+        # Refused, though the first was not: that text is worth more to the caller than an error.
         notice = _retried(shortfall, "asking again failed, and the first text is given")
         yield SectionRead(_section(plan, first.outcome, [first.outcome], (notice,)))
         return

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from service.engine import EngineUnavailable
+from service.engine import EngineUnavailable, RequestRefused
 from service.interpretation import (
     Interpretation,
     RetryStarted,
@@ -75,11 +75,17 @@ async def test_a_constrained_text_that_falls_short_is_returned_as_it_is(film, de
     assert interpretation.notices != ()
 
 
-async def test_a_retry_that_fails_leaves_the_first_text(film, decoder) -> None:
-    engine = ScriptedEngine(ENDLESS).say(Script(failure=EngineUnavailable()), constrained=True)
+async def test_a_retry_that_the_engine_refuses_leaves_the_first_text(film, decoder) -> None:
+    engine = ScriptedEngine(ENDLESS).say(Script(failure=RequestRefused()), constrained=True)
     interpretation = await read(engine, film, decoder)
     assert interpretation.sections[0].reading.raw_text == WITHOUT_THINK_END
     assert len(retries(interpretation)) == 1
+
+
+async def test_an_engine_that_dies_in_a_retry_is_told_and_no_text_given(film, decoder) -> None:
+    engine = ScriptedEngine(ENDLESS).say(Script(failure=EngineUnavailable()), constrained=True)
+    with pytest.raises(EngineUnavailable):
+        await read(engine, film, decoder)
 
 
 async def test_a_fault_of_the_program_in_a_retry_is_not_hidden(film, decoder) -> None:
