@@ -12,6 +12,12 @@ OUTCOMES = ("answered", "late", "left", "failed", "refused")
 _REFUSALS = ("not-ready", "shutting-down", "overloaded")
 """Problems with a status from 500 on by which nothing has failed."""
 
+_SECONDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    *(15, 30, 60, 120, 180, 300, 600),
+)
+"""OpenTelemetry's buckets for HTTP servers, and on to what a report takes at most."""
+
 REQUESTS = Counter(
     "deepmedix_requests_total",
     "Requests by outcome: 499 the caller left; a stream that broke off, its problem's status.",
@@ -21,13 +27,13 @@ REQUEST_SECONDS = Histogram(
     "deepmedix_request_seconds",
     "Time from a request's first byte to the reply's last, by what came of it.",
     ["route", "outcome"],
-    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 180, 300, 600),
+    buckets=_SECONDS,
 )
 STAGE_SECONDS = Histogram(
     "deepmedix_stage_seconds",
     "Time of one stage of a request.",
     ["stage"],
-    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 10, 15, 30, 60, 120, 180, 300, 600),
+    buckets=(0.001, *_SECONDS),
 )
 PROBLEMS = Counter("deepmedix_problems_total", "Problems returned, by their code.", ["code"])
 NOTICES = Counter(

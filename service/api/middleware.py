@@ -24,6 +24,14 @@ from service.api.problems import (
 from service.problem import Problem
 from service.telemetry import Span, places_of, request_span
 
+UNMATCHED = "unmatched"
+"""Stands for the route of a request that has none."""
+
+_METHODS = frozenset(
+    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+)
+"""Those that OpenTelemetry's conventions tell apart; the rest could be anything."""
+
 _SERVER_ERROR = 500
 ACCESS = logging.getLogger("deepmedix.access")
 ERRORS = logging.getLogger("deepmedix.errors")
@@ -165,7 +173,7 @@ def route_of(scope: Scope) -> str:
     # A layer answered before the routing. A route's path is ours, any other the caller's text.
     routes: list[Any] = scope["app"].routes if "app" in scope else []
     asked: str = scope["path"]
-    return asked if any(getattr(route, "path", None) == asked for route in routes) else "unmatched"
+    return asked if any(getattr(route, "path", None) == asked for route in routes) else UNMATCHED
 
 
 def _request_id(scope: Scope) -> str:
@@ -180,6 +188,11 @@ def _trace_headers(scope: Scope) -> dict[str, str]:
     return {"traceparent": parents[0], "tracestate": ",".join(states)} if len(parents) == 1 else {}
 
 
+def _name_without_route(method: str) -> str:
+    """A span's name by OpenTelemetry's conventions, which has no unbounded part."""
+    return "HTTP" if method == "_OTHER" else method
+
+
 def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     route = route_of(scope)
     # A stream that broke off had begun with 200; what it came to is its problem's status.
@@ -187,15 +200,16 @@ def _record(scope: Scope, code: int, seconds: float, span: Span) -> None:
     metrics.REQUESTS.labels(route=route, code=str(came_to)).inc()
     outcome = metrics.outcome_of(came_to, scope["state"].get("problem"))
     metrics.REQUEST_SECONDS.labels(route=route, outcome=outcome).observe(seconds)
-    method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "OTHER"
+    method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
     facts = {"method": method, "route": route, "status": code, "seconds": round(seconds, 4)}
+    matched = route != UNMATCHED
     span.tell(
         {
             "http.request.method": method,
-            "http.route": route,
             "http.response.status_code": code,
+            **({"http.route": route} if matched else {}),
         },
-        name=f"{method} {route}",
+        name=f"{method} {route}" if matched else _name_without_route(method),
     )
     if (problem := scope["state"].get("problem")) is not None:
         facts["code"] = problem

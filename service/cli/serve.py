@@ -7,8 +7,9 @@ import logging
 import multiprocessing
 import os
 import socket
+import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import uvicorn
@@ -20,8 +21,14 @@ from service.cli.start_up import StartUp, StoppedWhileStarting
 from service.cli.transport import check_tls, harden, transport
 from service.freed_memory import return_freed_memory
 from service.private_memory import forbid_core_dumps, forbid_inspection
-from service.settings import Settings, load_settings, unknown_environment
-from service.telemetry import LogFormat, TracingNotInstalledError, configure_logging
+from service.settings import Settings, SettingsError, load_settings, unknown_environment
+from service.telemetry import (
+    FORMAT_VARIABLE,
+    LogFormat,
+    TracingNotInstalledError,
+    configure_logging,
+    format_for,
+)
 
 if TYPE_CHECKING:
     from service.api.service import Service
@@ -49,14 +56,35 @@ def serve(
     ] = False,
 ) -> None:
     """Serve readings over HTTP. Every setting: docs/settings.md."""
-    settings = load_settings(
-        host=host,
-        port=port,
-        model=model,
-        log_level=log_level,
-        log_format=log_format,
-        insecure=insecure or None,
-    )
+    _quieten_resource_tracker()
+    try:
+        settings, listener = _prepare(
+            host=host,
+            port=port,
+            model=model,
+            log_level=log_level,
+            log_format=log_format,
+            insecure=insecure or None,
+        )
+    except SettingsError as error:
+        named = log_format or _format_of_environment()
+        if format_for(named, sys.stderr) is LogFormat.CONSOLE:
+            raise
+        configure_logging("info", named)
+        LOG.error("the service could not start: %s", error)
+        raise typer.Exit(2) from error
+    starting = StartUp()
+    starting.begin()
+    try:
+        status = asyncio.run(_run(settings, listener, starting))
+    except StoppedWhileStarting:
+        LOG.info("stopped while starting")
+        status = 0
+    _exit_now(status)
+
+
+def _prepare(**options: Any) -> tuple[Settings, socket.socket]:
+    settings = load_settings(**options)
     forbid_core_dumps()
     forbid_inspection()
     return_freed_memory()
@@ -67,14 +95,21 @@ def serve(
     check_tls(settings)
     listener = _bind(settings)
     check_bound(settings, listener)
-    starting = StartUp()
-    starting.begin()
-    try:
-        status = asyncio.run(_run(settings, listener, starting))
-    except StoppedWhileStarting:
-        LOG.info("stopped while starting")
-        status = 0
-    _exit_now(status)
+    return settings, listener
+
+
+def _format_of_environment() -> LogFormat:
+    """What the environment says of the log, where the settings as a whole cannot be used."""
+    named = os.environ.get(FORMAT_VARIABLE, "").lower()
+    return LogFormat(named) if named in set(LogFormat) else LogFormat.AUTO
+
+
+def _quieten_resource_tracker() -> None:
+    """Keep Python's note of semaphores that a killed engine has left out of the log.
+
+    The tracker is a process of its own, which frees them and is told what to warn of as it starts.
+    """
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -94,10 +129,10 @@ def _bind(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
-        typer.echo(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-            "Choose others with --host and --port (or DEEPMEDIX_HOST, DEEPMEDIX_PORT).",
-            err=True,
+        LOG.error(
+            "cannot listen on %s port %d: %s; choose others with --host and --port (or "
+            "DEEPMEDIX_HOST, DEEPMEDIX_PORT)",
+            *(settings.host, settings.port, error.strerror),
         )
         raise typer.Exit(1) from error
     return listener
@@ -228,6 +263,7 @@ def _exit_now(status: int) -> NoReturn:
     That waits without a limit for processes that cannot be killed, an engine's that hangs in its
     driver for one, and goes through all of vLLM's and PyTorch's objects once more, for seconds.
     """
+    LOG.info("stopped, exit status %d", status)
     for child in multiprocessing.active_children():
         child.kill()
     logging.shutdown()

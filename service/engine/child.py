@@ -11,9 +11,10 @@ import tempfile
 import threading
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 from service.parent_death import end_with_parent
-from service.telemetry import places_of
+from service.telemetry import START_FAILURE_VARIABLE, places_of
 
 FOLDER = "VLLM_RPC_BASE_PATH"
 """Variable that names the folder of the engine's sockets; its other temporary files join them."""
@@ -28,8 +29,19 @@ CORE = "EngineCore"
 """How the names of the processes begin that vLLM starts from the service's own."""
 
 
+_WHY = "start-failure"
+"""File in the engine's folder that says why a process of it could not start."""
+
 _SERVICE = "MainProcess"
 """Multiprocessing's name of a process that it has not started: the service's own."""
+
+
+def start_failure(folder: str) -> str | None:
+    """Why a process of the engine whose folder this is could not start; the first that said so."""
+    try:
+        return Path(folder, _WHY).read_text(encoding="utf-8")
+    except OSError:
+        return None
 
 
 def settle() -> None:
@@ -45,6 +57,8 @@ def settle() -> None:
         return
     _tell_places_alone()
     _tell_reticently()
+    if folder:
+        os.environ[START_FAILURE_VARIABLE] = os.path.join(folder, _WHY)
     if not name.startswith(CORE):
         return
     tempfile.tempdir = folder

@@ -22,6 +22,10 @@ class EngineStartTimeoutError(Exception):
         )
 
 
+class EngineStartError(Exception):
+    """A process of the engine's could not start; the text is what it said last."""
+
+
 class EngineStuckError(Exception):
     """A start of the engine hangs in this process, where nothing but its end can end it."""
 

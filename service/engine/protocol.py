@@ -221,6 +221,10 @@ class WatchedEngine(Engine, Protocol):
     async def ended(self) -> None:
         """Return when one of the processes has ended, for whatever reason."""
 
+    @property
+    def endings(self) -> str:
+        """How the processes that have ended by themselves did, for the operator; may be empty."""
+
     def kill(self) -> None:
         """End the processes now, without asking them; ``stop`` then frees what they held.
 

@@ -230,13 +230,16 @@ class SupervisedEngine:
         now = self._clock()
         self._last_failure = failure
         delay = self._policy.delay(self._failures.add(self._ran(now)))
+        happened = _HAPPENED[failure]
+        if endings := self._engine.endings:
+            happened += f" ({endings})"
         if self._retired:
-            LOG.error("the engine failed while the service stops: %s", _HAPPENED[failure])
+            LOG.error("the engine failed while the service stops: %s", happened)
             self._enter(EngineState.STOPPED)
         elif self._failures.too_many:
             self._enter(EngineState.GIVEN_UP)
         else:
-            LOG.error("the engine failed: %s; restart in %g s", _HAPPENED[failure], delay)
+            LOG.error("the engine failed: %s; restart in %g s", happened, delay)
             self._ready_at = now + delay + self._start_seconds
             self._enter(EngineState.RESTARTING)
         await self._clear()

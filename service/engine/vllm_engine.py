@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import logging
 import multiprocessing
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import fields
@@ -32,7 +34,7 @@ from service.engine.checkpoint import (
     load_manifest,
     verify_loaded_config,
 )
-from service.engine.child import CORE
+from service.engine.child import CORE, start_failure
 from service.engine.environment import (
     PLUGIN,
     PLUGINS,
@@ -42,7 +44,7 @@ from service.engine.environment import (
     prepare_environment,
     without_settings,
 )
-from service.engine.failure import EngineStuckError
+from service.engine.failure import EngineStartError, EngineStuckError
 from service.engine.manifest import Manifest
 from service.engine.prompt import PromptBuilder
 from service.engine.protocol import (
@@ -58,6 +60,8 @@ from service.engine.settings import (
     EngineSettings,
 )
 from service.engine.torchvision_schemas import register
+
+LOG = logging.getLogger("deepmedix")
 
 _SUPPRESSED = -100.0
 """Added to the logit of a token that must never be sampled."""
@@ -100,6 +104,7 @@ class VllmEngine:
         # The kernel ends vLLM's processes with the thread that started them (see `child`).
         self._starter: DaemonThread | None = None
         self._others: set[BaseProcess] | None = None
+        self._watched: list[BaseProcess] = []
         self._temporary: TemporaryDirectory[str] | None = None
         self._longest_step = _LONGEST_STEP
         self._stopped = False
@@ -124,6 +129,8 @@ class VllmEngine:
         ------
         EngineArgumentError
             When an engine argument is unknown or cannot be used.
+        EngineStartError
+            When a process of the engine's could not start, and has said why.
         EngineNotInstalledError
             When vLLM, or what it needs of this program, is not installed.
         EngineStuckError
@@ -145,6 +152,7 @@ class VllmEngine:
         await asyncio.shield(self._starting)
         self._prompts = self._prompt_builder(self._loaded)
         self._engine = self._loaded
+        self._tell_what_is_served()
 
     async def stop(self) -> None:
         """Abort what runs and free everything; safe to call in any state.
@@ -197,7 +205,8 @@ class VllmEngine:
         """Return when one of the processes that vLLM started from here has ended."""
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
-        sentinels = [process.sentinel for process in self._processes()]
+        self._watched = self._processes()
+        sentinels = [process.sentinel for process in self._watched]
         for sentinel in sentinels:
             loop.add_reader(sentinel, ended.set)
         try:
@@ -205,6 +214,15 @@ class VllmEngine:
         finally:
             for sentinel in sentinels:
                 loop.remove_reader(sentinel)
+
+    @property
+    def endings(self) -> str:
+        """How the processes that have ended by themselves did."""
+        return ", ".join(
+            f"{process.name} {_ending(process.exitcode)}"
+            for process in self._watched
+            if process.exitcode is not None
+        )
 
     @property
     def has_processes(self) -> bool:
@@ -332,12 +350,30 @@ class VllmEngine:
             raise EngineArgumentError(f"vLLM refuses the engine's arguments: {error}") from error
         if not self._stopped:
             assert self._temporary is not None
-            with core_environment(self._temporary.name):
-                # Not returned: the thread would keep it alive beyond its shutdown.
-                self._loaded = AsyncLLM.from_vllm_config(config)
+            folder = self._temporary.name
+            with core_environment(folder):
+                try:
+                    # Not returned: the thread would keep it alive beyond its shutdown.
+                    self._loaded = AsyncLLM.from_vllm_config(config)
+                except Exception as error:
+                    if (cause := start_failure(folder)) is None:
+                        raise
+                    raise EngineStartError(cause) from error
 
     def _model(self) -> str:
         return str(self._folder) if self._folder is not None else self._settings.model
+
+    def _tell_what_is_served(self) -> None:
+        config = self._loaded.vllm_config
+        model, cache = config.model_config, config.cache_config
+        tokens = (cache.num_gpu_blocks or 0) * cache.block_size
+        LOG.info(
+            "serving %s, revision %s, from %s: %s on %s, %d tokens a request at most, %d tokens of "
+            "cache for %d requests at once",
+            *(self._manifest.name, self._manifest.revision, self._model()),
+            *(str(model.dtype).removeprefix("torch."), config.device_config.device_type),
+            *(model.max_model_len, tokens, config.scheduler_config.max_num_seqs),
+        )
 
     def _machine(self, *, cpu: bool) -> Machine:
         folder: Path | None = self._folder
@@ -441,6 +477,19 @@ def _tell_those_waiting(engine: Any) -> None:
     from vllm.v1.engine.exceptions import EngineDeadError
 
     engine.output_processor.propagate_error(EngineDeadError())
+
+
+def _ending(status: int) -> str:
+    """What an exit status of multiprocessing's says."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    # The kernel's log tells which of both it was.
+    hint = ", as the kernel does where memory runs out" if -status == signal.SIGKILL else ""
+    return f"was ended by {name}{hint}"
 
 
 def _kill_with_descendants(process: BaseProcess) -> None:

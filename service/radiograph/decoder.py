@@ -18,6 +18,7 @@ from service.radiograph.film import Radiograph
 from service.radiograph.limits import Limits
 from service.radiograph.load import media_type_of
 from service.radiograph.memory import FilmMemory
+from service.radiograph.metrics import LOSSES, Loss
 from service.radiograph.reply import read_reply
 from service.radiograph.shared_bytes import SharedBytes
 from service.radiograph.wire import (
@@ -220,6 +221,8 @@ class _Worker:
             raise problems.decode_worker_died()
         process, shared = self._process, self._shared
         if process is None or shared is None or process.returncode is not None:
+            if process is not None and shared is not None:
+                _tell_loss(Loss.DIED)
             self._forget_shared()
             self._shared = shared = SharedBytes()
             self._process = process = await asyncio.create_subprocess_exec(
@@ -271,11 +274,17 @@ class _Worker:
             async with asyncio.timeout(time_limit):
                 return await _exchange(process, shared, request, data)
         except TimeoutError:
+            _tell_loss(Loss.TIMEOUT)
             await self.stop()
             raise problems.decode_timeout() from None
+        except _NotAcknowledgedError:
+            _tell_loss(Loss.DIED)
+            await self.stop()
+            raise
         except (ConnectionError, asyncio.IncompleteReadError):
             raise await self._epitaph(process) from None
         except (ValueError, KeyError, TypeError):
+            _tell_loss(Loss.BROKEN_REPLY)
             await self.stop()
             raise problems.decode_failed() from None
         except Problem:  # the worker's own, whole
@@ -292,7 +301,9 @@ class _Worker:
                 await process.wait()
         await self.stop()
         if process.returncode is not None and -process.returncode in _CRASHES:
+            _tell_loss(Loss.CRASHED)
             return problems.decode_failed()
+        _tell_loss(Loss.DIED)
         return problems.decode_worker_died()
 
     async def stop(self) -> None:
@@ -308,6 +319,12 @@ class _Worker:
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.close()
+
+
+def _tell_loss(reason: Loss) -> None:
+    """Say that a process is lost; the next film gets a new one."""
+    LOSSES.labels(reason=reason).inc()
+    LOG.warning("a process that opens films was lost (%s)", reason)
 
 
 async def _exchange(

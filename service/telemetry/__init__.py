@@ -8,8 +8,9 @@ from service.telemetry.logs import (
     FORMAT_VARIABLE,
     LogFormat,
     configure_logging,
+    format_for,
 )
-from service.telemetry.reticence import places_of
+from service.telemetry.reticence import START_FAILURE_VARIABLE, places_of
 from service.telemetry.trace_context import TraceContext, continue_trace
 from service.telemetry.tracing import (
     Span,
@@ -24,12 +25,14 @@ from service.telemetry.tracing import (
 __all__ = [
     "ENGINE_LOGGING",
     "FORMAT_VARIABLE",
+    "START_FAILURE_VARIABLE",
     "LogFormat",
     "Span",
     "TraceContext",
     "TracingNotInstalledError",
     "configure_logging",
     "continue_trace",
+    "format_for",
     "places_of",
     "request_span",
     "stage",

@@ -8,15 +8,31 @@ engine's failure vLLM dumps what it was working on, pixels included, and excepti
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import suppress
 
 from service.telemetry.logs import FORMAT_VARIABLE, LogFormat, LogHandler
+from service.telemetry.reticence import START_FAILURE_VARIABLE, START_FAILURES
 
 LEVEL = os.environ.get("VLLM_LOGGING_LEVEL", "ERROR").upper()
 """Least severe message of vLLM that shows."""
 
 
+class EngineLogHandler(LogHandler):
+    """Keeps what a failed start came from, so that the service can say it where it ends, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        error = record.exc_info[1] if record.exc_info else None
+        file = os.environ.get(START_FAILURE_VARIABLE)
+        if error is not None and file and record.msg in START_FAILURES:
+            with suppress(OSError), open(file, "x", encoding="utf-8") as why:
+                why.write(f"{type(error).__qualname__}: {error}")
+        super().emit(record)
+
+
 def handler() -> LogHandler:
     """Return the handler of vLLM's logger."""
     named = os.environ.get(FORMAT_VARIABLE, LogFormat.AUTO)
-    return LogHandler(LogFormat(named) if named in set(LogFormat) else LogFormat.AUTO)
+    return EngineLogHandler(LogFormat(named) if named in set(LogFormat) else LogFormat.AUTO)

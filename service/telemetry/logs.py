@@ -32,6 +32,13 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
+def format_for(log_format: LogFormat, stream: TextIO) -> LogFormat:
+    """Return how a line to a stream looks: ``json`` or ``console``, never ``auto``."""
+    if log_format is not LogFormat.AUTO:
+        return log_format
+    return LogFormat.CONSOLE if stream.isatty() else LogFormat.JSON
+
+
 class LogHandler(logging.Handler):
     """Writes each record as one line to standard error, reticently.
 
@@ -48,10 +55,8 @@ class LogHandler(logging.Handler):
     ) -> None:
         super().__init__()
         self._stream = stream
-        if log_format is LogFormat.AUTO:
-            log_format = LogFormat.CONSOLE if self._out().isatty() else LogFormat.JSON
         renderer: Processor
-        if log_format is LogFormat.JSON:
+        if format_for(log_format, self._out()) is LogFormat.JSON:
             renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
         else:
             renderer = structlog.dev.ConsoleRenderer(colors=self._out().isatty())

@@ -23,6 +23,9 @@ LEFT_OUT = "…"
 START_FAILURES = frozenset({"EngineCore failed to start.", "WorkerProc failed to start."})
 """vLLM's messages before the first request: their exceptions can hold the operator's data only."""
 
+START_FAILURE_VARIABLE = "DEEPMEDIX_ENGINE_START_FAILURE"
+"""Names the file in which the first process of the engine's that cannot start leaves why."""
+
 _STANDARD = frozenset({*logging.makeLogRecord({}).__dict__, "vllm_process_name"})
 
 _CHAIN = 8

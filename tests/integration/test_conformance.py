@@ -11,7 +11,7 @@ import uvicorn
 from service.api.connection import ProblemProtocol
 from service.app import create_app
 from service.settings import Settings
-from tests.conformance.run import command
+from tests.conformance.run import command, judge
 from tests.integration.running_engine import RunningEngine
 
 
@@ -26,7 +26,7 @@ class BriefEngine(RunningEngine):
 
 
 @pytest.mark.timeout(600)
-async def test_every_check_of_schemathesis_passes_on_the_real_engine(engine):
+async def test_every_check_of_schemathesis_passes_on_the_real_engine(engine, tmp_path):
     app = create_app(Settings(), engine=BriefEngine(engine))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=ProblemProtocol))
@@ -36,8 +36,9 @@ async def test_every_check_of_schemathesis_passes_on_the_real_engine(engine):
         while not hasattr(app.state, "service") or not app.state.service.started.is_set():
             await asyncio.wait({serving}, timeout=0.05)
             assert not serving.done()
+        answers = tmp_path / "answers.json"
         line, environment = command(
-            f"http://127.0.0.1:{listener.getsockname()[1]}", examples=3, seed=0
+            f"http://127.0.0.1:{listener.getsockname()[1]}", answers, examples=3, seed=0
         )
         check = await asyncio.create_subprocess_exec(
             *line,
@@ -48,6 +49,8 @@ async def test_every_check_of_schemathesis_passes_on_the_real_engine(engine):
         said, _ = await check.communicate()
         lines = said.decode(errors="replace").splitlines()
         assert check.returncode == 0, "\n".join(line[:400] for line in lines)[-20_000:]
+        told, enough = judge(answers)
+        assert enough, told
     finally:
         server.should_exit = True
         await serving

@@ -153,6 +153,7 @@ class ScriptedEngine:
             raise self.health
 
     longest_step = 20.0
+    endings = ""
 
     @property
     def has_processes(self) -> bool:

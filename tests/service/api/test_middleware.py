@@ -265,6 +265,12 @@ async def test_the_access_line_holds_the_facts_of_a_request(client, lines):
     assert reply.headers["traceresponse"].startswith(f"00-{ids['trace_id']}-")
 
 
+@pytest.mark.parametrize(("method", "told"), [("PUT", "PUT"), ("BREW", "_OTHER")])
+async def test_a_method_that_is_none_of_https_is_not_repeated(client, lines, method, told):
+    await client.request(method, "/fine")
+    assert [line["method"] for line in lines()] == [told]
+
+
 async def test_the_access_line_names_the_problem(client, lines):
     await client.get("/full")
     assert [line["code"] for line in lines()] == ["too-many-requests"]

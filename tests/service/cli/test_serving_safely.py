@@ -37,10 +37,43 @@ def test_without_authentication_other_machines_are_kept_out(host):
         assert mend in str(refused.value)
 
 
+@pytest.fixture
+def _format(monkeypatch):
+    """What ``serve`` tells the engine's processes of the log's format stays here."""
+    monkeypatch.setenv("DEEPMEDIX_LOG_FORMAT", "auto")
+
+
+@pytest.mark.usefixtures("_format")
 def test_serve_refuses_before_it_starts_anything(monkeypatch):
     monkeypatch.setattr(service.app, "VllmEngine", lambda settings: pytest.fail("started"))
-    result = RUNNER.invoke(build_cli(), ["serve", "--host", "0.0.0.0", "--port", "0"])
+    result = RUNNER.invoke(
+        build_cli(),
+        ["serve", "--host", "0.0.0.0", "--port", "0", "--log-format", "console"],
+    )
     assert isinstance(result.exception, SettingsError)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--host", "0.0.0.0"], ["--log-level", "loud"], ["--port", "70000"]]
+)
+@pytest.mark.usefixtures("_format")
+def test_a_refusal_to_serve_is_a_line_of_the_log_where_nobody_looks_on(arguments):
+    result = RUNNER.invoke(build_cli(), ["serve", *arguments])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    told = json.loads(line)
+    assert told["level"] == "error"
+    assert told["event"].startswith("the service could not start: ")
+
+
+@pytest.mark.usefixtures("_format")
+def test_a_port_that_is_taken_is_a_line_of_the_log(bound):
+    taken = bound("127.0.0.1")
+    taken.listen()
+    port = str(taken.getsockname()[1])
+    result = RUNNER.invoke(build_cli(), ["serve", "--port", port])
+    assert result.exit_code == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in json.loads(result.stderr)["event"]
 
 
 @pytest.mark.parametrize(
@@ -139,11 +172,12 @@ def test_the_address_that_was_bound_counts_and_not_what_the_name_was_before(boun
     check_bound(Settings(host="localhost", keys_file="keys.json"), bound("192.168.1.7"))
 
 
+@pytest.mark.usefixtures("_format")
 def test_serve_looks_at_the_address_before_it_starts_anything(monkeypatch, bound):
     moved = bound("192.168.1.7")
     monkeypatch.setattr("service.cli.serve._bind", lambda settings: moved)
     monkeypatch.setattr(service.app, "VllmEngine", lambda settings: pytest.fail("started"))
-    result = RUNNER.invoke(build_cli(), ["serve", "--port", "0"])
+    result = RUNNER.invoke(build_cli(), ["serve", "--port", "0", "--log-format", "console"])
     assert isinstance(result.exception, SettingsError)
 
 

@@ -1,5 +1,6 @@
 """An engine core's first steps in its own process."""
 
+import io
 import json
 import logging
 import multiprocessing
@@ -15,6 +16,8 @@ import pytest
 
 from service.engine import child
 from service.engine.environment import core_environment, without_settings
+from service.telemetry import START_FAILURE_VARIABLE
+from service.telemetry.engine_log import EngineLogHandler
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,6 +78,19 @@ def test_a_core_ends_when_the_service_is_killed(tmp_path):
     waiting = multiprocessing.connection.wait([core], timeout=60)  # readable once it has ended
     os.close(core)
     assert waiting
+
+
+def test_the_first_process_that_cannot_start_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv(START_FAILURE_VARIABLE, str(tmp_path / "start-failure"))
+    handler = EngineLogHandler(stream=io.StringIO())
+    assert child.start_failure(str(tmp_path)) is None
+    for message, error in [
+        ("AsyncLLM output_handler failed.", ValueError("what somebody asked")),
+        ("WorkerProc failed to start.", ValueError("no memory for the cache")),
+        ("EngineCore failed to start.", RuntimeError("see above")),
+    ]:
+        handler.emit(logging.makeLogRecord({"msg": message, "exc_info": (None, error, None)}))
+    assert child.start_failure(str(tmp_path)) == "ValueError: no memory for the cache"
 
 
 @pytest.mark.parametrize(("name", "expected"), [("EngineCore", True), ("other", False)])

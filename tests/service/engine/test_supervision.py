@@ -116,6 +116,14 @@ async def test_an_engine_that_dies_is_started_again_and_warmed_up_before_it_is_c
     assert (await watched.read())[-1].finish_reason == "stop"
 
 
+async def test_how_a_process_ended_is_told_to_the_operator(supervision, monkeypatch, caplog):
+    watched = await supervision(first_delay=1)
+    monkeypatch.setattr(watched.engine, "endings", "EngineCore was ended by SIGSEGV")
+    watched.engine.die()
+    await settled()
+    assert "its process ended (EngineCore was ended by SIGSEGV); restart in 1 s" in caplog.text
+
+
 async def test_an_engine_that_is_gone_before_it_can_be_killed_is_started_again(
     supervision, monkeypatch
 ):

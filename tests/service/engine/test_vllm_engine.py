@@ -256,6 +256,7 @@ async def test_a_killed_core_has_ended_and_nobody_elses_process_has(started):
         await ended
         core.join()
         assert core.exitcode == -signal.SIGKILL
+        assert engine.endings.startswith("EngineCore was ended by SIGKILL")
         assert other.is_alive()
         await engine.stop()
         engine.kill()

@@ -20,6 +20,7 @@ from film_files import path_of
 from service.problem import Problem
 from service.radiograph import Limits, RadiographDecoder, load_radiograph, shared_bytes
 from service.radiograph import decoder as decoding
+from service.radiograph.metrics import LOSSES, Loss
 
 PROGRAM_ROOT = Path(__file__).resolve().parents[3]
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
@@ -182,14 +183,17 @@ async def test_bytes_beyond_the_limit_never_reach_a_worker() -> None:
     assert decoder.worker_pids == ()
 
 
-async def test_a_worker_killed_while_idle_is_replaced_unnoticed(
-    decoder: RadiographDecoder, build_dicom
+async def test_a_worker_killed_while_idle_is_replaced_and_told_to_the_operator_alone(
+    decoder: RadiographDecoder, build_dicom, caplog
 ) -> None:
     (before,) = decoder.worker_pids
+    lost = LOSSES.labels(reason=Loss.DIED)._value.get()
     os.kill(before, signal.SIGKILL)
     film = await decoder.load(build_dicom(**WINDOW))
     assert film.pixels.shape == (64, 64)
     assert decoder.worker_pids != (before,)
+    assert caplog.text.count("a process that opens films was lost (died)") == 1
+    assert LOSSES.labels(reason=Loss.DIED)._value.get() == lost + 1
 
 
 async def test_a_worker_takes_no_notice_of_a_signal_that_is_the_services(
@@ -223,7 +227,9 @@ def cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-async def test_a_worker_crashed_by_a_film_blames_the_film(decoder: RadiographDecoder) -> None:
+async def test_a_worker_crashed_by_a_film_blames_the_film(
+    decoder: RadiographDecoder, caplog
+) -> None:
     data = path_of("RG1_J2KR.dcm").read_bytes()
     (pid,) = decoder.worker_pids
     cpu_before = cpu_ticks(pid)
@@ -234,6 +240,7 @@ async def test_a_worker_crashed_by_a_film_blames_the_film(decoder: RadiographDec
     with pytest.raises(Problem) as refusal:
         await task
     assert (refusal.value.code, refusal.value.status) == ("decode-failed", 422)
+    assert "lost (crashed)" in caplog.text
 
 
 async def test_time_beyond_the_limit_gives_a_clear_problem_and_a_new_worker(build_dicom) -> None:
