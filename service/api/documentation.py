@@ -51,6 +51,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
         "idempotency-key-reused",
         "invalid-field",
         "malformed-dicom",
+        "mode-not-trained",
         "no-pixel-data",
         "not-a-chest-radiograph",
         "prompt-too-long",

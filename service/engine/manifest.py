@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from service.reading import Conventions, Decoding
+from service.reading import Conventions, Decoding, Mode
 
 MANIFEST_FILE = "deepmedix.json"
 """Name of the manifest in a checkpoint folder."""
@@ -126,6 +126,11 @@ class Manifest(_Part):
         Decoding.FREE, description="Whether the text is constrained to the grammar by default."
     )
     max_images: int = Field(1, ge=1, le=16, description="Most images of one request.")
+    report_modes: tuple[Mode, ...] = Field(
+        (Mode.THINK, Mode.ANSWER),
+        min_length=1,
+        description="Modes in which it has learnt to write reports; others are refused.",
+    )
     lineage: tuple[LineageRecord, ...] = Field(
         (), description="Stages of training that are known, first to last."
     )

@@ -86,14 +86,16 @@ class StudyRequest:
             raise ValueError("max_tokens must be at least 1")
 
 
-def check_films(request: StudyRequest, manifest: Manifest) -> None:
-    """Refuse more films than the checkpoint reads at once.
+def check_request(request: StudyRequest, manifest: Manifest) -> None:
+    """Refuse what the checkpoint has not learnt: so many films at once, or reports in this mode.
 
     Raises
     ------
     Problem
-        ``too-many-images``.
+        ``too-many-images`` or ``mode-not-trained``.
     """
+    if Task.VQA not in request.tasks and request.mode not in manifest.report_modes:
+        raise problems.mode_not_trained(manifest.report_modes)
     if len(request.films) > manifest.max_images:
         raise problems.too_many_images(manifest.max_images)
 

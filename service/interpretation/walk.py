@@ -12,7 +12,7 @@ from service.interpretation.films import FilmDecoder, load_films
 from service.interpretation.interpretation import Interpretation, SectionReading, StudyTiming
 from service.interpretation.merging import merged
 from service.interpretation.plan import plan_section, section_prompt
-from service.interpretation.request import StudyRequest, check_films, sampling_for
+from service.interpretation.request import StudyRequest, check_request, sampling_for
 from service.interpretation.section import read_section
 from service.interpretation.stages import StageObserver, observed, unobserved
 from service.notice import Notice
@@ -42,7 +42,7 @@ async def interpret(
     Raises
     ------
     Problem
-        ``too-many-images`` and ``invalid-field`` before any film is opened; the decoder's for a
+        ``too-many-images``, ``mode-not-trained`` and ``invalid-field`` before any film is opened; the decoder's for a
         film; the engine's.
     """
     async with aclosing(stream(request, decoder=decoder, engine=engine)) as events:
@@ -70,7 +70,7 @@ async def stream(
     """
     started = perf_counter()
     manifest = engine.manifest
-    check_films(request, manifest)
+    check_request(request, manifest)
     sampling, notices = sampling_for(request, manifest)
     prompts = {task: section_prompt(task, request, manifest) for task in request.tasks}
     films_count = {"deepmedix.films": len(request.films)}

@@ -261,3 +261,21 @@ async def test_answer_mode_asks_for_no_reasoning(film, decoder) -> None:
     ] * 2
     assert [section.attempts for section in interpretation.sections] == [1, 1]
     assert all("<think>" not in request.prompt for request in engine.requests)
+
+
+async def test_a_report_in_a_mode_that_the_checkpoint_has_not_learnt_is_refused(
+    film, decoder
+) -> None:
+    engine = ScriptedEngine(
+        manifest=scripted_manifest().model_copy(update={"report_modes": (Mode.THINK,)})
+    )
+    asked = StudyRequest(films=(film,), mode=Mode.ANSWER)
+    with pytest.raises(Problem) as refusal:
+        await interpret(asked, decoder=decoder, engine=engine)
+    assert (refusal.value.code, refusal.value.status) == ("mode-not-trained", 422)
+    assert "mode=think" in refusal.value.advice
+    assert engine.requests == []
+    question = StudyRequest(
+        films=(film,), tasks=(Task.VQA,), question="Is the heart large?", mode=Mode.ANSWER
+    )
+    assert (await interpret(question, decoder=decoder, engine=engine)).sections
