@@ -2,6 +2,7 @@
 
 Exit status 1 on a finding. Where the source of advisories does not answer, that is said and the
 status is 0: an outage there must not stop a build, but it must not read as an all-clear either.
+``--strict`` makes it 1, for what is released.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 LOCKS = sorted(Path(__file__).parent.glob("requirements-*.txt"))
+STRICT = "--strict"
 _PATIENCE = 300.0
 
 
@@ -35,12 +37,12 @@ def audited(lock: Path, *options: str) -> list[dict[str, Any]] | None:
     return told["dependencies"]
 
 
-def report(name: str, verdicts: list[dict[str, Any]] | None) -> bool:
-    """Print what was found; return whether there is no finding."""
+def report(name: str, verdicts: list[dict[str, Any]] | None, *, strict: bool = False) -> bool:
+    """Print what was found; return whether there is no finding (``strict``: and an answer)."""
     known = [verdict for verdict in verdicts or [] if "vulns" in verdict]
     if not verdicts or not known:
         print(f"{name}: NOT AUDITED, the source of advisories did not answer or knows none of them")
-        return True
+        return not strict
     found = [(verdict, vulnerability) for verdict in known for vulnerability in verdict["vulns"]]
     print(
         f"{name}: {len(known)} packages audited, {len(found)} findings, "
@@ -55,8 +57,10 @@ def report(name: str, verdicts: list[dict[str, Any]] | None) -> bool:
 
 
 def main(options: Sequence[str]) -> int:
-    """Audit every lock; further options go to pip-audit (``--ignore-vuln ID``, ``-s osv``)."""
-    fine = [report(lock.name, audited(lock, *options)) for lock in LOCKS]
+    """Audit every lock; other options go to pip-audit (``--ignore-vuln ID``, ``-s osv``)."""
+    others = [option for option in options if option != STRICT]
+    strict = len(others) < len(options)
+    fine = [report(lock.name, audited(lock, *others), strict=strict) for lock in LOCKS]
     return 0 if all(fine) else 1
 
 

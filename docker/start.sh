@@ -3,7 +3,16 @@
 # signals reach it.
 set -eu
 
-say() { echo "start: $*" >&2; }
+# A line of the log like the program's own: JSON, unless a terminal is looking on.
+say() {
+  if [ "${DEEPMEDIX_LOG_FORMAT:-auto}" = console ] \
+    || { [ "${DEEPMEDIX_LOG_FORMAT:-auto}" = auto ] && [ -t 2 ]; }; then
+    echo "start: $*" >&2
+  else
+    printf '{"event": "start: %s", "level": "info", "logger": "deepmedix.start", "timestamp": "%s"}\n' \
+      "$(printf %s "$*" | tr -d '[:cntrl:]' | sed 's/[\\"]/\\&/g')" "$(date -u +%FT%TZ)" >&2
+  fi
+}
 
 # Where there is a GPU, Triton's driver module was compiled with the image: copy what a folder lacks.
 driver() {

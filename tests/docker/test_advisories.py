@@ -39,6 +39,14 @@ def test_silence_is_said_and_does_not_stop_a_build(
     assert "NOT AUDITED" in capsys.readouterr().out
 
 
+def test_silence_stops_what_is_to_be_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(audit, "audited", lambda *of: asked.append(of))
+    assert audit.main(["--strict", "-s", "osv"]) == 1
+    assert [options for _, *options in asked] == [["-s", "osv"]] * len(audit.LOCKS)
+    assert audit.main([]) == 0
+
+
 def test_an_auditor_that_hangs_or_writes_nothing_is_silence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

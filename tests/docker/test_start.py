@@ -1,5 +1,6 @@
 """What the container does first, run in folders that stand for the image's."""
 
+import json
 import os
 import re
 import subprocess
@@ -29,6 +30,7 @@ class Container:
         self._script = folder / "start"
         self._script.write_text(text)
         self._path = str(program.parent)
+        self.log = ""
 
     def ship(self, **modules: str) -> None:
         """Put these modules into the image, in place of those there."""
@@ -37,12 +39,13 @@ class Container:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(content)
 
-    def start(self) -> str:
-        environment = {"PATH": self._path + os.pathsep + os.environ["PATH"]}
+    def start(self, **settings: str) -> str:
+        environment = settings | {"PATH": self._path + os.pathsep + os.environ["PATH"]}
         done = subprocess.run(
             ["sh", self._script, "serve", "--port", "1"],
             env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
+        self.log = done.stderr
         return done.stdout.strip()
 
 
@@ -88,3 +91,13 @@ def test_without_a_cache_all_is_kept_in_the_scratch_folder(container: Container)
     for _ in range(2):  # a restart of the same container
         assert container.start() == f"{container.scratch}/triton|serve --port 1"
         assert modules(container.scratch) == {"one": "first"}
+
+
+def test_what_it_says_is_the_log_that_the_program_writes(container: Container) -> None:
+    container.start(DEEPMEDIX_MODEL='a "hospital\'s" \\ own', HF_HUB_OFFLINE="1")
+    lines = [json.loads(line) for line in container.log.splitlines()]
+    assert len(lines) == 3
+    assert 'model a "hospital\'s" \\ own' in lines[1]["event"]
+    assert all(line["level"] == "info" and line["timestamp"] for line in lines)
+    container.start(DEEPMEDIX_LOG_FORMAT="console")
+    assert container.log.splitlines()[0].startswith("start: ")
