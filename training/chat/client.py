@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
@@ -100,6 +101,8 @@ class ChatServer:
     role, option, key_variable
         What the server is to the caller, how its address and model were given, and where its key
         is looked for: errors speak of them.
+    tell
+        Told why, and for how long, no request is sent before a further try.
 
     Raises
     ------
@@ -119,6 +122,7 @@ class ChatServer:
     role: str = "server"
     option: str = "address and model"
     key_variable: str = "the settings"
+    tell: Callable[[str], object] = lambda words: None
     sent: int = 0
     answered: int = 0
     _limit: str | None = field(default=None, init=False)
@@ -183,7 +187,7 @@ class ChatServer:
             except httpx.TransportError as error:
                 last = f"{type(error).__name__} {error}".strip()
                 is_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                self.pace.hold(wait)
+                self._hold(wait, number, last)
                 continue
             if reply.status_code == 200:
                 self.answered += 1
@@ -196,7 +200,7 @@ class ChatServer:
                     f"The {self.role} asks to come back in {asked:.0f} seconds. Answers so far are "
                     "kept: run the same command then."
                 )
-            self.pace.hold(wait if asked is None else asked)
+            self._hold(wait if asked is None else asked, number, last)
         if self.answered > before:  # the server is well: it is this request
             raise UnansweredError(f"no answer in {self.patience.tries} tries ({last})")
         raise (SilentError if is_there else AwayError)(
@@ -207,6 +211,11 @@ class ChatServer:
     @property
     def _who(self) -> str:
         return f"The {self.role} at {self.endpoint.host}"
+
+    def _hold(self, seconds: float, number: int, why: str) -> None:
+        self.pace.hold(seconds)
+        tries = f"try {number + 1} of {self.patience.tries}"
+        self.tell(f"no answer ({why}), {tries}: waiting {seconds:.0f} s")
 
     def _wait(self, number: int) -> float:
         doubled: float = self.patience.first_wait * 2**number

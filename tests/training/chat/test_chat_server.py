@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.training.scripted_server import ScriptedServer, completion
 from training.chat.address import endpoint_of
 from training.chat.client import Answer, ChatServer, Patience
-from training.chat.errors import ChatError, RefusedError
+from training.chat.errors import ChatError, RefusedError, SilentError
 from training.chat.pace import Pace, retry_after
 
 
@@ -142,6 +142,22 @@ async def test_without_one_each_wait_is_twice_as_long(server, clock) -> None:
     assert [
         round(wait / base, 2) for wait, base in zip(clock.waits, (2, 4, 8, 8), strict=True)
     ] == [pytest.approx(1, abs=0.26)] * 4
+
+
+async def test_a_reply_that_breaks_off_is_asked_for_as_often_as_any_and_each_wait_is_told(
+    server, clock
+) -> None:
+    server.script = lambda request: (200, {"Content-Length": "999"}, {})
+    told: list[str] = []
+    pace = Pace(None, clock=clock, sleep=clock.sleep)
+    endpoint, patience = endpoint_of(server.url), Patience(tries=3)
+    async with ChatServer(endpoint, pace, patience, tell=told.append) as one:
+        with pytest.raises(SilentError, match=r"in 3 tries .*complete message body"):
+            await one.ask({"model": "teacher", "messages": []})
+    assert len(server.requests) == 3
+    assert sum(clock.waits) < 4
+    assert ["complete message body" in words for words in told] == [True] * 3
+    assert "try 2 of 3" in told[1]
 
 
 async def test_a_pause_asked_for_by_one_reply_holds_all_requests(server, clock) -> None:

@@ -337,6 +337,34 @@ def test_a_teacher_that_answers_nothing_is_told_so(store, server, tmp_path, monk
     done = run(store, server, tmp_path / "out")
     assert done.exit_code == 2
     assert "did not answer in 2 tries" in done.output
+    assert "No answer to 5 requests in a row" in done.output
+
+
+def test_a_teacher_whose_replies_break_off_ends_the_run_with_their_count(
+    store, server, tmp_path, monkeypatch
+) -> None:
+    hasty(monkeypatch)
+    server.script = lambda asked: (200, {"Content-Length": "99"}, {})
+    done = run(store, server, tmp_path / "out", "--concurrency", "1")
+    assert done.exit_code == 2
+    assert "No answer to 5 requests in a row" in done.output
+    assert "without sending complete message body" in done.output
+    assert len(server.requests) == 10
+
+
+def test_films_that_cannot_be_shown_are_no_answers_of_a_teacher_that_is_silent(
+    films, server, tmp_path, monkeypatch
+) -> None:
+    hasty(monkeypatch)
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "0.png").write_bytes((films / "0.png").read_bytes())
+    (folder / "1.png").write_bytes(b"no picture")
+    write_examples(tmp_path / "store", [example(n) for n in range(2)], images_root=folder)
+    server.script = lambda asked: (500, {}, {})
+    done = run(tmp_path / "store", server, tmp_path / "out", "--concurrency", "1")
+    assert done.exit_code == 2
+    assert "No answer to a request." in done.output
 
 
 def test_half_a_character_in_a_reply_loses_nothing(store, server, tmp_path) -> None:
@@ -393,6 +421,22 @@ def test_films_that_cannot_be_shown_are_counted_and_the_rest_is_taught(
     counted = rejections(tmp_path / "out")
     assert counted["kept"] == 1
     assert counted["dropped"] == {"film-cannot-be-shown": 2}
+
+
+def test_a_film_that_cannot_be_shown_counts_once_however_often_it_may_be_asked_about(
+    films, server, tmp_path
+) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "0.png").write_bytes((films / "0.png").read_bytes())
+    (folder / "1.png").write_bytes(b"no picture")
+    write_examples(tmp_path / "store", [example(n) for n in range(2)], images_root=folder)
+    server.script = lambda request: (200, {}, completion(good_reply()))
+    for asked in (1, 0):
+        assert run(tmp_path / "store", server, tmp_path / "out", "--attempts", "3").exit_code == 0
+        counted = rejections(tmp_path / "out")
+        assert counted["replies_rejected"] == {"film-cannot-be-shown": 1}
+        assert counted["replies"] == {"asked_now": asked, "there_already": 1 - asked}
 
 
 def test_a_teacher_that_cannot_see_works_from_the_regions(store, server, tmp_path) -> None:

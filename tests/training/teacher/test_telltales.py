@@ -201,3 +201,10 @@ def test_plain_words_speak_of_no_earlier_film(said: str) -> None:
 def test_a_known_answer_that_speaks_of_a_change_needs_an_earlier_film(answer: str) -> None:
     assert needs_prior(example(answer=answer))
     assert not needs_prior(example(answer=answer, prior_report="An effusion."))
+
+
+@pytest.mark.parametrize("said", ["the history mentions a fall", "the history given is of a fall"])
+def test_a_history_that_is_in_the_question_is_no_secret(said: str) -> None:
+    assert find_leak(said)
+    assert find_leak(said, history=True) is None
+    assert find_leak(f"{said}, and the report mentions fluid", history=True)

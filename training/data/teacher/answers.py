@@ -29,7 +29,7 @@ class Answers:
         self._answers: dict[str, Answer] = {}
         self._refusals: dict[str, Refusal] = {}
         self.asked = 0
-        """Requests that were answered or refused in this run."""
+        """Requests that were answered or refused in this run; for a film not shown none is made."""
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class Answers:
 
     def __len__(self) -> int:
         """How many requests were answered or refused, in this run or before."""
-        return len(self._answers) + len(self._refusals)
+        return len(self._answers) + sum(refusal.was_sent for refusal in self._refusals.values())
 
     def find(self, key: str) -> Answer | Refusal | None:
         """The answer to a request, or why there is none; None where it was not asked."""
@@ -66,7 +66,7 @@ class Answers:
 
     def keep(self, key: str, example: str, model: str, answer: Answer | Refusal) -> None:
         """Write an answer, or a refusal, down at once."""
-        self.asked += 1
+        self.asked += isinstance(answer, Answer) or answer.was_sent
         line: dict[str, Any] = {"key": key, "example": example, "model": model}
         if isinstance(answer, Refusal):
             self._refusals[key] = answer

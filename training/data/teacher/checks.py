@@ -141,7 +141,7 @@ def _check_words(parsed: ParsedText, example: Example) -> None:
     if len(set(said)) < len(said):
         raise Rejected(Reason.REPEATS)
     for text in (*(step.text for step in parsed.steps), parsed.answer):
-        if leak := find_leak(text):
+        if leak := find_leak(text, history=bool(example.indication)):
             raise Rejected(Reason.LEAKS, leak)
         if not has_prior(example) and (change := find_change(text)):
             raise Rejected(Reason.PRIOR_WORDS, change)

@@ -8,10 +8,15 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that got no answer."""
+    """A request that got no answer, or was not sent."""
 
     reason: Reason
     words: str
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the server was asked at all."""
+        return self.reason is not Reason.FILM
 
 
 class Reason(StrEnum):

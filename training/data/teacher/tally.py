@@ -26,7 +26,7 @@ class Tally:
         Those whose reply was kept.
     by_reason
         Replies by the reason that rejected them; where an example was asked about again, each of
-        its replies counts.
+        its replies counts. An example that was not asked about counts once.
     dropped
         Examples by the reason that rejected their last reply: with ``kept`` they make up all.
     cached, asked

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.chat.client import Answer, ChatServer
@@ -27,6 +28,7 @@ from training.data.teacher.tally import Tally
 ANSWERS = "answers.jsonl"
 REJECTIONS = "rejections.json"
 REJECTED = "rejected.jsonl"
+_ASKING = "asking the teacher"
 
 
 def refuse_other_store(folder: Path) -> None:
@@ -82,6 +84,13 @@ class _Silence:
     requests: int = 0
     last: SilentError | None = None
 
+    def told(self) -> SilentError | None:
+        """The last with how many they are; None where all were answered."""
+        if self.last is None:
+            return None
+        count = "a request" if self.requests == 1 else f"{self.requests} requests in a row"
+        return SilentError(f"No answer to {count}. {self.last}")
+
 
 async def teach(examples: Sequence[Example], teacher: ChatServer, lesson: Lesson) -> Tally:
     """Gather the teacher's answers, then sort them.
@@ -106,7 +115,7 @@ async def teach(examples: Sequence[Example], teacher: ChatServer, lesson: Lesson
             except AwayError as error:
                 gone = error
         if not len(answers):
-            gone = gone or silence.last
+            gone = gone or silence.told()
             if gone:
                 raise gone
         try:
@@ -128,12 +137,13 @@ async def _ask_all(
     waiting = iter(examples)
     claimed: set[str] = set()
     with _progress() as progress:
-        task = progress.add_task("asking the teacher", total=len(examples))
+        task = progress.add_task(_ASKING, total=len(examples))
+        teacher.tell = lambda words: progress.update(task, description=escape(words))
 
         async def work() -> None:
             for example in waiting:  # one iterator: each example goes to one worker
                 await _ask_until_kept(example, teacher, lesson, answers, claimed, silence)
-                progress.advance(task)
+                progress.update(task, advance=1, description=_ASKING)
 
         workers = [asyncio.create_task(work()) for _ in range(lesson.concurrency)]
         try:
@@ -175,14 +185,16 @@ async def _ask_until_kept(
                 silence.requests += 1
                 silence.last = error
                 if silence.requests >= lesson.silent:
-                    raise
+                    raise silence.told() or error from None
                 return
             except RefusedError as error:
                 found = Refusal(Reason.REFUSED, str(error))
-            silence.requests = 0
+            if isinstance(found, Answer) or found.was_sent:
+                silence.requests = 0
             answers.keep(question.key, example.id, lesson.asking.model, found)
-        if _verdict(question, found, lesson).example is not None:
-            return
+        verdict = _verdict(question, found, lesson)
+        if verdict.example is not None or verdict.reason is Reason.FILM:
+            return  # another attempt would show the same film
 
 
 def _sort(examples: Sequence[Example], lesson: Lesson, answers: Answers) -> Tally:
@@ -252,6 +264,8 @@ def _replies(
             return  # else an earlier reply was good, but a duplicate, or this one never came
         verdict = _verdict(question, found, lesson)
         yield question, found if isinstance(found, Answer) else None, verdict
+        if verdict.reason is Reason.FILM:
+            return
 
 
 def _verdict(question: Question, found: Answer | Refusal, lesson: Lesson) -> Verdict:

@@ -75,6 +75,7 @@ _LEAKS = (
     r"\bto be concluded\b",
 )
 _LEAK = re.compile("|".join(_LEAKS), re.I)
+_HISTORY = re.compile(r"\bhistory\b", re.I)
 
 _FINDING = (
     r"(?:(?:pleural )?effusions?|pneumothora(?:x|ces)|o?edema|atelectas[ei]s|consolidations?"
@@ -140,9 +141,15 @@ _CHANGES = (
 _CHANGE = re.compile("|".join(_CHANGES), re.I)
 
 
-def find_leak(text: str) -> str | None:
-    """The first words that speak of the report, the list, the answer, or of having been told."""
-    found = _LEAK.search(text)
+def find_leak(text: str, *, history: bool = False) -> str | None:
+    """The first words that speak of the report, the list, the answer, or of having been told.
+
+    Parameters
+    ----------
+    history
+        Whether the question itself tells a clinical history, which is nobody's secret then.
+    """
+    found = _LEAK.search(_HISTORY.sub("indication", text) if history else text)
     return found[0] if found else None
 
 
