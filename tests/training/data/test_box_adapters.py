@@ -50,7 +50,7 @@ def write_vindr(root: Path) -> None:
     for name in ("train/aa", "train/bb", "train/cc"):
         write_film(root / f"{name}.dicom", *SIZE)
     pixels = np.zeros((SIZE[1], SIZE[0]), np.uint8)
-    write_dicom(root / "test" / "ee.dicom", pixels, PatientSex="F", PatientAge="063Y")
+    write_dicom(root / "test" / "ee.dicom", pixels, "AP", PatientSex="F", PatientAge="063Y")
 
 
 def test_vindr_keeps_what_two_of_three_readers_drew(tmp_path: Path) -> None:
@@ -68,6 +68,7 @@ def test_vindr_keeps_what_two_of_three_readers_drew(tmp_path: Path) -> None:
     assert sick.split in ("train", "validate")
     assert (sick.study, sick.sex, sick.age) == (None, None, None)
     assert (effusion.sex, effusion.age, effusion.device) == ("F", 63, None)
+    assert effusion.view == "AP"
     assert remarks == {
         "film whose readers agree on no box: left out": 1,
         "image missing": 1,
@@ -163,7 +164,8 @@ def test_ms_cxr_boxes_are_corner_and_extent(tmp_path: Path) -> None:
     write_table(tmp_path / "MS_CXR_Local_Alignment_v1.1.0.csv", rows)
     write_film(tmp_path / FOLDER / "d1.jpg", *SIZE)
     (opacity, effusion), remarks = read_all("ms-cxr", tmp_path)
-    assert effusion.question == "Where is the pleural effusion?"
+    assert effusion.question == "Describe the pleural effusion."
+    assert effusion.question_type == "description"
     assert effusion.answer == "small left effusion"
     assert effusion.regions == (("Pleural Effusion", (120, 60, 180, 90)),)
     assert opacity.steps == (
@@ -172,7 +174,26 @@ def test_ms_cxr_boxes_are_corner_and_extent(tmp_path: Path) -> None:
     assert opacity.split == "validate"
     assert opacity.subject == f"mimic-cxr:{SUBJECT}"
     assert opacity.study == f"mimic-cxr:{STUDY}"
+    assert opacity.view == "UNKNOWN"
     assert not remarks
+
+
+def test_views_of_ms_cxr_are_those_of_mimic_cxr_jpgs_table(tmp_path: Path) -> None:
+    row = ms_row("heart is enlarged", "Cardiomegaly", (60, 30, 90, 60))
+    write_table(tmp_path / "ms" / "MS_CXR_Local_Alignment_v1.1.0.csv", [row])
+    write_film(tmp_path / "jpg" / FOLDER / "d1.jpg", *SIZE)
+    table = "mimic-cxr-2.0.0-metadata.csv.gz"
+    views = [{"dicom_id": "d0", "ViewPosition": "PA"}, {"dicom_id": "d1", "ViewPosition": "AP"}]
+    write_table(tmp_path / "jpg" / table, views)
+    (example,), _ = read_all("ms-cxr", tmp_path / "ms", tmp_path / "jpg")
+    assert example.view == "AP"
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "jpg" / table).rename(tmp_path / "tables" / table)
+    elsewhere = {"mimic": str(tmp_path / "tables")}
+    (example,), _ = read_all("ms-cxr", tmp_path / "ms", tmp_path / "jpg", **elsewhere)
+    assert example.view == "AP"
+    with pytest.raises(DataError, match=r"metadata\.csv"):
+        read_all("ms-cxr", tmp_path / "ms", tmp_path / "jpg", mimic=str(tmp_path / "ms"))
 
 
 def test_an_ms_cxr_row_that_cannot_be_read_takes_its_category_alone(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_an_answer_may_stand_alone_and_null_is_none(tmp_path: Path, mimic: Path)
     write_json(tmp_path / "train.json", [*asked[:4]])
     examples, remarks = read_all("mimic-ext-mimic-cxr-vqa", tmp_path, mimic)
     assert [e.answer for e in examples] == ["yes", "no"]
+    assert [e.view for e in examples] == ["PA", "PA"]  # of the table beside the images
     assert remarks == {"question without an answer": 2}
     write_json(tmp_path / "train.json", [asked[4], incomplete])
     wanted = Preparation("mimic-ext-mimic-cxr-vqa", tmp_path, images=mimic)

@@ -7,11 +7,13 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
-from published import write_film, write_table
+from published import write_dicom, write_film, write_table
 from read_all import read_all
 
 from training.data.adapters.open_i import parse_open_i
+from training.data.adapters.protocol import MALFORMED
 from training.data.preparation import Preparation, prepare
 from training.data.store import DataError, read_examples
 
@@ -98,10 +100,30 @@ def test_views_come_from_the_table_of_projections(open_i: Path) -> None:
     assert examples[2].view == "UNKNOWN"
 
 
-def test_broken_xml_is_named(open_i: Path) -> None:
+def test_broken_xml_is_counted_and_leaves_the_other_reports(open_i: Path) -> None:
     (open_i / "ecgen-radiology" / "2.xml").write_text("<eCitation>")
-    with pytest.raises(DataError, match=r"2\.xml is no XML"):
-        read_all("open-i", open_i)
+    told = prepare(Preparation("open-i", open_i), open_i / "store")
+    assert told.remarks == {MALFORMED: 1}
+    kept = {example.study for example in read_examples(open_i / "store")}
+    assert kept == {"open-i:1", "open-i:10"}
+
+
+def test_where_every_xml_is_broken_the_first_is_named(open_i: Path) -> None:
+    for path in open_i.glob("ecgen-radiology/*.xml"):
+        path.write_text("<eCitation>")
+    with pytest.raises(DataError, match=r"1\.xml is no XML"):
+        prepare(Preparation("open-i", open_i), open_i / "store")
+
+
+def test_a_dicom_films_header_tells_the_view_that_no_table_does(open_i: Path) -> None:
+    for film in open_i.glob("*.png"):
+        film.unlink()
+    for film, view in ((3001, "LL"), (4001, "PA")):
+        write_dicom(open_i / f"1_IM-0001-{film}.dcm", np.zeros((40, 30), np.uint8), view)
+    (first, _), _ = read_all("open-i", open_i)
+    assert first.view == "PA"
+    assert first.images == ("1_IM-0001-4001.dcm", "1_IM-0001-3001.dcm")
+    assert first.roles == ("current", "lateral")
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,13 @@ _SAID = ("PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "I
 
 
 @dataclass(frozen=True)
+class _Header:
+    size: tuple[int, int]
+    view: str = ""
+    groups: Groups = NOT_TOLD
+
+
+@dataclass(frozen=True)
 class Film:
     """A film of a study.
 
@@ -37,7 +44,8 @@ class Film:
     size
         Width and height in original pixels, as the file's header says.
     view
-        PA, AP, LATERAL, or the source's own word; UNKNOWN where it says nothing.
+        PA, AP, LATERAL, or the source's own word; UNKNOWN where neither it nor a DICOM header says
+        anything.
     groups
         What a DICOM header says of patient and equipment; nothing of other files.
     """
@@ -80,8 +88,7 @@ def find_film(
     if fault:
         remark(fault)
         return None
-    size, groups = header
-    return Film(there.as_posix(), size, view_name(view), groups=groups)
+    return Film(there.as_posix(), header.size, view_name(view or header.view), groups=header.groups)
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
@@ -91,7 +98,7 @@ def size_of(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     header = _header(path, media_type) if media_type else None
-    return header[0] if header else None
+    return header.size if header else None
 
 
 def opens(path: Path) -> bool:
@@ -108,27 +115,27 @@ def _media_type(path: Path) -> str | None:
         return media_type_of(file.read(_HEAD))
 
 
-def _header(path: Path, media_type: str) -> tuple[tuple[int, int], Groups] | None:
+def _header(path: Path, media_type: str) -> _Header | None:
     return _dicom_header(path) if media_type == DICOM else _picture_header(path)
 
 
-def _picture_header(path: Path) -> tuple[tuple[int, int], Groups] | None:
+def _picture_header(path: Path) -> _Header | None:
     """Width and height of a PNG or JPEG; pixels are not read."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            return image.size, NOT_TOLD
+            return _Header(image.size)
     except (OSError, Image.DecompressionBombError):
         return None
 
 
-def _dicom_header(path: Path) -> tuple[tuple[int, int], Groups] | None:
-    """Width and height as stored, and whom and what it is of; pixels are not read."""
+def _dicom_header(path: Path) -> _Header | None:
+    """Width and height as stored, how it was taken, whom and what it is of; pixels are not read."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    tags = ["Rows", "Columns", *_SAID]
+    tags = ["Rows", "Columns", "ViewPosition", *_SAID]
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
         size = int(header.Columns), int(header.Rows)
@@ -136,7 +143,8 @@ def _dicom_header(path: Path) -> tuple[tuple[int, int], Groups] | None:
         return None
     # A backslash stands between values, and in names that were meant to be one.
     sex, age, maker, model, site = (" ".join(map(str, values(header, name))) for name in _SAID)
-    return size, Groups(sex_of(sex), years_of(age), device_of(maker, model), site.strip() or None)
+    groups = Groups(sex_of(sex), years_of(age), device_of(maker, model), site.strip() or None)
+    return _Header(size, " ".join(map(str, values(header, "ViewPosition"))), groups)
 
 
 def view_name(view: str) -> str:

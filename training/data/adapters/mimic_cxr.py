@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from training.data.adapters.films import Film, find_film, in_order
+from training.data.adapters.films import find_film, in_order
 from training.data.adapters.mimic_index import (
     ACCESS,
     LICENCE,
@@ -89,24 +89,10 @@ class MimicCxr:
         if split is None:
             remark("study without a split")
             return
-        found = (self._film(path, remark) for path in self._paths[study])
+        # Views are the headers' own: the record list tells none.
+        found = (find_film(self.images, path, "", remark) for path in self._paths[study])
         films = in_order(filter(None, found), remark)
         if films:
             report = read_report(self._root, number, study, self._gaps, remark)
             told = Study(self.card, study, subject, split, films, study_name(study))
             yield from told.reports(report, remark)
-
-    def _film(self, path: str, remark: Remark) -> Film | None:
-        return find_film(self.images, path, self._view(path), remark)
-
-    def _view(self, path: str) -> str:
-        import pydicom
-        from pydicom.errors import InvalidDicomError
-
-        try:
-            header = pydicom.dcmread(
-                self.images / path, stop_before_pixels=True, specific_tags=["ViewPosition"]
-            )
-        except (OSError, InvalidDicomError):
-            return ""  # find_film says what is wrong with it
-        return str(header.get("ViewPosition") or "")

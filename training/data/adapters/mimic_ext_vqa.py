@@ -12,9 +12,9 @@ from training.data.adapters.mimic_index import (
     ACCESS,
     LICENCE,
     SUFFIXES,
-    MimicIndex,
     study_name,
     subject_name,
+    view_positions,
 )
 from training.data.adapters.protocol import DataSetCard, Remark, record_by_record
 from training.data.adapters.splits import split_name
@@ -36,7 +36,8 @@ class MimicExtVqa:
     Parameters
     ----------
     mimic
-        Folder of MIMIC-CXR-JPG with its tables, for view positions; UNKNOWN without.
+        Folder of MIMIC-CXR-JPG with its metadata table, which tells views; the images' folder
+        where not given. Without the table views are UNKNOWN.
     """
 
     card: ClassVar[DataSetCard] = DataSetCard(
@@ -47,18 +48,14 @@ class MimicExtVqa:
         (
             "MIMIC-Ext-MIMIC-CXR-VQA/dataset/train.json, valid.json, test.json",
             "images of MIMIC-CXR-JPG, given as --images",
+            "mimic-cxr-2.0.0-metadata.csv.gz beside them (optional)",
         ),
-        {"mimic": "folder of MIMIC-CXR-JPG with its tables, for view positions"},
+        {"mimic": "folder of MIMIC-CXR-JPG's tables, for view positions, where it is another"},
     )
 
     def __init__(self, root: Path, *, images: Path | None = None, mimic: str = "") -> None:
         self.images = images or root
-        self._views: dict[str, str] = {}
-        if mimic:
-            index = MimicIndex(Path(mimic))
-            for number in index.studies():
-                listed = index.study(number)
-                self._views |= {film.dicom: film.view for film in listed.films} if listed else {}
+        self._views = view_positions(Path(mimic) if mimic else self.images, needed=bool(mimic))
         self._questions: dict[str, list[dict[str, Any]]] = defaultdict(list)
         folders = [root, root / "dataset", root / "MIMIC-Ext-MIMIC-CXR-VQA" / "dataset"]
         paths = [path for f in folders for name in _FILES if (path := look_for_file(f, name))]

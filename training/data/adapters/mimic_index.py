@@ -144,6 +144,22 @@ def listed_film(images: Path, listed: ListedStudy, film: ListedFilm, remark: Rem
     return find_film(images, path, film.view, remark, suffixes=SUFFIXES)
 
 
+def view_positions(root: Path, *, needed: bool = False) -> dict[str, str]:
+    """View of every film by its DICOM identifier, of the metadata table where it is there.
+
+    Raises
+    ------
+    DataError
+        When the table is needed and missing, or has other columns.
+    """
+    names = [f"{prefix}-metadata.csv" for prefix in _PREFIXES]
+    path = find_file(root, *names) if needed else look_for_file(root, *names)
+    if path is None:
+        return {}
+    columns = ("dicom_id", "ViewPosition")
+    return {row["dicom_id"]: row["ViewPosition"] for row in read_table(path, columns)}
+
+
 def chexpert_labels(root: Path) -> dict[str, tuple[str, ...]]:
     """Findings labelled present (1.0) by study, of the CheXpert table where it is there."""
     path = look_for_file(root, *(f"{prefix}-chexpert.csv" for prefix in _PREFIXES))

@@ -15,6 +15,7 @@ from training.data.adapters.mimic_index import (
     SUFFIXES,
     study_name,
     subject_name,
+    view_positions,
 )
 from training.data.adapters.protocol import DataSetCard, Remark, record_by_record
 from training.data.adapters.splits import split_name
@@ -27,10 +28,17 @@ _SIZE = ("image_width", "image_height")
 
 
 class MsCxr:
-    """For each category of finding on a film, where it is: answered by the phrases marked.
+    """For each category of finding on a film, what it is like: answered by the phrases marked.
 
-    The step holds each phrase with its boxes. Boxes are ``x, y, w, h`` in pixels of the
+    A phrase may tell a place (*left apical*) or none (*heart is enlarged*), so that a place is not
+    asked for. The step holds each phrase with its boxes. Boxes are ``x, y, w, h`` in pixels of the
     published JPEG, whose size the table gives; films of another size are left out.
+
+    Parameters
+    ----------
+    mimic
+        Folder of MIMIC-CXR-JPG with its metadata table, which tells views; the images' folder
+        where not given. Without the table views are UNKNOWN.
     """
 
     card: ClassVar[DataSetCard] = DataSetCard(
@@ -41,11 +49,14 @@ class MsCxr:
         (
             "MS_CXR_Local_Alignment_v1.1.0.csv",
             "images of MIMIC-CXR-JPG (files/p10/…), given as --images",
+            "mimic-cxr-2.0.0-metadata.csv.gz beside them (optional)",
         ),
+        {"mimic": "folder of MIMIC-CXR-JPG's tables, for view positions, where it is another"},
     )
 
-    def __init__(self, root: Path, *, images: Path | None = None) -> None:
+    def __init__(self, root: Path, *, images: Path | None = None, mimic: str = "") -> None:
         self.images = images or root
+        self._views = view_positions(Path(mimic) if mimic else self.images, needed=bool(mimic))
         self._rows: dict[str, list[dict[str, str]]] = defaultdict(list)
         table = find_file(root, "MS_CXR_Local_Alignment_v1.1.0.csv")
         columns = ("dicom_id", "category_name", "label_text", "path", "split", *_BOX, *_SIZE)
@@ -60,7 +71,8 @@ class MsCxr:
         """One question for each category on a film."""
         rows = self._rows[study]
         first = rows[0]
-        film = find_film(self.images, first["path"], "", remark, suffixes=SUFFIXES)
+        view = self._views.get(study, "")
+        film = find_film(self.images, first["path"], view, remark, suffixes=SUFFIXES)
         if film is None:
             return
         if film.size != tuple(int(float(first[side])) for side in _SIZE):
@@ -92,9 +104,9 @@ class MsCxr:
             )
             yield told.question(
                 category.lower().replace(" ", "-"),
-                f"Where is the {category.lower()}?",
+                f"Describe the {category.lower()}.",
                 list(phrases),
-                "location",
+                "description",
                 steps=steps,
                 grounded_sentences=steps,
                 regions=tuple((category, box) for boxes in phrases.values() for box in boxes),

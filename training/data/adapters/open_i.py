@@ -83,8 +83,8 @@ class OpenI:
     """Findings and impression of every report whose films are there.
 
     There is no official split: it is drawn by report, of which a patient has one. View
-    positions are not in the XML; without a table of them every film is UNKNOWN and keeps the
-    report's order, which is mostly the frontal first.
+    positions are not in the XML; without a table of them, and where no DICOM header tells it, a
+    film is UNKNOWN and keeps the report's order, which is mostly the frontal first.
 
     Parameters
     ----------
@@ -147,7 +147,10 @@ class OpenI:
 
     def read(self, study: str, remark: Remark) -> Iterator[Example]:
         """Findings and impression."""
-        told = parse_open_i(self._reports / f"{study}.xml")
+        try:
+            told = parse_open_i(self._reports / f"{study}.xml")
+        except DataError as error:
+            raise ValueError(str(error)) from error  # counted, as other faults of one study are
         if self._text_only:
             yield from self._examples(study, told, (), "test", remark)
             return
