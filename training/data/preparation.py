@@ -42,6 +42,12 @@ STUDIES_PER_PART = 500
 OVERLAPPING = "subject tested on: left out of the other splits"
 _PARTS = ".parts"
 UNREADABLE_REASONING = "reasoning that would not be read back as written: kept as an answer alone"
+UNPLACED_REASONING = (
+    "reasoning of which a step does not say which image its box is on (image 2): kept as an answer "
+    "alone"
+)
+_LINES_TOLD = 5
+"""Of each note, the first so many lines of one's own file."""
 _TABLES = (".csv", ".json", ".jsonl", ".gz", ".zip", ".xml")
 _FILMS = frozenset(("files", "train", "test", "valid", "films", "deid_png", "scene_graph"))
 _DEPTH = 3
@@ -120,7 +126,8 @@ def prepare(
     again
         Begin anew, whatever the folder holds.
     say
-        Is told where nothing is read, or where what an interrupted run read is read anew.
+        Is told where nothing is read, where what an interrupted run read is read anew, and of
+        one's own data the lines that notes are about.
 
     Raises
     ------
@@ -147,6 +154,7 @@ def prepare(
     write_whole(folder / PREPARATION, json.dumps(plan, indent=2) + "\n")
     _read_parts(adapter, studies, wanted, parts)
     _refuse_where_all_failed(parts)
+    _tell_lines(parts, wanted.root.name, say)
     description = _assemble(adapter, wanted, folder, parts)
     write_whole(
         folder / PREPARATION,
@@ -275,10 +283,13 @@ def _read_parts(adapter: Adapter, studies: Sequence[str], wanted: Preparation, p
 
 def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, part: Path) -> None:
     remarks: Counter[str] = Counter()
-    failed, first_fault = 0, ""
+    lines: dict[str, list[str]] = defaultdict(list)
+    failed, first_fault, study = 0, "", ""
 
     def remark(reason: str) -> None:
         remarks[reason] += 1
+        if adapter.card.studies_are_lines and study not in lines[reason]:
+            lines[reason].append(study)
 
     opened = lru_cache(maxsize=64)(opens)  # the examples of a study share its films
     partial = part.with_suffix(".partial")
@@ -308,6 +319,7 @@ def _read_part(adapter: Adapter, studies: Sequence[str], wanted: Preparation, pa
             "studies": len(studies),
             "failed": failed,
             "fault": first_fault,
+            "lines": lines,
         }
         file.write(json.dumps(told) + "\n")
     partial.replace(part)  # a part that exists is complete
@@ -326,9 +338,23 @@ def _refuse_where_all_failed(parts: Path) -> None:
         raise DataError(fault)
 
 
+def _tell_lines(parts: Path, file: str, say: Callable[[str], object]) -> None:
+    """Say which lines of one's own file each note is about."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for part in sorted(parts.glob("*.jsonl")):
+        told = json.loads(part.read_text(encoding="utf-8").splitlines()[-1])
+        for reason, some in told.get("lines", {}).items():
+            lines[reason] += some
+    for reason, all_of_them in lines.items():
+        first, more = all_of_them[:_LINES_TOLD], len(all_of_them[_LINES_TOLD:])
+        called = "line" if len(all_of_them) == 1 else "lines"
+        rest = f" and {more} more" if more else ""
+        say(f"{file}, {called} {', '.join(first)}{rest}: {reason}")
+
+
 def _finish(example: Example, images: Path, wanted: Preparation, remark: Remark) -> Example:
     if example.steps and not _reads_back(example):
-        remark(UNREADABLE_REASONING)
+        remark(UNPLACED_REASONING if _reads_back(example, placed=False) else UNREADABLE_REASONING)
         example = replace(example, mode=Mode.ANSWER, steps=())
     if wanted.split:
         example = replace(example, split=wanted.split)
@@ -338,15 +364,21 @@ def _finish(example: Example, images: Path, wanted: Preparation, remark: Remark)
     return example
 
 
-def _reads_back(example: Example) -> bool:
-    """Whether the grounded text of a sentence such as ``left; right`` would be read as written."""
+def _reads_back(example: Example, *, placed: bool = True) -> bool:
+    """Whether the grounded text of a sentence such as ``left; right`` would be read as written.
+
+    Parameters
+    ----------
+    placed
+        Whether each box must be read on its image, too.
+    """
     steps = [(step.text, [box for _, box in step.boxes]) for step in example.steps]
     try:
         write_grounded_text(
             steps,
             example.answer,
             images=len(example.images),
-            placed=[[image for image, _ in step.boxes] for step in example.steps],
+            placed=[[image for image, _ in s.boxes] for s in example.steps] if placed else None,
         )
     except ValueError:
         return False

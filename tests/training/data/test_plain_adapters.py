@@ -13,7 +13,12 @@ from read_all import read_all
 
 from service.reading import Mode, Task
 from training.data.example import ReasoningTarget
-from training.data.preparation import UNREADABLE_REASONING, Preparation, prepare
+from training.data.preparation import (
+    UNPLACED_REASONING,
+    UNREADABLE_REASONING,
+    Preparation,
+    prepare,
+)
 from training.data.store import DataError, read_examples
 
 
@@ -130,6 +135,14 @@ def test_a_csv_says_the_same(films: Path) -> None:
         ({"steps": [{"text": "a", "boxes": [[0.5, 1, 2, 3, 4]]}]}, "an image's number and four"),
         ({"steps": [{"text": "a", "boxes": ["01234"]}]}, "an image's number and four"),
         ({"steps": {"text": "a"}}, "steps must be a list of JSON objects"),
+        ({"steps": [{"text": "a", "boxes": [[1, 1, 2, 3, 4]]}]}, "line 1: .*image 1.* there are 1"),
+        ({"steps": [{"text": "a", "boxes": [[-1, 1, 2, 3, 4]]}]}, "image -1, counted from 0"),
+        ({"steps": [{"text": "a", "boxes": [[0, 1, 2, 41, 4]]}]}, r"beyond its film of 40 x 50"),
+        ({"regions": [{"label": "x", "box": [5, 5, 40, 51]}]}, r"line 1: the box \[5, 5, 40, 51\]"),
+        ({"regions": [{"label": "x", "box": [-3, 5, 20, 20]}]}, "beyond its film"),
+        ({"regions": [{"label": "x", "box": [20, 5, 10, 30]}]}, "another order"),
+        ({"regions": [{"label": "x", "box": [5, 5, 5, 30]}]}, "has no area"),
+        ({"answer": ["a|b", "c"]}, "line 1: an answer of a list holds a |"),
         ({"steps": [{"text": ["a"]}]}, "text must be a text"),
         ({"question": ["Is", "it?"]}, "question must be a text"),
         ({"answer": {"a": "No"}}, "answer must be a text"),
@@ -196,6 +209,51 @@ def test_reasoning_that_would_be_read_otherwise_is_left_out(films: Path, tmp_pat
     (example,) = read_examples(tmp_path / "store", "train")
     assert (example.mode, example.steps) == (Mode.ANSWER, ())
     assert description.remarks == {UNREADABLE_REASONING: 1}
+
+
+def test_a_step_on_another_image_says_so_in_words(films: Path, tmp_path: Path) -> None:
+    record = {**QUESTION, "images": ["films/a.png", "films/b.png"], "answer": "Yes"}
+    del record["image"]
+    box = [[1, 1, 2, 10, 20]]
+    named, unnamed = (
+        {**record, "steps": [{"text": text, "boxes": box}]}
+        for text in ("On image 2 there is an opacity", "There is an opacity")
+    )
+    said: list[str] = []
+    own = write_lines(films / "own.jsonl", named, unnamed)
+    description = prepare(Preparation("jsonl", own), tmp_path / "store", say=said.append)
+    kept = list(read_examples(tmp_path / "store"))
+    assert [example.mode for example in kept] == [Mode.THINK, Mode.ANSWER]
+    assert description.remarks == {UNPLACED_REASONING: 1}
+    assert said == [f"own.jsonl, line 2: {UNPLACED_REASONING}"]
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv"])
+def test_what_notes_are_about_is_told_by_line(films: Path, name: str) -> None:
+    sound = {**QUESTION, "answer": "Yes"}
+    lost = {**sound, "image": "films/lost.png"}
+    records = [sound, *[lost] * 7, {**sound, "answer": "Yes.<|im_end|>"}]
+    own = films / f"own.{name}"
+    write_lines(own, *records) if name == "jsonl" else write_table(own, records)
+    said: list[str] = []
+    prepare(Preparation(name, own, studies_per_part=4), films / "store", say=said.append)
+    first = 2 + (name == "csv")
+    lines = ", ".join(str(first + n) for n in range(5))
+    assert said[0] == f"own.{name}, lines {lines} and 2 more: image missing"
+    assert said[1].startswith(f"own.{name}, line {first + 7}: example left out: special token")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"image": "films/a.png", "image": "films/b.png"}', "image"),
+        ('{"regions": [{"label": "a", "box": [1, 2, 3, 4], "label": "b"}]}', "label"),
+    ],
+)
+def test_a_field_that_stands_twice_is_told_by_line(films: Path, text: str, field: str) -> None:
+    (films / "own.jsonl").write_text("\n" + text + "\n")
+    with pytest.raises(DataError, match=rf"own\.jsonl, line 2: the field {field} stands twice"):
+        read_all("jsonl", films / "own.jsonl")
 
 
 def test_broken_lines_are_told_by_number(films: Path) -> None:

@@ -9,16 +9,19 @@ One record is one example. Fields (columns), of which images, subject and an ans
 ``subject``               the patient: one patient, one split
 ``split``                 train, validate or test; drawn by patient where empty
 ``question``, ``answer``  for a question; several answers with `` | `` between them, or in JSON
-                          lines as a list
+                          lines as a list, none of which holds a ``|``
 ``question_type``         free text
 ``findings``,             report sections, an example for each; may stand beside a question
 ``impression``
-``steps``                 JSON lines only: ``[{"text": …, "boxes": [[image, x0, y0, x1, y1]]}]``
+``steps``                 JSON lines only: ``[{"text": …, "boxes": [[image, x0, y0, x1, y1]]}]``;
+                          images are counted from 0 there. Where there are several, a step says
+                          in words, counted from 1, which one its boxes are on, as the model is to
+                          write it: ``On image 2 there is an opacity``
 ``regions``               findings' boxes in original pixels of the first image: in JSON lines
                           ``[{"label": …, "box": [x0, y0, x1, y1]}]``, in a CSV
                           ``label: x0 y0 x1 y1; label: …``
 ``labels``                findings on the film; in a CSV with ``;``
-``view``                  PA, AP, LATERAL
+``view``                  PA, AP, LATERAL; of DICOM films the header's where empty
 ``id``                    unique; the line's number where empty (``line-5`` where 5 is given to
                           another)
 ``study``                 the study that the films are of; else its first film stands for it
@@ -36,7 +39,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +54,7 @@ from training.data.adapters.writing import Study
 from training.data.example import ROLES, Box, Example, ReasoningTarget, Region
 from training.data.groups import OLDEST, SEXES, Groups, sex_of, years_of
 from training.data.store.errors import DataError
+from training.data.store.validation import fits
 
 _FIELDS = frozenset(
     (
@@ -168,10 +172,12 @@ class _Plain(ABC):
             f"{namespaced}/{name}" if name else None,
             _groups(record),
         )
+        regions, steps = _regions(record.get("regions")), _steps(record.get("steps"))
+        _check_places(regions, steps, [film.size for film in there])
         shared: dict[str, Any] = {
-            "regions": _regions(record.get("regions")),
+            "regions": regions,
             "labels": tuple(_listed(record, "labels")),
-            "steps": _steps(record.get("steps")),
+            "steps": steps,
             **{name: said for name in (*_CONTEXT, *_SECTIONS) if (said := _written(record, name))},
         }
         asked = [task for task in (Task.FINDINGS, Task.IMPRESSION) if str(task) in shared]
@@ -196,18 +202,30 @@ class JsonLines(_Plain):
     """One JSON object on each line."""
 
     card: ClassVar[DataSetCard] = DataSetCard(
-        "jsonl", "Own data, JSON lines", "yours", "yours", ("own.jsonl",), _OPTIONS
+        "jsonl",
+        "Own data, JSON lines",
+        "yours",
+        "yours",
+        ("own.jsonl",),
+        _OPTIONS,
+        studies_are_lines=True,
     )
 
     def _rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-        return numbered_json_lines(path, finite=True)
+        return numbered_json_lines(path, strict=True)
 
 
 class Csv(_Plain):
     """One row of a table for each example; the header is line 1."""
 
     card: ClassVar[DataSetCard] = DataSetCard(
-        "csv", "Own data, CSV", "yours", "yours", ("own.csv",), _OPTIONS
+        "csv",
+        "Own data, CSV",
+        "yours",
+        "yours",
+        ("own.csv",),
+        _OPTIONS,
+        studies_are_lines=True,
     )
 
     def _rows(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -257,7 +275,10 @@ def _answer(record: Mapping[str, Any]) -> str:
     value = record.get("answer")
     if not isinstance(value, list):
         return _text(record, "answer")
-    return " | ".join(filter(None, (_plain_text(item, "each answer") for item in value)))
+    answers = list(filter(None, (_plain_text(item, "each answer") for item in value)))
+    if any("|" in answer for answer in answers):
+        raise ValueError("an answer of a list holds a |, which stands between answers")
+    return " | ".join(answers)
 
 
 def _groups(record: Mapping[str, Any]) -> Groups:
@@ -341,3 +362,23 @@ def _placed(box: Any) -> tuple[int, Box]:
     if not isinstance(box, list) or len(box) != 5 or not _is_number(box[0]) or box[0] % 1:
         raise ValueError("a step's box must be a list of an image's number and four numbers")
     return int(box[0]), _whole(box[1:])
+
+
+def _check_places(
+    regions: Sequence[Region], steps: Sequence[ReasoningTarget], sizes: Sequence[tuple[int, int]]
+) -> None:
+    """Refuse boxes on no image of the record, without area, or beyond their film."""
+    placed = [(0, box) for _, box in regions]
+    for step in steps:
+        placed += step.boxes
+    for image, box in placed:
+        if not 0 <= image < len(sizes):
+            raise ValueError(
+                f"a step's box is on image {image}, counted from 0, and there are {len(sizes)}"
+            )
+        if not fits(box, sizes[image]):
+            width, height = sizes[image]
+            raise ValueError(
+                f"the box {list(box)} has no area, has its corners in another order than x_min, "
+                f"y_min, x_max, y_max, or reaches beyond its film of {width} x {height} pixels"
+            )

@@ -61,6 +61,9 @@ class DataSetCard:
         What the folder must hold, as published.
     options
         Name of each further setting and what it does.
+    studies_are_lines
+        Whether a study is a line of one's own file: notes may name it, which of published data
+        sets would be naming a patient.
     """
 
     name: str
@@ -69,6 +72,7 @@ class DataSetCard:
     licence: str
     files: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    studies_are_lines: bool = False
 
 
 @runtime_checkable

@@ -195,22 +195,22 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def numbered_json_lines(
-    path: Path, *, finite: bool = False
+    path: Path, *, strict: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """As :func:`read_json_lines`, each object with the number of its line.
 
     Parameters
     ----------
-    finite
-        Refuse ``NaN`` and ``Infinity``, which are no JSON (RFC 8259, section 6); else they are
-        None.
+    strict
+        Refuse ``NaN`` and ``Infinity``, which are no JSON (RFC 8259, section 6), and a name that
+        stands twice in an object (section 4); else they are None, and the last one holds.
     """
-    constant = _refuse if finite else no_number
+    constant, pairs = (_refuse, _once) if strict else (no_number, None)
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line, parse_constant=constant)
+            record = json.loads(line, parse_constant=constant, object_pairs_hook=pairs)
         except ValueError as error:
             raise DataError(f"{path.name}, line {number}: {error}.") from error
         if not isinstance(record, dict):
@@ -220,6 +220,16 @@ def numbered_json_lines(
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON number; write null or leave the field out")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which every name stands once."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the field {name} stands twice")
+        found[name] = value
+    return found
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -79,7 +79,7 @@ def _faults(example: Example) -> Iterator[str]:
     for image, box in _placed_boxes(example):
         if not 0 <= image < count:
             yield "box on an image that there is none of"
-        elif not _fits(box, example.sizes[image]):
+        elif not fits(box, example.sizes[image]):
             yield "box without area or beyond its film"
 
 
@@ -113,7 +113,8 @@ def _placed_boxes(example: Example) -> Iterator[tuple[int, Box]]:
         yield from step.boxes
 
 
-def _fits(box: Box, size: tuple[int, int]) -> bool:
+def fits(box: Box, size: tuple[int, int]) -> bool:
+    """Whether a box has an area and lies within a film of some width and height."""
     x_min, y_min, x_max, y_max = box
     return 0 <= x_min < x_max <= size[0] and 0 <= y_min < y_max <= size[1]
 
