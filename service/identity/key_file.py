@@ -57,11 +57,27 @@ class KeyFile:
     def read(self) -> tuple[ApiKey, ...]:
         """Return all records, those of expired and revoked keys included.
 
+        Whoever the file belongs to: root keeps it for the service's user.
+
         Raises
         ------
         KeyFileError
             When the file is missing, unreadable, malformed, or others may write to it.
         """
+        return self._read(None)
+
+    def load(self) -> KeySet:
+        """Return the keys by id, for a service: whoever owns the file can let themselves in.
+
+        Raises
+        ------
+        KeyFileError
+            As of :meth:`read`, and when the file belongs neither to root nor to this process's
+            own user.
+        """
+        return KeySet(self._read({0, os.geteuid()}))
+
+    def _read(self, owners: set[int] | None) -> tuple[ApiKey, ...]:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError as error:
@@ -80,6 +96,12 @@ class KeyFile:
                     f"Others may write to {self.path}, and so let themselves in. "
                     f"Mend it with `chmod 600 {self.path}`."
                 )
+            if owners is not None and found.st_uid not in owners:
+                raise KeyFileError(
+                    f"{self.path} belongs to uid {found.st_uid}, who is neither root nor this "
+                    f"service's user and could let themselves in. Mend it with "
+                    f"`chown {os.geteuid()} {self.path}`."
+                )
             folder = self.path.resolve().parent
             mode = os.stat(folder).st_mode
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
@@ -92,10 +114,6 @@ class KeyFile:
             except OSError as error:
                 raise KeyFileError(f"{self.path} cannot be read: {error.strerror}.") from error
         return self._parse(data)
-
-    def load(self) -> KeySet:
-        """Return the keys by id; errors as of :meth:`read`."""
-        return KeySet(self.read())
 
     def add(
         self, name: str, scopes: Iterable[Scope], *, expires: datetime | None = None

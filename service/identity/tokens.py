@@ -24,7 +24,8 @@ DEFAULT_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 DEFAULT_SCOPE_CLAIMS = ("scope", "scp", "roles")
 
 _MAX_LENGTH = 16 * 1024
-_MAX_NAME = 256
+_MAX_KEY_ID = 256
+_MAX_SUBJECT = 255  # OpenID Connect Core 1.0, section 2
 _WRONG_SIGNATURE = "token-signature"
 
 # What PyJWT and the parsers under it raise on hostile input.
@@ -49,7 +50,7 @@ class OidcSettings:
         Claims that hold scopes or roles, as a list or separated by spaces; a dot leads into an
         object (``realm_access.roles``).
     scopes
-        What the provider calls our scopes.
+        Which scope of ours each name of the provider's stands for.
     """
 
     issuer: str
@@ -100,7 +101,9 @@ class TokenVerifier:
                 raise
             claims = self._claims(token, other, algorithm)
         subject = claims["sub"]
-        if not subject or len(subject) > _MAX_NAME:
+        # It goes into the audit trail as a FHIR string, which holds no control characters, and is
+        # shown: nothing in it may hide, or turn what stands beside it.
+        if not subject.strip() or len(subject) > _MAX_SUBJECT or not subject.isprintable():
             raise CredentialsRefusedError("token-subject")
         return Principal(f"oidc:{subject}", PrincipalKind.OIDC, self._scopes(claims))
 
@@ -120,7 +123,7 @@ class TokenVerifier:
             raise CredentialsRefusedError("token-algorithm")
         if "crit" in header:  # extensions that must be understood (RFC 7515, section 4.1.11)
             raise CredentialsRefusedError("token-critical-header")
-        if key_id is not None and (not isinstance(key_id, str) or len(key_id) > _MAX_NAME):
+        if key_id is not None and (not isinstance(key_id, str) or len(key_id) > _MAX_KEY_ID):
             raise CredentialsRefusedError("token-malformed")
         return str(algorithm), key_id
 

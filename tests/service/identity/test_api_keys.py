@@ -119,6 +119,29 @@ def test_a_file_that_others_write_to_is_refused_with_the_mend(tmp_path):
         file.read()
 
 
+@pytest.mark.parametrize(("owner", "taken"), [(0, True), (10001, True), (10002, False)])
+def test_a_service_takes_the_file_of_root_and_of_its_own_user_alone(
+    tmp_path, monkeypatch, owner, taken
+):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("ward-3", [Scope.READ])
+    state = os.fstat
+
+    def owned(descriptor):
+        found = list(state(descriptor))
+        found[4] = owner
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "fstat", owned)
+    monkeypatch.setattr(os, "geteuid", lambda: 10001)
+    if taken:
+        assert len(file.load()) == 1
+    else:
+        with pytest.raises(KeyFileError, match=r"uid 10002.*chown 10001"):
+            file.load()
+    assert len(file.read()) == 1  # `deepmedix keys`, which root may run for another's file
+
+
 @pytest.mark.parametrize(("mode", "taken"), [(0o777, False), (0o1777, True), (0o755, True)])
 def test_a_folder_in_which_anybody_may_put_another_file_is_refused(tmp_path, mode, taken):
     file = KeyFile(tmp_path / "keys.json")

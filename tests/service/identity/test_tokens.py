@@ -107,11 +107,22 @@ async def test_scopes_are_mapped_and_nested_claims_reached(provider):
         ({"exp": "soon"}, "token-malformed"),
         ({"sub": None}, "token-malformed"),
         ({"sub": ""}, "token-subject"),
-        ({"sub": "x" * 300}, "token-subject"),
+        ({"sub": " "}, "token-subject"),
+        ({"sub": "x" * 256}, "token-subject"),
+        ({"sub": 'Müller, "Eva"\n\x00|x'}, "token-subject"),
+        ({"sub": "eva\x9b2J"}, "token-subject"),
+        ({"sub": "eva\u202e"}, "token-subject"),
+        ({"sub": "eva\ud800"}, "token-subject"),
     ],
 )
 async def test_a_token_for_another_or_without_what_it_needs_is_refused(provider, claims, reason):
     assert await refusal(verifier(provider), provider.token(**claims)) == reason
+
+
+@pytest.mark.parametrize("subject", ["x" * 255, 'Müller, "Eva" | x', "auth0|5f7c8ec7"])
+async def test_a_subject_may_hold_whatever_can_be_read(provider, subject):
+    principal = await verifier(provider).identify(provider.token(sub=subject))
+    assert principal.name == f"oidc:{subject}"
 
 
 async def test_the_clocks_may_differ_by_the_leeway_and_no_more(provider):
