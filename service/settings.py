@@ -271,7 +271,8 @@ class Settings(BaseSettings):
     )
     oidc_scopes: dict[str, Literal["read", "admin"]] = Field(
         {"read": "read", "admin": "admin"},
-        description="What the issuer calls our scopes (JSON in the environment).",
+        description="Which scope of ours each name of the issuer's stands for, as "
+        '{"radiology-reader": "read"} (JSON in the environment).',
     )
     metrics_public: bool = Field(
         True, description="Whether /metrics is open; else it needs the scope `admin`."
@@ -328,6 +329,16 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("oidc_scopes", mode="before")
+    @classmethod
+    def _lead_to_our_scopes(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not {"read", "admin"}.issuperset(map(str, value.values())):
+            raise ValueError(
+                "each key must be a name of the issuer's, each value the scope of ours that it "
+                'stands for, read or admin: {"radiology-reader": "read"}'
+            )
         return value
 
     @field_validator("trusted_proxies")

@@ -108,6 +108,7 @@ def test_a_client_certificate_does_not_stand_in_for_authentication():
         ({"trusted_proxies": "*"}, "networks"),
         ({"oidc_leeway": 301}, "oidc_leeway"),
         ({"oidc_scopes": {"x": "write"}}, "oidc_scopes"),
+        ({"oidc_scopes": {"read": "radiology-reader"}}, "each key must be a name of the issuer's"),
     ],
 )
 def test_settings_that_do_not_go_together_are_told(given, said):
