@@ -184,7 +184,9 @@ class Service:
         retry_after = self.settings.retry_after
         if self.state is State.STARTING:
             raise not_ready(retry_after)
-        if self.state is State.RESTARTING and self._supervised is not None:
+        if self._supervised is not None and (
+            self.state is State.RESTARTING or (self.state is State.READY and self._supervised.hangs)
+        ):
             raise self._supervised.unavailable()
         if self.state is State.FAILED:
             raise start_failed(retry_after)

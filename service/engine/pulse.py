@@ -25,6 +25,10 @@ _FADING = 0.98
 """What is left of the slowest answer with each further one: half within some ten seconds."""
 
 
+_HANGING = 4.0
+"""How many times longer than any silence before that ended with an answer: no step any more."""
+
+
 class Pulse:
     """Watches one engine from its start to its failure.
 
@@ -55,6 +59,7 @@ class Pulse:
         self._sleep = sleep
         self._silence = 0.0
         self._slowest = 0.0
+        self._longest = LATE  # of the silences that ended with an answer
 
     @property
     def silence(self) -> float:
@@ -65,6 +70,20 @@ class Pulse:
     def late(self) -> bool:
         """Whether the engine has been silent for longer than a step of it takes."""
         return self._silence >= max(LATE, INTERVAL + _SPARE * self._slowest)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the engine has been silent for so long that no newcomer should wait for it.
+
+        What it was silent for is never forgotten, the warm-up's step with a film included, so that
+        one long step among many short ones is taken for what it is.
+        """
+        return self._silence >= _HANGING * self._longest
+
+    @property
+    def patience(self) -> float:
+        """Seconds that are left to the engine before it counts as hung."""
+        return max(0.0, self._stall_timeout - self._silence)
 
     async def failure(self) -> Failure:
         """Return what happened to the engine, as soon as something has."""
@@ -107,6 +126,7 @@ class Pulse:
             except Exception:  # no answer, whatever it is; `_stall` looks into it
                 await self._sleep(INTERVAL)
                 continue
+            self._longest = max(self._longest, self._silence)
             self._silence = 0.0
             self._slowest = max(self._clock() - asked, _FADING * self._slowest)
             metrics.SILENCE.set(0)

@@ -101,6 +101,11 @@ class SupervisedEngine:
         return self._state
 
     @property
+    def hangs(self) -> bool:
+        """Whether the engine runs and has not answered for far longer than any step of it took."""
+        return self._state is EngineState.RUNNING and self._pulse.hangs
+
+    @property
     def why_given_up(self) -> str:
         """Why the engine is not started again, for the operator."""
         happened = _HAPPENED[self._last_failure] if self._last_failure else "it was never started"
@@ -195,16 +200,20 @@ class SupervisedEngine:
     def unavailable(self) -> EngineUnavailable:
         """Return the problem of a request that meets no engine, with the time of its return."""
         now = self._clock()
-        if self._state is EngineState.RUNNING:  # lost a moment ago
+        title = "The engine is being restarted."
+        if self._state is EngineState.RUNNING:  # lost a moment ago, or it hangs and will be
             failures = self._failures.count(self._ran(now)) + 1
             expected = self._policy.delay(failures) + self._start_seconds
+            if self.hangs:
+                title = "The engine does not answer."
+                expected += self._pulse.patience
         elif self._state is EngineState.RESTARTING and self._ready_at is not None:
             expected = self._ready_at - now
         else:
             return EngineUnavailable()
         # A restart that takes longer than the one before it is nearly done, as far as one knows.
         seconds = math.ceil(expected) if expected > 0 else RETRY_AFTER
-        return EngineUnavailable("The engine is being restarted.", retry_after=seconds)
+        return EngineUnavailable(title, retry_after=seconds)
 
     async def _lost(self) -> bool:
         if self._state is not EngineState.RUNNING:

@@ -114,6 +114,21 @@ async def test_a_hanging_engine_fails_the_readiness_probe_within_two_seconds(fai
         assert "deepmedix_ready 0.0" in (await client.get("/metrics")).text
 
 
+async def test_newcomers_are_refused_while_the_engine_hangs(failing, film):
+    failing = failing(first_delay=3)
+    async with running(failing.app) as client:
+        failing.engine.hanging = True
+        await failing.time.passes(3)
+        assert (await client.post("/report", files={"image": film})).status_code == 200
+        await failing.time.passes(3)
+        refused = await client.post("/report", files={"image": film})
+        assert told(refused) == FAILED
+        assert 1 <= int(refused.headers["Retry-After"]) <= failing.engine.longest_step
+        failing.engine.beat_answered()
+        await failing.time.passes(1)
+        assert (await client.post("/report", files={"image": film})).status_code == 200
+
+
 async def test_an_engine_that_is_given_up_ends_the_server_with_a_failure(failing, film):
     class Server:
         should_exit = False

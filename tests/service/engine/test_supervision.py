@@ -211,6 +211,35 @@ async def test_steps_that_are_slow_on_this_machine_are_not_late(supervision):
     assert await watched.healthy()
 
 
+async def test_an_engine_that_is_silent_for_long_is_told_from_one_that_is_late(supervision):
+    watched = await supervision(first_delay=4)
+    watched.supervised._start_seconds = 20.0
+    watched.engine.hanging = True
+    await watched.time.passes(4.5)
+    assert not await watched.healthy()
+    assert not watched.supervised.hangs
+    await watched.time.passes(1)
+    assert watched.supervised.hangs
+    left = watched.engine.longest_step - 5.5
+    assert abs(watched.supervised.unavailable().retry_after - (left + 4 + 20)) <= 1
+    watched.engine.beat_answered()
+    await watched.time.passes(1)
+    assert not watched.supervised.hangs
+
+
+async def test_a_long_step_is_no_hang_where_one_was_seen_however_long_ago(supervision):
+    watched = await supervision()
+    watched.engine.hanging = True
+    await watched.time.passes(4)  # the warm-up's film, say
+    watched.engine.beat_answered()
+    await watched.time.passes(300)
+    watched.engine.hanging = True
+    await watched.time.passes(14)
+    assert not watched.supervised.hangs
+    await watched.time.passes(4)
+    assert watched.supervised.hangs
+
+
 async def test_an_engine_that_hangs_is_killed_and_started_again(supervision):
     before = restarts("stall")
     watched = await supervision(stall_timeout=5, first_delay=1)
