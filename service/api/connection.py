@@ -30,6 +30,7 @@ from service.api.problems import (
     malformed_http,
     too_many_connections,
 )
+from service.audit import AddressPolicy
 from service.problem import Problem
 from service.settings import Settings
 
@@ -67,6 +68,8 @@ class ProblemProtocol(HttpToolsProtocol):
         Seconds without a byte taken of what waits after which a connection is quiet.
     retry_after
         Seconds that this 503 asks to wait.
+    addresses
+        How much of a client's address is told of a TLS handshake that fails.
     """
 
     max_header_bytes = 64 * 1024
@@ -75,6 +78,7 @@ class ProblemProtocol(HttpToolsProtocol):
     send_timeout = 30.0
     stalled_after = 0.5
     retry_after = 5
+    addresses = AddressPolicy.FULL
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -347,5 +351,6 @@ def bounded_protocol(settings: Settings) -> type[ProblemProtocol]:
         "max_connections": settings.max_connections,
         "send_timeout": settings.send_timeout,
         "retry_after": settings.retry_after,
+        "addresses": AddressPolicy(settings.audit_addresses),
     }
     return type("BoundedProtocol", (ProblemProtocol,), bounds)

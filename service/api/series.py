@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from service.api import metrics
 from service.api.documentation import PROBLEM_CODES
+from service.api.handshake import FAILURES, REASONS
 from service.radiograph import FILM_NOTICES
 from service.reading.notices import DETAILS
 
@@ -47,3 +48,5 @@ def begin() -> None:
         metrics.TOKENS.labels(kind=kind)
     for reason in ("invalid", "scope", "ambiguous", "missing"):
         metrics.REFUSED_CREDENTIALS.labels(reason=reason)
+    for reason in REASONS:
+        FAILURES.labels(reason=reason)

@@ -1,7 +1,14 @@
 """The audit trail: FHIR AuditEvents, a hash chain of them, where they go. No HTTP routes."""
 
 from service.audit.collector import Collector
-from service.audit.event import AddressPolicy, AuditKind, Occurrence, Repeats, audit_event
+from service.audit.event import (
+    AddressPolicy,
+    AuditKind,
+    Occurrence,
+    Repeats,
+    audit_event,
+    kept_address,
+)
 from service.audit.file import AuditFile, AuditUnavailableError
 from service.audit.refusals import Refusals
 from service.audit.study import MIN_KEY_BYTES, StudyHasher, StudyIdentity
@@ -25,5 +32,6 @@ __all__ = [
     "StudyIdentity",
     "Verification",
     "audit_event",
+    "kept_address",
     "verify",
 ]

@@ -69,11 +69,16 @@ def check_tls(settings: Settings) -> None:
 
 
 def harden(config: uvicorn.Config) -> None:
-    """Load the configuration, and take no TLS older than 1.2, whatever OpenSSL's default is."""
+    """Load the configuration, take no TLS older than 1.2, whatever OpenSSL's default is, and see to
+    it that handshakes which fail are told of.
+    """
+    from service.api.handshake import shake_hands_first
+
     if not config.loaded:
         config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = MINIMUM_TLS
+        shake_hands_first(config)
 
 
 def _password(settings: Settings) -> str | None:

@@ -22,6 +22,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.api import metrics
+from service.api.handshake import REASONS
 from service.app import create_app
 from service.radiograph import problems
 from service.settings import Settings
@@ -250,6 +251,7 @@ def test_a_service_begins_with_every_series_that_the_alerts_are_tested_with_at_0
             {"missing", "invalid", "scope", "ambiguous"},
         ),
         ("deepmedix_problems_total", "code", set(raised_problems())),
+        ("deepmedix_tls_handshake_failures_total", "reason", set(REASONS)),
     ],
 )
 def test_what_a_label_can_say_is_there_at_0_from_the_start(fresh_page, name, label, values):

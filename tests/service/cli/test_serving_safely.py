@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -17,7 +17,10 @@ from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 import service.app
+from service.api.connection import bounded_protocol
+from service.api.handshake import REASONS, HandshakeFailures
 from service.app import create_app
+from service.audit import AddressPolicy
 from service.cli import build_cli
 from service.cli.exposure import check_bound, check_exposure, known_hosts
 from service.cli.hangup import reload_on_hangup
@@ -226,7 +229,13 @@ def certificates(tmp_path):
 @asynccontextmanager
 async def serving(settings, **parts):
     app = create_app(settings, engine=ScriptedEngine(), **parts)
-    config = uvicorn.Config(app, log_config=None, lifespan="on", **transport(settings))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan="on",
+        http=bounded_protocol(settings),
+        **transport(settings),
+    )
     harden(config)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(config)
@@ -290,6 +299,136 @@ async def test_with_client_authorities_a_client_without_certificate_gets_no_conn
         async with httpx.AsyncClient(verify=context) as client:
             with pytest.raises(httpx.TransportError):
                 await client.get(url)
+
+
+def handshake_failures():
+    name = "deepmedix_tls_handshake_failures_total"
+    found = {reason: REGISTRY.get_sample_value(name, {"reason": reason}) for reason in REASONS}
+    assert None not in found.values()
+    return found
+
+
+def attempt(port, context=None, said=b""):
+    """Speak TLS as the context has it, or say something else; until the service hangs up.
+
+    Not with asyncio, which keeps to itself what it has against a certificate.
+    """
+    plain = socket.create_connection(("127.0.0.1", port), 20)
+    with suppress(OSError), plain if context is None else context.wrap_socket(plain) as connection:
+        connection.sendall(said)
+        connection.recv(1024)
+    plain.close()
+
+
+class Heard(logging.Handler):
+    """What a logger says, as it says it."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = asyncio.Queue()
+
+    def emit(self, record):
+        self.lines.put_nowait(record.getMessage())
+
+
+@pytest.mark.parametrize(
+    ("client", "reason", "words"),
+    [
+        ("plain", "plain-http", "HTTP_REQUEST"),
+        ("noise", "not-tls", "WRONG_VERSION_NUMBER"),
+        ("old", "version", "UNSUPPORTED_PROTOCOL"),
+        ("without", "no-certificate", "PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+        ("stranger", "certificate", "CERTIFICATE_VERIFY_FAILED"),
+        ("distrusting", "alert", "ALERT_UNKNOWN_CA"),
+    ],
+)
+async def test_who_is_refused_by_tls_is_told_and_counted(
+    certificates, tmp_path, caplog, client, reason, words
+):
+    caplog.set_level(logging.INFO, "deepmedix")
+    (tmp_path / "other").mkdir()
+    stranger = Certificates(tmp_path / "other")
+    context, said = ssl.create_default_context(cafile=certificates.ca), b""
+    context.check_hostname = False
+    if client in ("plain", "noise"):
+        context, said = None, b"GET /Smith HTTP/1.1\r\n\r\n" if client == "plain" else b"Smith" * 9
+    elif client == "old":
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    elif client == "stranger":
+        context.load_cert_chain(stranger.client)
+    elif client == "distrusting":
+        context = ssl.create_default_context(cafile=stranger.ca)
+        context.check_hostname = False
+    before, heard = handshake_failures(), Heard()
+    settings = certificates.settings(tls_client_ca=certificates.ca, audit_addresses="prefix")
+    logging.getLogger("deepmedix").addHandler(heard)
+    try:
+        async with serving(settings) as (_, port):
+            await asyncio.to_thread(attempt, port, context, said)
+            async with asyncio.timeout(20):
+                while (line := await heard.lines.get())[:4] != "TLS ":
+                    pass
+    finally:
+        logging.getLogger("deepmedix").removeHandler(heard)
+    assert line.startswith(f"TLS with 127.0.0.0 failed: {reason} (")
+    assert words in line
+    assert "Smith" not in line
+    now = handshake_failures()
+    assert {it: now[it] - before[it] for it in now if now[it] != before[it]} == {reason: 1}
+
+
+async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(certificates):
+    async with serving(certificates.settings()) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=certificates.ca)
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65536))
+        tls.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        writer.write(outgoing.read())  # the client's last words of the handshake, and the request
+        answer = b""
+        async with asyncio.timeout(20):
+            while b"alive" not in answer:
+                try:
+                    answer += tls.read(65536)
+                except ssl.SSLWantReadError:
+                    incoming.write(await reader.read(65536))
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_who_leaves_in_the_handshake_is_counted(certificates):
+    before = handshake_failures()["left"]
+    async with serving(certificates.settings()) as (_, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        async with asyncio.timeout(20):
+            while handshake_failures()["left"] == before:
+                await asyncio.sleep(0)
+
+
+def test_of_many_failed_handshakes_one_line_a_second_is_written(caplog):
+    now = [100.0]
+    failures = HandshakeFailures(AddressPolicy.NONE, clock=lambda: now[0])
+    error = ssl.SSLError(1, "x")
+    with caplog.at_level(logging.INFO, "deepmedix"):
+        for _ in range(5):
+            failures.note("192.0.2.7", error)
+        failures.note("192.0.2.7", None)  # a look at the port
+        now[0] += 1
+        failures.note("192.0.2.7", ConnectionAbortedError("SSL handshake is taking longer"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "TLS with withheld failed: other (UNKNOWN)",
+        "TLS with withheld failed: timeout; 4 others since the last such line",
+    ]
 
 
 def test_certificates_that_cannot_be_used_are_told(certificates, tmp_path):
