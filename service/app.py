@@ -27,6 +27,7 @@ from service.api.warm_up import warm_up
 from service.audit import (
     AddressPolicy,
     AuditFile,
+    AuditScope,
     AuditTrail,
     AuditUnavailableError,
     Collector,
@@ -137,8 +138,8 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
     app.add_middleware(BodyCap, limit=max_body_bytes)
     app.add_middleware(Recordable)
     app.add_middleware(Authentication)
-    app.add_middleware(Audit)
     app.add_middleware(HostCheck)
+    app.add_middleware(Audit)
     app.add_middleware(RequestRecord, trace_state=trace_state)  # added last, so outermost
     app.openapi = partial(document_api, app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
@@ -268,6 +269,7 @@ def _audit_trail(settings: Settings) -> AuditTrail | None:
         collector=collector,
         policy=FailurePolicy(settings.audit_failure),
         addresses=AddressPolicy(settings.audit_addresses),
+        scope=AuditScope(settings.audit_scope),
     )
 
 

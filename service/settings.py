@@ -321,6 +321,11 @@ class Settings(BaseSettings):
     audit_addresses: Literal["full", "prefix", "none"] = Field(
         "full", description="How much of callers' network addresses is recorded."
     )
+    audit_scope: Literal["readings", "all"] = Field(
+        "readings",
+        description="Which requests leave an event: those that patient data can pass and refused "
+        "credentials, or every one but the probes, each by itself. See docs/security.md.",
+    )
 
     @field_validator(
         "allowed_hosts", "oidc_algorithms", "oidc_scope_claims", "trusted_proxies", mode="before"

@@ -2,8 +2,9 @@
 
 A request to a recorded route is recorded once, before the first byte of its reply goes out: with
 the failure policy ``closed`` a reply that cannot be recorded is replaced by ``audit-unavailable``,
-so no reading leaves unrecorded. A stream is recorded when it begins; if it does not reach its end,
-a second event with the same request id says how it ended, and that it was broken off.
+so no reading leaves unrecorded. Where all requests are recorded, that holds for all but the page of
+metrics, which is how one learns of it. A stream is recorded when it begins; if it does not reach
+its end, a second event with the same request id says how it ended, and that it was broken off.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.problems import ClientDisconnectedError, audit_unavailable, whole_seconds
 from service.audit import (
     AuditKind,
+    AuditScope,
     AuditTrail,
     AuditUnavailableError,
     Occurrence,
@@ -30,6 +32,16 @@ from service.radiograph import Radiograph
 LOG = logging.getLogger("deepmedix")
 
 _READING = frozenset({"/report", "/vqa", "/render"})
+_PROBES = frozenset({"/livez", "/readyz"})
+_METRICS = "/metrics"
+_OPERATIONS = {
+    "/admin/keys/reload": "keys-reload",
+    "/openapi.json": "openapi",
+    **{path: path[1:] for path in (*_READING, "/version", _METRICS, "/docs")},
+}
+_MISADDRESSED = frozenset({"unknown-host", "cross-site"})
+"""Refused before it is looked at what is asked: recorded only where all requests are."""
+
 _REFUSALS = frozenset(
     # The last while a provider's keys are not there: nobody's credential can be judged.
     {"unauthenticated", "ambiguous-credentials", "forbidden", "identity-unavailable"}
@@ -114,6 +126,8 @@ class _Recording:
             self._kind = AuditKind.READING
         elif path.startswith("/admin/"):
             self._kind = AuditKind.ADMINISTRATION
+        elif trail.scope is AuditScope.ALL and path not in _PROBES:
+            self._kind = AuditKind.REQUEST
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         ended: tuple[int, str | None] = (500, "internal-error")
@@ -151,12 +165,14 @@ class _Recording:
             try:
                 await self._record(self._kind, status, reason)
             except AuditUnavailableError as error:
-                if self._trail.closed:
+                if self._trail.closed and self._scope["path"] != _METRICS:
                     raise _UnrecordedError(error) from error
         await self._send(message)
 
     async def _finish(self, status: int, reason: str | None) -> None:
         kind = self._kind
+        if reason in _MISADDRESSED and self._trail.scope is AuditScope.READINGS:
+            return
         if reason in _REFUSALS:
             kind = AuditKind.REFUSED_CREDENTIAL
         elif self._recorded is not None:
@@ -208,6 +224,4 @@ def _log(error: AuditUnavailableError) -> None:
 
 def _operation(path: str) -> str:
     """Return the name of a route of ours; any other path is the caller's text."""
-    if path in _READING:
-        return path[1:]
-    return "keys-reload" if path == "/admin/keys/reload" else "other"
+    return _OPERATIONS.get(path, "other")

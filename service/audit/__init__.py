@@ -12,7 +12,7 @@ from service.audit.event import (
 from service.audit.file import AuditFile, AuditUnavailableError
 from service.audit.refusals import Refusals
 from service.audit.study import MIN_KEY_BYTES, StudyHasher, StudyIdentity
-from service.audit.trail import AuditTrail, FailurePolicy
+from service.audit.trail import AuditScope, AuditTrail, FailurePolicy
 from service.audit.verification import Fault, Verification, verify
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "AddressPolicy",
     "AuditFile",
     "AuditKind",
+    "AuditScope",
     "AuditTrail",
     "AuditUnavailableError",
     "Collector",

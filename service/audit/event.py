@@ -39,6 +39,8 @@ class AuditKind(StrEnum):
     READING = "reading"
     REFUSED_CREDENTIAL = "refused-credential"
     ADMINISTRATION = "administration"
+    REQUEST = "request"
+    """Any other, where all are recorded."""
 
 
 class AddressPolicy(StrEnum):
@@ -212,6 +214,13 @@ def _what(occurrence: Occurrence) -> dict[str, Any]:
         return {
             "type": {"system": _DCM, "code": "110114", "display": "User Authentication"},
             "subtype": [{"system": _DCM, "code": "110122", "display": "Login"}, operation],
+            "action": "E",
+        }
+    if occurrence.kind is AuditKind.REQUEST:
+        code = {"system": _RESTFUL, "code": "operation", "display": "operation"}
+        return {
+            "type": {"system": _AUDIT_TYPE, "code": "rest", "display": "Restful Operation"},
+            "subtype": [code, operation],
             "action": "E",
         }
     changed = "User Security Attributes Changed"

@@ -43,6 +43,16 @@ class FailurePolicy(StrEnum):
     """It is answered, and that it is missing is recorded as soon as that is possible."""
 
 
+class AuditScope(StrEnum):
+    """Which requests leave an event."""
+
+    READINGS = "readings"
+    """Readings and acts of administration; refused credentials, those of one source together."""
+
+    ALL = "all"
+    """Every request that the application gets, probes apart, each by itself."""
+
+
 class AuditTrail:
     """Records what happened.
 
@@ -63,6 +73,8 @@ class AuditTrail:
         Whether a request that cannot be recorded is refused.
     addresses
         How much of callers' network addresses is kept.
+    scope
+        Which requests leave an event; whoever records them asks.
     refusals
         Decides which refused credentials are told together.
     file_timeout
@@ -78,6 +90,7 @@ class AuditTrail:
         collector: Collector | None = None,
         policy: FailurePolicy = FailurePolicy.CLOSED,
         addresses: AddressPolicy = AddressPolicy.FULL,
+        scope: AuditScope = AuditScope.READINGS,
         refusals: Refusals | None = None,
         file_timeout: float = 10.0,
     ) -> None:
@@ -89,6 +102,7 @@ class AuditTrail:
         self._collector = collector
         self._policy = policy
         self._addresses = addresses
+        self.scope = scope
         self._unrecorded = 0
         self._corrections: list[Resource] = []
         self._resuming = asyncio.Lock()
@@ -145,6 +159,8 @@ class AuditTrail:
     async def record_refusal(self, occurrence: Occurrence) -> None:
         """Record a refused credential, or count it where its caller had one just before.
 
+        Where all requests are recorded, each is by itself.
+
         Callers are told apart by the address that is kept of them, and by the name that they have
         or claim. What was counted is recorded a minute after their last event, and at the end.
 
@@ -156,7 +172,9 @@ class AuditTrail:
         principal = occurrence.principal
         name = occurrence.claimed_name if principal is None else principal.name
         source = kept_address(occurrence.client_address, self._addresses), name
-        if self._refusals.is_first(occurrence, source):
+        if self.scope is AuditScope.ALL:
+            await self.record(occurrence)
+        elif self._refusals.is_first(occurrence, source):
             self._tell_later()
             await self.record(occurrence)
 

@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 import service.app
+from service.api.known_host import KnownHosts
 from service.audit import (
     AuditFile,
     AuditTrail,
@@ -189,9 +190,71 @@ async def test_a_flood_of_refused_credentials_is_one_event_and_their_count(
             assert (await client.get("/version", headers={"X-API-Key": "x"})).status_code == 401
         assert len(events(trail)) == 1
     _, rest = events(trail)
-    assert told(rest) == ("other", "4", "401 unauthenticated key-malformed")
+    assert told(rest) == ("version", "4", "401 unauthenticated key-malformed")
     assert rest["entity"][0]["detail"][0] == {"type": "requests", "valueString": "29"}
     assert verify([trail]).intact
+
+
+async def test_every_request_can_be_recorded_by_itself_probes_apart(recording, trail, tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    _, key = file.add("ward-3", [Scope.READ])
+    app = recording(keys_file=file.path, audit_scope="all")
+    async with running(app) as client:
+        known = {"X-API-Key": key}
+        replies = [
+            await client.get("/version", headers=known),
+            await client.get("/metrics"),
+            await client.get("/docs"),
+            await client.get("/Smith", headers=known),
+            *[await client.get("/version", headers={"X-API-Key": "x"}) for _ in range(3)],
+            await client.put("/vqa", headers=known),
+        ]
+        app.state.known_hosts = KnownHosts()
+        replies += [await client.get("/version", headers=known)]
+        for probe in ("/livez", "/readyz"):
+            await client.get(probe)
+    assert [told(event) for event in events(trail)] == [
+        ("version", "0", "200"),
+        ("metrics", "0", "200"),
+        ("docs", "0", "200"),
+        ("other", "4", "404 not-found"),
+        *[("version", "4", "401 unauthenticated key-malformed")] * 3,
+        ("vqa", "4", "405 method-not-allowed"),
+        ("version", "4", "421 unknown-host"),
+    ]
+    assert [event["entity"][0]["what"]["identifier"]["value"] for event in events(trail)] == [
+        reply.headers["X-Request-Id"] for reply in replies
+    ]
+    assert events(trail)[0]["agent"][0]["who"]["identifier"]["value"] == "ward-3"
+    assert "Smith" not in trail.read_text()
+    assert verify([trail]).intact
+
+
+async def test_of_requests_without_patients_data_none_is_recorded_unless_told(
+    recording, trail, film
+):
+    app = recording()
+    async with running(app) as client:
+        for path in ("/version", "/metrics", "/docs", "/Smith", "/livez"):
+            await client.get(path)
+        app.state.known_hosts = KnownHosts()
+        assert (await post(client, "/report", film)).status_code == 421
+    assert events(trail) == []
+
+
+async def test_where_all_is_recorded_and_cannot_be_the_metrics_still_tell(
+    recording, trail, monkeypatch
+):
+    async with running(recording(audit_scope="all")) as client:
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        refused = await client.get("/version")
+        assert (refused.status_code, refused.json()["code"]) == (503, "audit-unavailable")
+        assert "deepmedix_audit_events_total" in (await client.get("/metrics")).text
+        monkeypatch.undo()
+        assert (await client.get("/version")).status_code == 200
+    lines = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    assert [line["resumed"]["unrecorded"] for line in lines if "resumed" in line] == [2]
 
 
 async def test_acts_of_administration_are_recorded(recording, trail, tmp_path):

@@ -42,6 +42,7 @@ CASES = [
         claimed_name="ward-3", reason="unauthenticated key-wrong",
     ),
     occurrence(kind=AuditKind.ADMINISTRATION, operation="keys-reload", studies=()),
+    occurrence(kind=AuditKind.REQUEST, operation="version", studies=()),
     occurrence(client_address=None, server_address="/run/socket"),
 ]  # fmt: skip
 
