@@ -76,9 +76,10 @@ class Pulse:
         """Whether the engine has been silent for so long that no newcomer should wait for it.
 
         What it was silent for is never forgotten, the warm-up's step with a film included, so that
-        one long step among many short ones is taken for what it is.
+        one long step among many short ones is taken for what it is. No step takes half of the
+        time after which the engine counts as hung.
         """
-        return self._silence >= _HANGING * self._longest
+        return self._silence >= min(_HANGING * self._longest, self._stall_timeout / 2)
 
     @property
     def patience(self) -> float:

@@ -228,7 +228,7 @@ async def test_an_engine_that_is_silent_for_long_is_told_from_one_that_is_late(s
 
 
 async def test_a_long_step_is_no_hang_where_one_was_seen_however_long_ago(supervision):
-    watched = await supervision()
+    watched = await supervision(stall_timeout=60)
     watched.engine.hanging = True
     await watched.time.passes(4)  # the warm-up's film, say
     watched.engine.beat_answered()
@@ -237,6 +237,13 @@ async def test_a_long_step_is_no_hang_where_one_was_seen_however_long_ago(superv
     await watched.time.passes(14)
     assert not watched.supervised.hangs
     await watched.time.passes(4)
+    assert watched.supervised.hangs
+    watched.engine.beat_answered()
+    await watched.time.passes(1)
+    watched.engine.hanging = True
+    await watched.time.passes(29)  # after a silence of 18 s
+    assert not watched.supervised.hangs
+    await watched.time.passes(2)
     assert watched.supervised.hangs
 
 
