@@ -34,7 +34,7 @@ from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.ct_radiographs.examples import question_examples, report_example
 from training.data.ct_radiographs.generate import FilmRecord, generate, read_records
 from training.data.example import Example
-from training.rounds import PAPER_ROUNDS, ROUNDS, STARTS, SUPERVISED, Last
+from training.rounds import PAPER_ROUNDS, ROUNDS, STARTS, SUPERVISED, UNCREDITED_ROUNDS, Last
 from training.stages.config import GroupRelativeStage, SupervisedStage, read_config
 from training.stages.grpo import run_grpo
 from training.stages.record import code_revision
@@ -59,6 +59,7 @@ _LATER_ROUNDS = {
 }
 """Of stage 3, what differs from the first: laterals that are read alone had fallen behind."""
 
+_UNCREDITED = "objective.step_credit=0"
 
 _SCATTERED = 0.3
 """Share of the last films with several nodules or masses. Among a hundred others eight were too few
@@ -351,12 +352,14 @@ def train(config: EmbeddedConfig, last: Last) -> None:
         _reinforce(config, ROUNDS[: ROUNDS.index(last) + 1])
 
 
-def train_with_paper_reward(config: EmbeddedConfig) -> None:
-    """Stage 3 once more, from the same start and for as long, under the published reward.
+def train_for_comparison(config: EmbeddedConfig) -> None:
+    """Stage 3 twice more, from the same start and for as long, with no step's credit of its own.
 
-    That reward knows completions as a whole only: no step has a credit of its own.
+    Once under the published reward, which knows completions as a whole only, and once under the
+    grounded one: between these two nothing but the reward differs.
     """
-    _reinforce(config, PAPER_ROUNDS, "rewards=[{name: paper}]", "objective.step_credit=0")
+    _reinforce(config, PAPER_ROUNDS, "rewards=[{name: paper}]", _UNCREDITED)
+    _reinforce(config, UNCREDITED_ROUNDS, _UNCREDITED)
 
 
 def _reinforce(config: EmbeddedConfig, rounds: Sequence[str], *more: str) -> None:
@@ -406,7 +409,8 @@ def _rate(rate: float) -> tuple[str, str]:
 def export(config: EmbeddedConfig, stage: str, output: Path | None = None) -> None:
     """Write a stage's output as a checkpoint, without results yet."""
     trained = config.work / stage
-    stages = (*SUPERVISED, *(PAPER_ROUNDS if stage in PAPER_ROUNDS else ROUNDS))
+    compared = (some for some in (PAPER_ROUNDS, UNCREDITED_ROUNDS) if stage in some)
+    stages = (*SUPERVISED, *next(compared, ROUNDS))
     before = stages[: stages.index(stage)]
     if all(is_finished(config.work / name) for name in before):
         lineage = read_lineage([*(config.work / name for name in before), trained])

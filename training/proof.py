@@ -25,14 +25,18 @@ _CONTESTANTS = {
     "stage 1, sft": "sft",
     STAGE_2: "settle",
     "stage 3, GRPO, `paper`": "grpo_paper_third",
+    "stage 3, GRPO, `grounded`": "grpo_uncredited_third",
     "stage 3, GRPO, `grounded` with step credit": "grpo_third",
-    "the same, half-way from its start": "average_third",
+    "stage 3, GRPO, `grounded` with step credit, half-way": "average_third",
     "then stage 2's recipe on several nodules and masses": "scattered",
     "half-way there": "average_scattered",
     "the same once more": "scattered_again",
     "the release: half-way there once more": "average_scattered_again",
 }
-"""Names of the stages that are measured beside each other, and their folders."""
+"""Names of the stages that are measured beside each other, and their folders.
+
+The rewards have no step credit where none is named; all three are the ends of their third round.
+"""
 
 
 def not_trained(config: EmbeddedConfig) -> list[str]:
@@ -46,7 +50,7 @@ def _is_there(trained: Path) -> bool:
 
 
 def contestants(config: EmbeddedConfig, *, finished: bool = False) -> list[Contestant]:
-    """Every text stage, and stage 3 with the published reward, exported for the ablation.
+    """Every text stage, and stage 3 as it is compared with, exported for the ablation.
 
     Parameters
     ----------

@@ -37,6 +37,13 @@ PAPER_ROUNDS = (
 )
 """The same under the published reward."""
 
+UNCREDITED_ROUNDS = (
+    *("grpo_uncredited", "average_uncredited"),
+    *("grpo_uncredited_again", "average_uncredited_again"),
+    "grpo_uncredited_third",
+)
+"""The same without step credit: the rewards alone are what differs from the published one's."""
+
 STARTS = {
     "sft": "start",
     "cold_start": "sft",
@@ -50,5 +57,8 @@ STARTS = {
     "grpo_paper": "settle",
     "grpo_paper_again": "average_paper",
     "grpo_paper_third": "average_paper_again",
+    "grpo_uncredited": "settle",
+    "grpo_uncredited_again": "average_uncredited",
+    "grpo_uncredited_third": "average_uncredited_again",
 }
 """Folder of what a round starts from."""

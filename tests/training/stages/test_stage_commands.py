@@ -15,6 +15,7 @@ from service.settings import EMBEDDED_CHECKPOINT
 from training.checkpoint import CheckpointError
 from training.cli import train
 from training.data.store import DataError
+from training.embedded import EmbeddedConfig
 from training.stages import record
 from training.stages.errors import ConfigError, SilentFailureError
 from training.systems.protocol import NoSystemError
@@ -145,6 +146,40 @@ def test_every_command_tells_in_words_what_went_wrong(
     monkeypatch.setattr("training.embedded.generate", fail)
     result = run(command, "--work", str(tmp_path))
     assert (result.exit_code, result.output.strip()) == (code, "so"), result.exception
+
+
+def test_the_ablation_runs_at_the_size_of_a_toy_and_says_what_that_is_not_good_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[EmbeddedConfig] = []
+
+    def stop(config: EmbeddedConfig) -> None:
+        seen.append(config)
+        raise DataError("so")
+
+    monkeypatch.setattr("training.embedded.make_films", stop)
+    small = ("--films", "8", "--scattered-films", "41", "--more-scattered-films", "42")
+    result = run("ablation", "--work", str(tmp_path), *small, "--validate-films", "4")
+    assert "Of 8 films intervals are wide: --films 500 or more" in result.output
+    assert "intervals" not in run("ablation", "--work", str(tmp_path)).output
+    assert [one.test_films for one in seen] == [40, 520]  # whole shards
+    assert (seen[0].validate_films, seen[0].scattered_films) == (4, 41)
+    assert seen[0].more_scattered_films == 42
+
+
+def test_films_of_another_seed_do_not_lie_among_the_published_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Path, int]] = []
+
+    def stop(folder: Path, split: str, films: int, *, seed: int, workers: int) -> None:
+        made.append((folder, seed))
+        raise DataError("so")
+
+    monkeypatch.setattr("training.data.ct_radiographs.generate.generate", stop)
+    for more in ((), ("--seed", "7")):
+        run("evaluate", "--work", str(tmp_path), *more)
+    assert made == [(tmp_path / "ct", EmbeddedConfig.seed), (tmp_path / "7" / "ct", 7)]
 
 
 def test_the_revision_is_that_of_the_code_and_of_no_repository_around_it(
