@@ -13,7 +13,7 @@ from accelerate.utils import is_peft_model
 from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
 
-from training.stages.errors import SilentFailureError
+from training.stages.errors import NOT_FINITE, SilentFailureError
 from training.stages.model import keep_outputs_whole
 from training.stages.preflight import (
     check_completions,
@@ -83,7 +83,12 @@ class FilmGRPOTrainer(ResumesWeights, GRPOTrainer):
         return [list(one) for one in ids]
 
     def _generate(self, prompts: list[Any]) -> Any:
-        generated = super()._generate(prompts)
+        try:
+            generated = super()._generate(prompts)
+        except RuntimeError as error:  # torch's, under engine transformers
+            if "probability tensor contains" in str(error):
+                raise SilentFailureError(NOT_FINITE) from error
+            raise
         check_completions(generated[1], self._vision)
         return generated
 
@@ -169,11 +174,7 @@ def check_finite(log_probs: torch.Tensor | None, mask: torch.Tensor) -> None:
     """
     if log_probs is None or bool(torch.isfinite(log_probs[mask.bool()]).all()):
         return
-    raise SilentFailureError(
-        "The learner's log-probabilities of its own rollouts are not finite: its weights are, or "
-        "its precision overflows. Go on from the last checkpoint (--resume) with a lower "
-        "optimizer.learning_rate, or choose model.precision bf16-mixed or float32."
-    )
+    raise SilentFailureError(NOT_FINITE)
 
 
 def merge_aside(generation: Any) -> None:

@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from service.radiograph import PixelGrid
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.loading import load_complete
+from training.checkpoint.loading import load_complete, not_finite, some
 from training.stages.begin import Beginning
 from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
@@ -40,7 +40,7 @@ def load_model(settings: ModelSettings, beginning: Beginning) -> Qwen2_5_VLForCo
     Raises
     ------
     ConfigError
-        When there is no such checkpoint, or its weights are not all of the model's.
+        When there is no such checkpoint, or its weights are not all of the model's, or not finite.
     """
     disable_progress_bar()  # the run's own bar is enough
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
@@ -55,6 +55,11 @@ def load_model(settings: ModelSettings, beginning: Beginning) -> Qwen2_5_VLForCo
         raise ConfigError(
             f"model.start: {beginning.start} could not be loaded ({error})."
         ) from error
+    if lost := not_finite(model):
+        raise ConfigError(
+            f"model.start: {beginning.start} has weights that are not finite ({some(lost)}): "
+            "nothing would be learnt from them. Name a checkpoint from before training went wrong."
+        )
     model.model.visual.requires_grad_(settings.train_vision)
     return model
 

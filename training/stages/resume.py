@@ -30,7 +30,7 @@ from transformers import (
 from service.engine.manifest import MANIFEST_FILE
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.lineage import STAGE_RECORD, is_finished, read_record
-from training.checkpoint.loading import load_complete
+from training.checkpoint.loading import load_complete, not_finite, some
 from training.stages.begin import RUN_CONFIG
 from training.stages.config import describe
 from training.stages.errors import ConfigError, SilentFailureError
@@ -41,7 +41,7 @@ _WHOLE = "whole"
 _DATA = "data_hash"
 _START = "start_hash"
 _REVISION = "code_revision"
-_MAY_CHANGE = ("output", "logging", "max_steps")
+_MAY_CHANGE = ("output", "logging", "max_steps", "guards")
 _SAID = {
     "start": "the checkpoint that it starts from",
     _START: "the weights that it starts from",
@@ -136,6 +136,12 @@ class ResumesWeights:
                 "with weights of its start, or with random ones. Delete that folder to resume from "
                 "the one before it, or start the stage anew."
             ) from error
+        if lost := not_finite(saved):
+            raise SilentFailureError(
+                f"{resume_from_checkpoint} cannot be resumed from (weights are not finite: "
+                f"{some(lost)}). Delete that folder to resume from the one before it, or start the "
+                "stage anew with a lower optimizer.learning_rate."
+            )
         target.load_state_dict(saved.state_dict())
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
@@ -150,7 +156,8 @@ class ResumesWeights:
 def check_same_run(stage: Any, digest: str | None = None, start_hash: str = "") -> None:
     """Refuse to go on with a run that was begun with something else.
 
-    Output, logging and number of steps may change.
+    Output, logging, number of steps and guards may change. A run of which no state is saved and no
+    step is told has done nothing yet: it begins anew, with whatever is asked for.
 
     Parameters
     ----------
@@ -164,9 +171,10 @@ def check_same_run(stage: Any, digest: str | None = None, start_hash: str = "") 
         When a run was begun here with another config, on other data, or from another checkpoint.
     """
     begun = _begun(stage.output)
-    if not begun:
+    if not begun or _has_done_nothing(stage.output):
         return
-    begun.pop(_REVISION, None)
+    for name in (_REVISION, *_MAY_CHANGE):
+        begun.pop(name, None)
     settings = _begun_with(stage)
     for name, value in ((_DATA, digest), (_START, start_hash)):
         if value and name in begun:
@@ -182,6 +190,12 @@ def check_same_run(stage: Any, digest: str | None = None, start_hash: str = "") 
             f"{stage.output} was begun with another config ({', '.join(said)}). Go on with that "
             "one, name another output, or remove the folder."
         )
+
+
+def _has_done_nothing(output: Path) -> bool:
+    """Whether a run was begun there, but stopped in its first step or before."""
+    told = next(_lines(output / "log.jsonl"), None)
+    return told is None and not _numbered(output / "run") and not is_finished(output)
 
 
 def begin_run(stage: Any, digest: str, origin: Origin, state: Path | None) -> Origin:

@@ -95,7 +95,7 @@ class LoggedReward:
         ------
         ConfigError
             When the reward does not return one mapping of finite numbers with ``overall`` for each,
-            or the system refuses it something.
+            or fails.
         """
         from training.rewards.protocol import Rollout
 
@@ -108,6 +108,14 @@ class LoggedReward:
         except OSError as error:  # which would be taken for one of the run's own files
             raise ConfigError(
                 f"rewards: {self.__name__} failed ({_place_of(error)}): {described(error)}"
+            ) from error
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a reward of somebody's own raises
+            # What it says may be of the completion: it is not repeated.
+            raise ConfigError(
+                f"rewards: {self.__name__} raised {type(error).__name__} ({_place_of(error)}). "
+                "Correct it there, or let it pay what such a completion deserves."
             ) from error
         self._keep(rollouts, parts)
         if log_metric is not None:

@@ -14,6 +14,7 @@ import torch
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from training.stages.errors import NOT_FINITE, SilentFailureError
 from training.stages.film_collator import SeenFilms
 
 
@@ -146,6 +147,11 @@ def sample_completions(
     tuple
         Token ids of each completion, and the log-probability of each of its tokens under the
         model at this temperature.
+
+    Raises
+    ------
+    SilentFailureError
+        When the model knows no chances any more: they are not finite.
     """
     rows = len(read.position)
     device = read.last.device
@@ -202,6 +208,8 @@ def _choose(logits: torch.Tensor, barred: torch.Tensor, top_p: float, top_k: int
         least = logits.topk(min(top_k, logits.shape[1])).values[:, -1:]
         logits = logits.masked_fill(logits < least, float("-inf"))
     chances = torch.softmax(logits, -1)
+    if not bool(torch.isfinite(chances).all()):
+        raise SilentFailureError(NOT_FINITE)
     if top_p < 1:
         ordered, order = chances.sort(descending=True)
         # A token stays while those before it hold less than top_p.

@@ -148,7 +148,7 @@ def _fit(
         peft_config=adapters(stage.model, model),
         callbacks=[
             log,
-            Guards(GuardSettings()),
+            Guards(GuardSettings(), rewarded=False),
             MarkWhole(stage.logging.keep),
             *tensorboard(stage.logging, stage.output, step_of(state)),
             *callbacks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +36,14 @@ def lost(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
     """Reads a file that is not there."""
     words = Path("/no/words.txt").read_text()
     return [{"overall": float(len(words))} for _ in rollouts]
+
+
+def broken(rollouts: Sequence[Any]) -> list[Mapping[str, float]]:
+    """Fails over a completion."""
+    raise ValueError("a secret of the patient")
+
+
+def broken_later(rollouts: Sequence[Any]) -> Iterator[Mapping[str, float]]:
+    """Fails once its parts are taken."""
+    yield {"overall": 1.0}
+    raise ValueError("a secret of the patient")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +13,12 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import (
     AutoTokenizer,
     Qwen2_5_VLForConditionalGeneration,
+    TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
@@ -54,6 +59,7 @@ from training.stages.shared_prefix import completion_log_probs, sample_completio
 from training.stages.text_targets import training_row
 
 IMAGE = 7
+KL = "kl"
 DRIFT = "sampling/sampling_logp_difference/mean"
 RATIO = "sampling/importance_sampling_ratio/mean"
 
@@ -231,6 +237,7 @@ def watch(settings: GuardSettings, *logs: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
+        ({KL: 11.2}, r"11\.2 nats a token away .*optimizer\.learning_rate"),
         ({DRIFT: 1.9}, "processed_logprobs"),
         ({RATIO: 0.01}, "importance ratio"),
         ({"completions/clipped_ratio": 0.95}, r"rollouts\.max_tokens"),
@@ -250,6 +257,7 @@ def watch(settings: GuardSettings, *logs: dict[str, float]) -> None:
 def test_a_fault_that_lasts_stops_the_run(fault: dict[str, float], advice: str) -> None:
     settings = GuardSettings(patience=3)
     well = {
+        KL: 0.9,
         DRIFT: 0.01,
         RATIO: 1.0,
         "completions/clipped_ratio": 0.1,
@@ -267,6 +275,25 @@ def test_a_fault_that_lasts_stops_the_run(fault: dict[str, float], advice: str) 
 def test_a_gradient_that_is_not_finite_stops_the_run_at_once(norm: float) -> None:
     with pytest.raises(SilentFailureError, match="not finite"):
         watch(GuardSettings(patience=3), {"grad_norm": norm})
+
+
+def test_a_supervised_stage_is_advised_of_no_setting_that_it_lacks() -> None:
+    for norm, advice in ((math.nan, r"optimizer\.learning_rate"), (0.0, "frozen")):
+        guards = Guards(GuardSettings(patience=1), rewarded=False)
+        line = {"grad_norm": norm, "loss": 0.0}
+        with pytest.raises(SilentFailureError, match=advice) as caught:
+            guards.on_log(TrainingArguments("unused"), TrainerState(), TrainerControl(), logs=line)
+        assert not {"objective", "guards", "masked"} & set(re.findall(r"\w+", str(caught.value)))
+
+
+@pytest.mark.parametrize("later", [{}, {KL: math.nan}, {KL: 6.3}])
+def test_a_model_far_from_its_start_is_named_beside_what_follows_from_it(
+    later: dict[str, float],
+) -> None:
+    cut = {"completions/clipped_ratio": 1.0, "grad_norm": 0.0}
+    far = r"(?s)(6\.3|11\.2) nats a token away.*optimizer\.learning_rate"
+    with pytest.raises(SilentFailureError, match=far):
+        watch(GuardSettings(patience=2), {KL: 11.2}, {**cut, **later}, {**cut, **later})
 
 
 def test_no_gradient_where_nothing_is_to_prefer_is_no_dead_one() -> None:
@@ -360,6 +387,46 @@ def test_completions_all_cut_off_are_not_taken_for_drift(ratio: float) -> None:
     fault = {"completions/clipped_ratio": 1.0, RATIO: ratio, DRIFT: ratio, "grad_norm": 0.0}
     with pytest.raises(SilentFailureError, match="cut off"):
         watch(GuardSettings(patience=2), fault, fault)
+
+
+def spoilt(tiny: Path, folder: Path) -> Path:
+    """A start of which one number is none."""
+    start = Path(shutil.copytree(tiny / "model", folder))
+    weights = load_file(start / "model.safetensors")
+    weights["model.norm.weight"][0] = math.nan
+    save_file(weights, start / "model.safetensors", {"format": "pt"})
+    return start
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_weights_that_are_not_finite_are_no_start(tiny: Path, tmp_path: Path, name: str) -> None:
+    model = {"start": str(spoilt(tiny, tmp_path / "start")), "manifest": "embedded"}
+    config: dict[str, Any] = {
+        "output": str(tmp_path / "out"),
+        "data": {"folder": str(tiny / "films")},
+        "model": model,
+    }
+    if name == "sft":
+        run = partial(supervised.run_supervised, "sft", build(SupervisedStage, config, "test"))
+    else:
+        run = partial(run_grpo, stage(tiny, tmp_path / "out", "variety", model=model))
+    with pytest.raises(ConfigError, match=r"start has weights that are not finite \(.*norm"):
+        run()
+    assert not (tmp_path / "out" / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("engine", ["shared-prefix", "transformers"])
+def test_weights_that_are_lost_stop_the_rollouts_in_words(
+    tiny: Path, tmp_path: Path, engine: str
+) -> None:
+    class Spoils(TrainerCallback):
+        def on_step_begin(self, *given: Any, model: Any = None, **more: Any) -> None:
+            with torch.no_grad():
+                model.model.language_model.norm.weight[0] = math.nan
+
+    rollouts = {"engine": engine, "prompts": 2, "group": 2, "batch_size": 4, "max_tokens": 6}
+    with pytest.raises(SilentFailureError, match="own rollouts are not finite"):
+        run_grpo(stage(tiny, tmp_path, "variety", rollouts=rollouts), callbacks=[Spoils()])
 
 
 def test_vllm_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -516,6 +583,26 @@ def test_a_reward_that_the_system_refuses_a_file_is_named_with_its_line(
     )
     with pytest.raises(ConfigError, match=said):
         run_grpo(stage(tiny, tmp_path, "lost"))
+
+
+@pytest.mark.parametrize("reward", ["broken", "broken_later"])
+def test_a_reward_that_fails_is_named_with_its_line_and_without_the_completion(
+    tiny: Path, tmp_path: Path, reward: str
+) -> None:
+    said = rf"{reward} raised ValueError \(.*spelling_reward\.py, line \d+\)"
+    with pytest.raises(ConfigError, match=said) as caught:
+        run_grpo(stage(tiny, tmp_path, reward))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_run_that_took_no_step_may_be_begun_with_another_config(
+    tiny: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="raised ValueError"):
+        run_grpo(stage(tiny, tmp_path, "broken"))
+    assert (tmp_path / "run" / "config.json").exists()
+    run_grpo(stage(tiny, tmp_path, "variety", max_steps=1))
+    assert (tmp_path / "stage.json").exists()
 
 
 def test_too_few_examples_for_a_step_are_named(tiny: Path, tmp_path: Path) -> None:

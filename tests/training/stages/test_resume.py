@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -172,12 +173,25 @@ def test_the_last_state_under_deepspeed_is_refused_with_the_way_out(tmp_path: Pa
 def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> None:
     config = read_config(SupervisedStage, killed / "sft.yaml", (f"output={tmp_path}",))
     begin_run(config, "0a", Origin(), None)
+    check_same_run(replace(config, seed=config.seed + 1), "0b")  # nothing is done yet
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
     check_same_run(config)
     check_same_run(replace(config, logging=replace(config.logging, keep=7)), "0a")
     with pytest.raises(ConfigError, match="seed"):
         check_same_run(replace(config, seed=config.seed + 1))
     with pytest.raises(ConfigError, match=r"another config \(the data in data\.folder\)"):
         check_same_run(config, "0b")
+
+
+def test_guards_may_change_and_those_of_an_earlier_version_lack_some(
+    killed: Path, tmp_path: Path
+) -> None:
+    config = read_config(GroupRelativeStage, killed / "grpo.yaml", (f"output={tmp_path}",))
+    begin_run(config, "0a", Origin(), None)
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
+    noted = tmp_path / "run" / "config.json"
+    noted.write_text(json.dumps({**json.loads(noted.read_text()), "guards": {"patience": 3}}))
+    check_same_run(config, "0a")
 
 
 def test_a_run_goes_on_only_from_the_exported_checkpoint_that_it_began_with(
@@ -188,6 +202,7 @@ def test_a_run_goes_on_only_from_the_exported_checkpoint_that_it_began_with(
     overrides = (f"output={tmp_path / 'out'}", f"model.start={start}")
     config = read_config(SupervisedStage, killed / "sft.yaml", overrides)
     begin_run(config, "0a", Origin(), None)
+    (tmp_path / "out" / "log.jsonl").write_text('{"step": 1}\n')
     (start / "deepmedix.json").write_text('{"revision": "one"}')
     check_same_run(config, "0a")  # begun when no manifest was noted
     begin_run(config, "0a", Origin(), None)
@@ -275,8 +290,8 @@ def test_a_run_does_not_go_on_with_other_data_nor_from_other_weights(
         run(name, killed / f"{name}.yaml", *overrides, resume=True)
 
 
-@pytest.mark.parametrize("spoil", ["cut", "lacking"])
-def test_a_run_does_not_go_on_with_weights_that_its_state_lacks(
+@pytest.mark.parametrize("spoil", ["cut", "lacking", "lost"])
+def test_a_run_does_not_go_on_with_weights_that_its_state_lacks_or_that_are_lost(
     killed: Path, tmp_path: Path, spoil: str
 ) -> None:
     file = killed / "sft.yaml"
@@ -287,7 +302,9 @@ def test_a_run_does_not_go_on_with_weights_that_its_state_lacks(
         weights.write_bytes(weights.read_bytes()[:-100])
     else:
         kept = load_file(weights)
-        kept.pop("model.norm.weight")
+        norm = kept.pop("model.norm.weight")
+        if spoil == "lost":
+            kept["model.norm.weight"] = norm * math.nan
         save_file(kept, weights, {"format": "pt"})
     with pytest.raises(SilentFailureError, match=r"cannot be resumed from.*weights"):
         run("sft", file, *overrides, resume=True)

@@ -201,6 +201,9 @@ class GuardSettings:
         Largest mean difference of log-probabilities between rollout engine and learner, in nats.
     ratio
         Least mean importance ratio between the two.
+    kl
+        Largest mean divergence from the frozen start, in nats a token; not looked at where
+        ``objective.kl`` is 0. A run that learns stays far below 1.
     gradient
         Least gradient norm while there is something to learn.
     cut_off
@@ -214,6 +217,7 @@ class GuardSettings:
     patience: Count = 3
     drift: Positive = 0.5
     ratio: Share = 0.1
+    kl: Positive = 5.0
     gradient: NotNegative = 1e-8
     cut_off: Share = 0.9
     without_spread: Share = 0.9
