@@ -38,7 +38,9 @@ from training.stages.processes import is_first_process
 from training.whole_file import write_whole
 
 _WHOLE = "whole"
-_DATA = "data_hash"
+_DATA = "data_digest"
+_DATA_ONCE = "data_hash"
+"""What earlier versions noted of the data: of films, their ground truth alone."""
 _START = "start_hash"
 _REVISION = "code_revision"
 _MAY_CHANGE = ("output", "logging", "max_steps", "guards")
@@ -173,7 +175,7 @@ def check_same_run(stage: Any, digest: str | None = None, start_hash: str = "") 
     begun = _begun(stage.output)
     if not begun or _has_done_nothing(stage.output):
         return
-    for name in (_REVISION, *_MAY_CHANGE):
+    for name in (_REVISION, _DATA_ONCE, *_MAY_CHANGE):
         begun.pop(name, None)
     settings = _begun_with(stage)
     for name, value in ((_DATA, digest), (_START, start_hash)):

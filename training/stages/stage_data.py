@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -12,9 +11,11 @@ from typing import Literal
 import numpy as np
 
 from service.reading import Mode
+from training.checkpoint.lineage import data_hash
 from training.data.example import Example
 from training.stages.config import DataSettings
 from training.stages.errors import ConfigError
+from training.system_error import described
 
 StageName = Literal["sft", "cold-start", "grpo"]
 
@@ -190,8 +191,9 @@ def _from_films(
     except DataError as error:
         raise ConfigError(f"data.folder: {error}") from error
     write = answer_examples if stage == "sft" else reasoning_examples
-    digest = hashlib.sha256()
-    for shard in sorted(settings.folder.glob(f"{settings.split}-*.jsonl")):
-        digest.update(shard.read_bytes())
+    try:
+        digest = data_hash(settings.folder, settings.split)
+    except OSError as error:
+        raise ConfigError(f"data.folder: {described(error)}") from error
     turns = (write(records, seed=seed + turn) for turn in range(settings.passes))
-    return turns, settings.folder, digest.hexdigest()
+    return turns, settings.folder, digest

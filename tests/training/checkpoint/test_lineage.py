@@ -11,7 +11,8 @@ from training.checkpoint import is_finished, model_card, read_lineage, record_st
 def films(tmp_path: Path) -> Path:
     folder = tmp_path / "films"
     folder.mkdir()
-    (folder / "train-0000.jsonl").write_text('{"id": "1"}\n')
+    (folder / "1.png").write_bytes(b"one")
+    (folder / "train-0000.jsonl").write_text('{"id": "1", "path": "1.png"}\n')
     return folder
 
 
@@ -32,13 +33,15 @@ def test_finished_stages_are_told_in_order_with_settings_and_data(
 
 
 def test_other_films_have_another_hash(tmp_path: Path, films: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
+    folders = [tmp_path / name for name in ("first", "other pixels", "one more")]
+    for folder in folders:
         folder.mkdir()
         record_stage(folder, "sft", films, "r1")
-        (films / "train-0001.jsonl").write_text('{"id": "2"}\n')
-    one, other = read_lineage([first, second])
-    assert one.data_hash != other.data_hash
+        if folder == folders[0]:
+            (films / "1.png").write_bytes(b"another")
+        else:
+            (films / "train-0001.jsonl").write_text('{"id": "2", "path": "1.png"}\n')
+    assert len({record.data_hash for record in read_lineage(folders)}) == 3
 
 
 def test_a_stage_that_has_not_finished_has_no_lineage(tmp_path: Path) -> None:

@@ -183,6 +183,17 @@ def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> Non
         check_same_run(config, "0b")
 
 
+def test_a_run_of_an_earlier_version_noted_the_ground_truth_alone(
+    killed: Path, tmp_path: Path
+) -> None:
+    config = read_config(SupervisedStage, killed / "sft.yaml", (f"output={tmp_path}",))
+    begin_run(config, "0a", Origin(), None)
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
+    noted = tmp_path / "run" / "config.json"
+    noted.write_text(noted.read_text().replace("data_digest", "data_hash"))
+    check_same_run(config, "0b")
+
+
 def test_guards_may_change_and_those_of_an_earlier_version_lack_some(
     killed: Path, tmp_path: Path
 ) -> None:
@@ -285,6 +296,12 @@ def test_a_run_does_not_go_on_with_other_data_nor_from_other_weights(
     with pytest.raises(ConfigError, match=r"another config \(the data in data\.folder\)"):
         run(name, killed / f"{name}.yaml", *overrides, resume=True)
     shard.write_text(whole)
+    film = films / "films" / "0.png"
+    pixels = film.read_bytes()
+    shutil.copyfile(films / "films" / "1.png", film)
+    with pytest.raises(ConfigError, match=r"another config \(the data in data\.folder\)"):
+        run(name, killed / f"{name}.yaml", *overrides, resume=True)
+    film.write_bytes(pixels)
     doubled(start / "model.safetensors")
     with pytest.raises(ConfigError, match=r"another config \(the weights that it starts from\)"):
         run(name, killed / f"{name}.yaml", *overrides, resume=True)
