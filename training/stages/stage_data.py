@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -91,13 +91,18 @@ def mix(
     Raises
     ------
     ConfigError
-        When no example is of a kind that the mixture names, a kind runs out before there are
-        ``samples``, or no share is above 0.
+        When no example is of a kind that the mixture names, or each counts under a name before it,
+        there are fewer than ``samples``, or a kind runs out before, or no share is above 0.
     """
     rng = np.random.default_rng([seed, 17])
     if not mixture:
-        if samples is None or samples >= len(examples):
+        if samples is None or samples == len(examples):
             return list(examples)
+        if samples > len(examples):
+            raise ConfigError(
+                f"data.samples ({samples}): there are {len(examples)} examples. Take as many or "
+                "fewer, leave it out for all, or go through them several times (data.passes)."
+            )
         return [examples[i] for i in rng.permutation(len(examples))[:samples]]
     shares = {name: share for name, share in mixture.items() if share > 0}
     if not shares:
@@ -107,9 +112,9 @@ def mix(
         name = next((name for name in shares if is_of(examples[index], name)), None)
         if name is not None:
             waiting[name].append(examples[index])
-    missing = [name for name, some in waiting.items() if not some]
+    missing = [_no_example(name, shares, examples) for name, some in waiting.items() if not some]
     if missing:
-        raise ConfigError(f"data.mixture: no example is of the kind {', '.join(missing)}.")
+        raise ConfigError(f"data.mixture: {'; '.join(missing)}.")
     total = sum(shares.values())
     taken = dict.fromkeys(shares, 0)
     drawn: list[Example] = []
@@ -128,6 +133,19 @@ def mix(
         drawn.append(waiting[name][taken[name]])
         taken[name] += 1
     return drawn
+
+
+def _no_example(kind: str, shares: Iterable[str], examples: Sequence[Example]) -> str:
+    """Why none counts as a kind: there is none, or all count as what is named before it."""
+    fitting = [example for example in examples if is_of(example, kind)]
+    if not fitting:
+        return f"no example is of the kind {kind}"
+    earlier = [name for name in shares if any(is_of(example, name) for example in fitting)]
+    earlier = earlier[: earlier.index(kind)]
+    return (
+        f"all {len(fitting)} examples of the kind {kind} count as {', '.join(earlier)}, which is "
+        f"named before it: name {kind} first"
+    )
 
 
 def is_of(example: Example, kind: str) -> bool:

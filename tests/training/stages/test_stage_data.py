@@ -76,6 +76,21 @@ def test_a_kind_that_is_not_there_is_named() -> None:
         mix(some(1, 1), {"impression": 1, "vqa": 1}, None, seed=0)
 
 
+def test_a_kind_of_which_all_count_under_a_name_before_it_is_to_be_named_first() -> None:
+    pair = {"images": ("a.png", "b.png"), "sizes": PLAIN.sizes * 2, "roles": ("current", "lateral")}
+    examples = [*some(9, 9), *(replace(PLAIN, id=f"l{n}", **pair) for n in range(5))]
+    said = "all 5 examples of the kind lateral count as findings, .* name lateral first"
+    with pytest.raises(ConfigError, match=said):
+        mix(examples, {"findings": 0.4, "vqa": 0.4, "lateral": 0.2}, None, seed=0)
+    assert mix(examples, {"lateral": 0.2, "findings": 0.4, "vqa": 0.4}, None, seed=0)
+
+
+def test_more_samples_than_there_are_examples_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.samples \(351500\): there are 140 examples"):
+        mix(some(140, 0), {}, 351500, seed=0)
+    assert len(mix(some(140, 0), {}, 140, seed=0)) == 140
+
+
 def test_a_mixture_without_a_share_is_refused() -> None:
     with pytest.raises(ConfigError, match="no share above 0"):
         mix(some(1, 1), {"vqa": 0.0}, None, seed=0)

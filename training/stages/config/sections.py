@@ -47,8 +47,8 @@ class DataSettings:
     split
         Of the data: train or validate; test is refused.
     samples
-        Examples of each pass, drawn without replacement while they last; all where not given. With
-        a mixture, there must be as many in its shares.
+        Examples of each pass, drawn without replacement; all where not given. There must be as
+        many, with a mixture in its shares.
     films
         Of simulated films, how many to write examples for; all where not given.
     mixture
