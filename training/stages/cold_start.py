@@ -16,22 +16,30 @@ from training.data.ct_radiographs.examples import (
 from training.data.ct_radiographs.generate import FilmRecord
 from training.data.example import Example
 
+AT_ONCE = 0.12
+"""Share of what is answered without reasoning, which keeps that mode alive beside it."""
+
 
 def reasoning_examples(
-    records: Sequence[FilmRecord], *, seed: int, questions: int = 1
+    records: Sequence[FilmRecord], *, seed: int, questions: int = 1, reports_at_once: float = 0.0
 ) -> list[Example]:
     """For every film a reasoned report section and questions; a few are answered at once.
 
-    The few keep answer mode alive beside the reasoning. Two films to compare are rare: they are
-    asked about twice.
+    Two films to compare are rare: they are asked about twice.
+
+    Parameters
+    ----------
+    reports_at_once
+        Share of report sections without reasoning.
     """
     by_id = {record.id: record for record in records}
-    rng = np.random.default_rng(seed)
+    rng, of_reports = np.random.default_rng(seed), np.random.default_rng([seed, 8])
     examples: list[Example] = []
     for record in records:
         task = Task.FINDINGS if rng.random() < 0.75 else Task.IMPRESSION
-        examples.append(report_example(record, task, Mode.THINK, seed=seed))
-        mode = Mode.ANSWER if rng.random() < 0.12 else Mode.THINK
+        mode = Mode.ANSWER if of_reports.random() < reports_at_once else Mode.THINK
+        examples.append(report_example(record, task, mode, seed=seed))
+        mode = Mode.ANSWER if rng.random() < AT_ONCE else Mode.THINK
         examples += question_examples(record, mode, seed=seed, count=questions)
         if record.prior in by_id:
             pair = comparison_example(record, by_id[record.prior], Mode.THINK, seed=seed)

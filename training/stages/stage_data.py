@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Literal
@@ -201,14 +202,15 @@ def _from_films(
 ) -> tuple[Iterator[Sequence[Example]], Path, str]:
     from training.data.ct_radiographs.generate import read_records
     from training.data.store import DataError
-    from training.stages.cold_start import reasoning_examples
+    from training.stages.cold_start import AT_ONCE, reasoning_examples
     from training.stages.sft import answer_examples
 
     try:
         records = read_records(settings.folder, settings.split)[: settings.films]
     except DataError as error:
         raise ConfigError(f"data.folder: {error}") from error
-    write = answer_examples if stage == "sft" else reasoning_examples
+    reasoned = partial(reasoning_examples, reports_at_once=AT_ONCE if stage == "cold-start" else 0)
+    write = answer_examples if stage == "sft" else reasoned
     try:
         digest = data_hash(settings.folder, settings.split)
     except OSError as error:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.reading import Mode, Task
+from tests.training.stages.conftest import write_tiny_films
 from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.example import Example, ReasoningTarget
 from training.stages import grpo, supervised
@@ -113,6 +114,24 @@ def test_without_a_mixture_all_examples_come_as_they_are() -> None:
 def test_a_folder_without_examples_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="deepmedix data prepare"):
         stage_data("sft", DataSettings(folder=tmp_path), seed=0)
+
+
+def test_the_cold_start_keeps_reports_without_reasoning_and_grpo_asks_for_none(
+    tmp_path: Path,
+) -> None:
+    write_tiny_films(tmp_path / "films", 200)
+    of = {
+        stage: stage_data(stage, DataSettings(folder=tmp_path / "films"), seed=0).examples
+        for stage in STAGES[1:]
+    }
+    at_once = {
+        stage: [e for e in examples if e.task is not Task.VQA and e.mode is Mode.ANSWER]
+        for stage, examples in of.items()
+    }
+    assert 12 <= len(at_once["cold-start"]) <= 38  # about one in eight of 200
+    assert not any(example.steps for example in at_once["cold-start"])
+    assert not at_once["grpo"]
+    assert len(of["cold-start"]) == len(of["grpo"])
 
 
 def test_a_line_that_is_no_film_is_named(tiny: Path, tmp_path: Path) -> None:
