@@ -30,6 +30,7 @@ from training.checkpoint import (
 from training.checkpoint.average import average_with_start
 from training.checkpoint.loading import load_complete
 from training.checkpoint.merge import load_whole
+from training.checkpoint.permissions import share_weights
 from training.conventions import EMBEDDED_CONVENTIONS
 from training.data.ct_radiographs.examples import question_examples, report_example
 from training.data.ct_radiographs.generate import FilmRecord, generate, read_records
@@ -180,6 +181,7 @@ def _save_start(folder: Path, model: Any, tokenizer: Any) -> None:
     tokenizer.save_pretrained(partial)
     build_image_processor().save_pretrained(partial)
     model.save_pretrained(partial)
+    share_weights(partial)
     partial.rename(folder)
 
 

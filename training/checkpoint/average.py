@@ -14,6 +14,7 @@ from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.lineage import STAGE_RECORD, check_weights, read_record, weights_hash
 from training.checkpoint.merge import copy_companions, is_adapter, load_whole
+from training.checkpoint.permissions import share_weights
 
 AVERAGE = "average"
 """Name of the stage in a lineage."""
@@ -72,6 +73,7 @@ def average_with_start(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     first.save_pretrained(partial)
+    share_weights(partial)
     copy_companions(trained, partial)
     settings: dict[str, object] = {
         "model": {"start": str(trained)},

@@ -23,6 +23,7 @@ from training.checkpoint.identity import Identity, embedded_identity
 from training.checkpoint.lineage import portable, weights_hash
 from training.checkpoint.loading import first_line
 from training.checkpoint.merge import folders_behind, load_whole
+from training.checkpoint.permissions import share_weights
 from training.checkpoint.verify import verify_checkpoint
 
 if TYPE_CHECKING:
@@ -191,8 +192,7 @@ def _write_model(model: Any, identity: Identity, folder: Path) -> None:
     settings.top_p = identity.sampling.top_p if sampled else None
     settings.top_k = None
     model.save_pretrained(folder)
-    for weights in folder.glob("*.safetensors"):
-        weights.chmod(0o644)  # saved for the owner alone
+    share_weights(folder)
 
 
 def _write_tokenizer(trained: Path, identity: Identity, folder: Path) -> None:

@@ -11,6 +11,7 @@ from training.checkpoint.destination import resolve_destination
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.lineage import STAGE_RECORD, check_weights, read_record, weights_hash
 from training.checkpoint.loading import first_line, load_complete, not_finite, some
+from training.checkpoint.permissions import share_weights
 from training.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def merge_adapter(
     if record is not None:
         check_weights(trained, left=record)
     whole.save_pretrained(folder)
+    share_weights(folder)
     copy_companions(trained, folder)
     if record is None:
         return

@@ -21,6 +21,35 @@ _NOT_OF_SHARED_PREFIX = frozenset(
     )
 )
 """TRL's fields that our own rollouts and their loss do not look at."""
+_GOVERNED = {
+    "per_device_train_batch_size": "rollouts.batch_size",
+    "steps_per_generation": "rollouts.prompts, rollouts.group or rollouts.batch_size",
+    "gradient_accumulation_steps": "rollouts.minibatches",
+    "num_iterations": "rollouts.updates",
+    "num_generations": "rollouts.group",
+    "num_train_epochs": "max_steps",
+    "max_completion_length": "rollouts.max_tokens",
+    "temperature": "rollouts.temperature",
+    "top_p": "rollouts.top_p",
+    "top_k": "rollouts.top_k",
+    "beta": "objective.kl",
+    "epsilon": "objective.clip_low",
+    "epsilon_high": "objective.clip_high",
+    "loss_type": "objective.loss",
+    "scale_rewards": "objective.scale",
+    "mask_truncated_completions": "objective.overlong.mask",
+    "reward_weights": "rewards",
+    "use_vllm": "rollouts.engine",
+    "vllm_mode": "rollouts.engine",
+    "vllm_server_host": "rollouts.vllm.host",
+    "vllm_server_port": "rollouts.vllm.port",
+    "vllm_server_timeout": "rollouts.vllm.timeout",
+    "vllm_gpu_memory_utilization": "rollouts.vllm.memory",
+    "vllm_tensor_parallel_size": "rollouts.vllm.tensor_parallel",
+    "vllm_max_model_length": "rollouts.vllm.max_length",
+    "vllm_enable_sleep_mode": "rollouts.vllm.sleep",
+}
+"""What sets these fields of TRL's."""
 
 
 def grpo_arguments(
@@ -114,7 +143,7 @@ def grpo_arguments(
     if under_fsdp() or stage.trl.get("fsdp"):
         # Else TRL spreads every process's reference over all GPUs, before FSDP shards it.
         more["model_init_kwargs"] = {"device_map": None} | dict(more.get("model_init_kwargs") or {})
-    return trl_fields(GRPOConfig, fields, more)
+    return trl_fields(GRPOConfig, fields, more, _GOVERNED)
 
 
 def _vllm_fields(stage: GroupRelativeStage) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from service.radiograph import PixelGrid
 from training.checkpoint.errors import CheckpointError
 from training.checkpoint.loading import load_complete, not_finite, some
+from training.checkpoint.permissions import share_weights
 from training.stages.begin import Beginning
 from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
@@ -195,8 +196,34 @@ _UNGUARDED = {
 """Fields that would switch off what the stages promise."""
 
 
-def trl_fields(kind: type, fields: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+_GOVERNED = {
+    "output_dir": "output",
+    "logging_steps": "logging.every",
+    "save_steps": "logging.save_every",
+    "save_total_limit": "logging.keep",
+    "report_to": "logging.report_to",
+    "learning_rate": "optimizer.learning_rate",
+    "weight_decay": "optimizer.weight_decay",
+    "lr_scheduler_type": "optimizer.schedule",
+    "warmup_steps": "optimizer.warm_up",
+    "max_grad_norm": "optimizer.max_grad_norm",
+    "gradient_checkpointing": "model.gradient_checkpointing",
+    "bf16": "model.precision",
+    "max_steps": "max_steps",
+    "seed": "seed",
+}
+"""What sets a field of TRL's in every stage."""
+
+
+def trl_fields(
+    kind: type, fields: dict[str, Any], more: Mapping[str, Any], governed: Mapping[str, str]
+) -> dict[str, Any]:
     """Our fields of a TRL config with the caller's further ones.
+
+    Parameters
+    ----------
+    governed
+        Settings of the stage's own by the fields of ours that they set.
 
     Raises
     ------
@@ -207,7 +234,9 @@ def trl_fields(kind: type, fields: dict[str, Any], more: Mapping[str, Any]) -> d
     known = {field.name for field in dataclasses.fields(kind) if field.init}
     for name in more:
         if name in fields:
-            raise ConfigError(f"trl.{name} is set by the config itself: change it there.")
+            own = governed.get(name) or _GOVERNED.get(name)
+            mend = f"change {own}" if own else "no setting changes it, leave it out"
+            raise ConfigError(f"trl.{name} is set by the stage itself: {mend}.")
         if name in _UNGUARDED:
             raise ConfigError(f"trl.{name}: {_UNGUARDED[name]}. Leave it out.")
         if name not in known:
@@ -255,6 +284,7 @@ def save_output(
     """Save weights (or adapters), tokenizer and processor; every process takes part."""
     trainer.save_model(str(folder))
     if is_first_process():
+        share_weights(folder)
         # Holds the paths of this machine.
         (folder / "training_args.bin").unlink(missing_ok=True)
         tokenizer.save_pretrained(folder)

@@ -55,6 +55,13 @@ _NOT_OF_FILMS = (
     *("packing_strategy", "pad_to_multiple_of", "shuffle_dataset", "truncation_mode"),
 )
 """TRL's fields for texts that it prepares itself, and for labels of its own."""
+_GOVERNED = {
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulation",
+    "num_train_epochs": "data.passes",
+    "train_sampling_strategy": "data.group_lengths",
+}
+"""What sets these fields of TRL's. Of `max_length` nothing does: no text is cut."""
 _NOT_OF_SOFT_COORDINATES = ("label_smoothing_factor", "loss_type")
 _NOT_OF_MUON = (
     *("adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_kwargs"),
@@ -235,7 +242,7 @@ def _arguments(stage: SupervisedStage, run: Path) -> dict[str, Any]:
         "dataset_kwargs": {"skip_prepare_dataset": True},
         **precision_of(stage.model),
     }
-    return trl_fields(SFTConfig, fields, stage.trl)
+    return trl_fields(SFTConfig, fields, stage.trl, _GOVERNED)
 
 
 def _optimizers(stage: SupervisedStage, model: torch.nn.Module, steps: int) -> tuple[Any, Any]:

@@ -40,6 +40,8 @@ def test_every_weight_is_as_far_from_the_start_as_the_share_says(
     out = tmp_path / "out"
     done = CliRunner().invoke(checkpoint, ["average", str(moved), "--out", str(out), "--share=.25"])
     assert done.exit_code == 0, done.output
+    mode = (out / "model.safetensors").stat().st_mode
+    assert mode == (out / "config.json").stat().st_mode
     before, after = weights(stages / "sft"), weights(out)
     assert all(torch.allclose(after[name] - before[name], torch.tensor(0.25)) for name in before)
 

@@ -121,6 +121,9 @@ def test_grpo_is_launched_so_that_every_process_reads_the_reference(
             },
             r"penalty_tokens \(101\) must not be more than rollouts\.max_tokens \(100\)",
         ),
+        ({"rewards": "paper"}, r"rewards: Input should be a list \(it is 'paper'\)"),
+        ({"logging": {"report_to": "wandb"}}, r"logging\.report_to: Input should be a list"),
+        ({"data": "films"}, "data: Input should be a mapping"),
         ({"trl": {"log_multimodal": True}}, "uploads the films"),
         ({"trl": {"log_completions_hub_repo": "a/b"}}, "public repository"),
         ({"log_completions_hub_repo": "a/b"}, "public repository"),
@@ -218,14 +221,23 @@ def test_further_fields_of_trl_are_checked() -> None:
 
     from training.stages.model import trl_fields
 
-    assert trl_fields(SFTConfig, {"seed": 1}, {"dataloader_num_workers": 2}) == {
+    assert trl_fields(SFTConfig, {"seed": 1}, {"dataloader_num_workers": 2}, {}) == {
         "seed": 1,
         "dataloader_num_workers": 2,
     }
     with pytest.raises(ConfigError, match="did you mean dataloader_num_workers"):
-        trl_fields(SFTConfig, {}, {"dataloader_num_worker": 2})
-    with pytest.raises(ConfigError, match="set by the config itself"):
-        trl_fields(SFTConfig, {"seed": 1}, {"seed": 2})
+        trl_fields(SFTConfig, {}, {"dataloader_num_worker": 2}, {})
+    ours = {"warmup_steps": 1, "max_length": None, "num_iterations": 2}
+    for name, said in (
+        (
+            "warmup_steps",
+            r"trl\.warmup_steps is set by the stage itself: change optimizer\.warm_up",
+        ),
+        ("num_iterations", r"change rollouts\.updates"),
+        ("max_length", "no setting changes it, leave it out"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            trl_fields(SFTConfig, ours, {name: 2}, {"num_iterations": "rollouts.updates"})
 
 
 @pytest.mark.parametrize(
@@ -248,9 +260,9 @@ def test_values_that_trl_cannot_take_are_named(
 
     fields = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": "none"}
     for kind in (SFTConfig, GRPOConfig):
-        trl_config(kind, trl_fields(kind, fields, {"adam_beta1": 0.8}))
+        trl_config(kind, trl_fields(kind, fields, {"adam_beta1": 0.8}, {}))
         with pytest.raises(ConfigError, match=said):
-            trl_config(kind, trl_fields(kind, fields, further))
+            trl_config(kind, trl_fields(kind, fields, further, {}))
 
 
 def test_what_is_refused_of_a_secret_does_not_repeat_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,19 @@ def test_the_embedded_way_softens_coordinates_and_leaves_the_tower(
     assert not any("visual" in name for name in names)
     assert (tmp_path / "preprocessor_config.json").exists()
     assert not (tmp_path / "training_args.bin").exists()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_the_weights_are_for_whom_the_other_files_are(
+    tiny: Path, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        output = run_supervised("sft", stage(tiny, tmp_path / "out", max_steps=1))
+    finally:
+        os.umask(before)
+    assert (output / "config.json").stat().st_mode & 0o777 == mode
+    assert (output / "model.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_plain_fine_tuning_trains_the_tower_where_asked(tiny: Path, tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ _PUBLISHING = {
 _SECRET = re.compile(r"(token|key|secret|password)$", re.IGNORECASE)
 _TEXT_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
+_IN_YAML = dict.fromkeys(("tuple_type", "list_type"), "Input should be a list") | dict.fromkeys(
+    ("dict_type", "mapping_type", "dataclass_type"), "Input should be a mapping of names to values"
+)
+"""What YAML has in place of Python's types."""
+
 Stage = TypeVar("Stage")
 
 
@@ -214,7 +219,7 @@ def _explain(error: ValidationError, kind: type, place: str) -> str:
         elif item["type"] in ("missing", "missing_argument"):
             lines.append(f"  {name}: must be given.")
         else:
-            said = str(item["msg"]).removeprefix("Value error, ")
+            said = _IN_YAML.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
             lines.append(f"  {name}: {said} (it is {item['input']!r})."[:400])
     return "\n".join(lines)
 
