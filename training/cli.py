@@ -229,7 +229,7 @@ def ablation(
         int, typer.Option(help="Films of the kind for the last round.", min=40)
     ] = 9000,
 ) -> None:
-    """What each stage adds: stage 1, 2, and 3 with either reward; also on blank, shuffled films.
+    """What each stage adds, stage 3 by reward and step credit; also on blank and shuffled films.
 
     Runs whatever stage has not finished. What was measured before is not measured again.
 
