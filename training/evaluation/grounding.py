@@ -6,16 +6,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 
 from service.reading import Task
 from training.data.example import Example, Region
 from training.evaluation.overlap import box_iou, matched_overlaps
-from training.labels import finding_labels, kind_of, labels_of_source
-from training.negation import negations, polarity, turns
+from training.labels import finding_labels, kind_of
 from training.systems.prediction import Corners, Prediction
+from training.unlisted import OTHER_NAMES, affirms, kinds_of_region, listed_kinds, own_name
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.75)
 """IoU from which a box counts as found."""
@@ -24,19 +23,6 @@ _FOUND = 0.5
 _SMALL, _LARGE = (32 / 1024) ** 2, (96 / 1024) ** 2
 """Shares of the film's area up to which a region is small, and from which it is large: COCO's sizes
 on a film of 1024 pixels."""
-_OTHER_NAMES = {
-    "ild": ("interstitial lung diseases?",),
-    "infiltration": (),
-    "calcification": ("calcifications", "calcified"),
-    "lung cavity": ("cavit(?:y|ies)", "cavitary lesions?"),
-    "lung cyst": ("(?:lung|pulmonary) cysts?",),
-    "enlarged pa": ("enlarged pulmonary arter(?:y|ies)", "pulmonary artery enlargement"),
-    "mediastinal shift": ("shift of the mediastinum",),
-    "other lesion": ("other lesions",),
-}
-"""VinDr-CXR's findings that :mod:`training.labels` has none of, and how else they are named."""
-
-_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 
 
 @dataclass(frozen=True)
@@ -58,14 +44,8 @@ def kinds(texts: Iterable[str], labels: frozenset[str] = frozenset()) -> frozens
     found: set[str] = set()
     for text in texts:
         found.update(kind_of(label) for label in finding_labels(text))
-        found |= {label for label in labels if _affirms(text, label)}
+        found |= {label for label in labels if affirms(text, label)}
     return frozenset(found)
-
-
-def kinds_of_region(label: str) -> frozenset[str]:
-    """Findings that a source's label stands for; the label itself where it is none of ours."""
-    found = frozenset(kind_of(name) for name in labels_of_source(label) | finding_labels(label))
-    return found or frozenset((label.lower(),))
 
 
 def marked(example: Example) -> bool:
@@ -182,28 +162,12 @@ def _meant(
 def _own_labels(example: Example) -> frozenset[str]:
     """Findings of the example's source that our vocabulary has none of."""
     own = {
-        label.lower()
+        own_name(label)
         for image in range(len(example.images))
         for label, _ in example.regions_of(image)
-        if not labels_of_source(label) | finding_labels(label)
+        if not listed_kinds(label)
     }
-    return frozenset(own | set(_OTHER_NAMES if example.source == "vindr-cxr" else ()))
-
-
-@lru_cache(maxsize=65_536)
-def _affirms(text: str, label: str) -> bool:
-    return any(
-        polarity(sentence, match.start(), match.end(), denials, turns(sentence, denials))
-        for sentence in _SENTENCE.split(text)
-        for denials in [negations(sentence)]
-        for match in _pattern(label).finditer(sentence)
-    )
-
-
-@lru_cache(maxsize=4096)
-def _pattern(label: str) -> re.Pattern[str]:
-    words = re.escape(label).replace("_", r"[\s_]").replace(r"\ ", r"\s+")
-    return re.compile(rf"(?<!\w)(?:{'|'.join((words, *_OTHER_NAMES.get(label, ())))})(?!\w)", re.I)
+    return frozenset(own | set(OTHER_NAMES if example.source == "vindr-cxr" else ()))
 
 
 def _finite(box: Corners) -> Corners:

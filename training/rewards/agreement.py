@@ -10,6 +10,13 @@ from training.labels import kind_of, side_of
 Labels = frozenset[str]
 _SIDE_OF_ONE = 0.5
 """What a finding named is worth where only one of reading and truth knows its side."""
+RELATED = 0.5
+"""What a finding is worth that is named by another word for much the same shadow."""
+_FAMILIES = (
+    frozenset(("opacity", "consolidation", "pneumonia")),
+    frozenset(("nodule", "mass", "lesion")),
+)
+_RELATIVES = {kind: family - {kind} for family in _FAMILIES for kind in family}
 
 
 @lru_cache(maxsize=65_536)
@@ -24,7 +31,8 @@ def label_f1(said: Labels, true: Labels, in_vain: int = 0) -> float:
     """F1 of findings with their sides, 0 to 1; 1 where neither names any.
 
     A known side that is not named makes half a finding, a wrong one none, and one that is named
-    beside the other side half a finding and one in vain. Where the truth knows no
+    beside the other side half a finding and one in vain. An opacity for a consolidation, or a mass
+    for a nodule, is half of one, too. Where the truth knows no
     side, as on a lateral film, one that is named is made up, and makes half a finding, too.
 
     Parameters
@@ -56,7 +64,26 @@ def shared(said: Labels, true: Labels) -> tuple[float, int]:
             named -= sum(kind_of(label) == kind for label in spare) - 1
         elif kind in spare and any(kind_of(label) == kind for label in missed):
             right += _SIDE_OF_ONE
-    return right, named
+    return right + RELATED * _count_related(spare, missed), named
+
+
+def _count_related(spare: Labels, missed: Labels) -> int:
+    """How many findings missed are named by another of their family, on their side."""
+    wrong = [label for label in spare if kind_of(label) not in kinds(missed)]
+    count = 0
+    for label in missed - {one for one in missed if kind_of(one) in kinds(spare)}:
+        relatives = _RELATIVES.get(kind_of(label), ())
+        for other in wrong:
+            if kind_of(other) in relatives and same_side(side_of(other), side_of(label)):
+                wrong.remove(other)
+                count += 1
+                break
+    return count
+
+
+def relatives(kind: str) -> Labels:
+    """Kinds that name much the same shadow."""
+    return _RELATIVES.get(kind, frozenset())
 
 
 @lru_cache(maxsize=65_536)

@@ -1,6 +1,6 @@
 """Our reward: the right findings in the right words at the right places, reasoned coherently.
 
-``overall = format x honesty x (weighted mean of the parts)``, where every part lies in 0 to 1:
+``overall = format x honesty x readable x (weighted mean of the parts)``, all between 0 and 1:
 
 * ``format``: 1 for a text that parses without a flag, as its mode demands, and in think mode says
   something in its steps where the reference does, with one answer and all in letters of one
@@ -15,13 +15,14 @@
   (:mod:`training.rewards.places`).
 * ``coherence``: whether the answer follows from the steps (:mod:`training.rewards.coherence`);
   counts as far as the answer is right.
+* ``readable``: of a report, what is left where hardly a word is the reference's, or all are but in
+  no order.
 
 A part that an example has no truth for is left out of the mean: findings where the reference tells
 of none and does not call the film normal either, places where there is nothing to point at and
 nothing is pointed at. A wrong answer to a question earns nothing, however well it is boxed, and a
-report's boxes earn half as far as it does not say what they show. A report loses where hardly a
-word is the reference's, but for one as short as its findings allow and right in them, or all are
-but in no order.
+report's boxes earn half as far as it does not say what they show. Hardly a word of the reference's
+is enough for a report as short as its findings allow and right in them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from service.reading import Mode, parse_text
-from training.labels import Findings, read_findings
+from training.labels import Findings, clashes, read_findings
 from training.rewards.agreement import kinds, label_f1, settled
 from training.rewards.coherence import coherence as coherence_of
 from training.rewards.disguise import disguised
@@ -39,9 +40,14 @@ from training.rewards.honesty import honesty as honesty_of
 from training.rewards.places import closeness_of_places, read_places
 from training.rewards.predicates import names_what_is_grave, same_called_normal
 from training.rewards.protocol import Rollout
-from training.rewards.step_words import words_of
 from training.rewards.truth import Truth
-from training.rewards.wording import WordAgreement, compare_words, count_words
+from training.rewards.wording import (
+    WordAgreement,
+    compare_words,
+    count_words,
+    order_of_sentences,
+    same_polarity,
+)
 
 Agreement = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 """For pairs of a report and its reference, how far their findings agree, 0 to 1."""
@@ -52,6 +58,9 @@ and its findings are right."""
 _SHORT, _SHORT_PER_FINDING = 12, 8
 """Words that a report may take to say that all is normal, and for each finding: up to so many it is
 short, however few the reference takes."""
+_CONTRADICTED = 2
+"""Findings in vain that one counts which reference and report contradict each other on: it is
+worse than to say nothing of it."""
 TOLERATED = frozenset(("box-image-assumed",))
 """Notices that leave a text's format whole."""
 
@@ -148,6 +157,7 @@ class _Read:
         )
 
     def name_what_is_said(self) -> None:
+        words_of = self.truth.words_of
         self.said = [words_of(step.text) for step in self.parsed.steps]
         self.stepped = affirmed_in(self.said)
         self.answered: Findings = read_findings(self.parsed.answer)
@@ -168,7 +178,24 @@ class _Read:
         if self.truth.report:
             words = count_words(self.parsed.answer)
             self.length = words.length
-            self.wording = compare_words(words, self.truth.words)
+            wording = compare_words(words, self.truth.words)
+            said, wanted = self.parsed.answer, self.truth.example.answer
+            if wording.in_order < 1.0:
+                wording = wording._replace(in_order=self._in_order(wording.in_order))
+            if self.truth.told_nothing and said != wanted:  # then there is nothing but its words
+                worth = wording.worth * same_polarity(said, wanted)
+                wording = wording._replace(worth=worth)
+            self.wording = wording
+
+    def _in_order(self, paired: float) -> float:
+        """What is left of a report of the reference's words with few of their pairs.
+
+        All, as far as its findings are right, where its sentences are whole all the same.
+        """
+        whole = order_of_sentences(self.parsed.answer, self.truth.example.answer)
+        if whole is None:
+            return paired
+        return max(paired, self.right or 0.0) if whole == 1.0 else min(paired, whole)
 
     def judge_coherence(self) -> None:
         self.coherent = 0.0
@@ -192,11 +219,21 @@ class _Read:
                 self.parsed.answer, truth.example.answer, truth.asked, truth.question
             )
         if truth.told_nothing:
-            return None if kinds(said) <= kinds(truth.labels) else 0.0
+            return None
         if truth.labels or said:
-            return label_f1(settled(said), truth.labels, self._names_what_is_grave())
+            named = settled(said)
+            in_vain = self._names_what_is_grave() + self._contradicts(named)
+            return label_f1(named, truth.labels, in_vain)
         abnormal = self.answered.abnormal and not truth.told.abnormal
         return float(self.answered.normal and not abnormal)
+
+    def _contradicts(self, named: frozenset[str]) -> int:
+        """What a report costs that affirms what the reference denies, or denies what it affirms."""
+        truth, count = self.truth, 0
+        if named != truth.labels:
+            count = len(clashes(named - truth.labels, truth.told.flatly_denied))
+            count += len(clashes(truth.labels - named, self.answered.flatly_denied))
+        return _CONTRADICTED * count
 
     def _names_what_is_grave(self) -> bool:
         """Whether a report names what no label stands for and the reference knows nothing of."""
@@ -241,7 +278,12 @@ class _Read:
         parts = {} if self.right is None else {"findings": right}
         if wording is not None:
             parts["words"] = wording.worth
-            right = wording.worth if self.right is None else right
+            if self.right is None:
+                right = wording.worth
+                unread = kinds(self.answered.affirmed) - kinds(self.truth.labels)
+                if unread:  # another word for what the reference tells of, or made up
+                    right /= 1 + len(unread)
+                    parts["findings"] = right
         if self.truth.example.mode is Mode.THINK:
             parts["coherence"] = right and right * self.coherent
             if self.close is not None:
@@ -258,7 +300,8 @@ class _Read:
             told = wording.words / _HARDLY_A_WORD
             if told < 1.0:
                 told = max(told, self._told_in_short(self.length))
-            mean *= wording.in_order * min(1.0, told)
+            parts["readable"] = readable = wording.in_order * min(1.0, told)
+            mean *= readable
         format_ = float(self._in_form())
         overall = format_ * self.honesty * mean
         return {"overall": overall, "format": format_, "honesty": self.honesty, **parts}

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from service.reading import ParsedText
 from training.labels import kind_of
-from training.rewards.agreement import same_side
+from training.negation import DENYING
+from training.rewards.agreement import RELATED, relatives, same_side
 from training.rewards.geometry import Box, closeness, iou
 from training.rewards.step_words import StepWords
+from training.rewards.wording import count_words
 
 if TYPE_CHECKING:
     from training.rewards.truth import Place, Truth
@@ -70,7 +72,9 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
     """Sort the boxes of a parsed text by what its steps name (``said``)."""
     found: dict[Place, list[Sided]] = {}
     structures: dict[Place, int] = {}
+    beside: dict[Place, list[Sided]] = {}
     shown: set[str] = set()
+    pointed: dict[tuple[int, Box], int] = {}
     stray: float = 0
     unplaced = 0
     boxes, scales = truth.boxes, truth.scales
@@ -104,6 +108,10 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
                     stray += any(iou(original, other) > _DUPLICATE for _, other in given)
                     stray += len(given) >= most
                 given.append((side, original))
+                if len(findings) > 1:
+                    for other, where in findings:
+                        if other != kind and _lie_together(place, (image, other), truth):
+                            beside.setdefault((image, other), []).append((where, original))
                 touches = False
                 for kind, side in findings:
                     for where, other in boxes.get((image, kind), _NOBODY_KNOWS):
@@ -118,6 +126,11 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
             place = _structure_shown(original, image, words.shown, truth)
             if place:
                 structures[place] = structures.get(place, 0) + 1
+            elif region := _region_shown(original, image, step.text, truth):
+                name, box = region
+                if name:
+                    found.setdefault((image, name), []).append((None, original))
+                pointed[image, box] = pointed.get((image, box), 0) + 1
             elif any((image, name) not in truth.structures for name in words.structures):
                 unplaced += 1
             else:
@@ -126,6 +139,9 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
         stray += unplaced if unplaced > _UNPLACED_BOXES else unplaced * _UNPLACED
     for place, times in structures.items():
         stray += max(0, times - len(truth.structures[place]) - _BOXES_TOO_MANY)
+    stray += sum(pointed.values()) - len(pointed)
+    for place, given in beside.items():
+        found.setdefault(place, given)
     return Places(found, stray, frozenset(shown))
 
 
@@ -135,7 +151,8 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
     Of a question, what is boxed where another finding is counts for nothing.
 
     Boxes of one finding are matched one to one, left with left; one missing and one too many both
-    count 0. None where nothing is due, named or boxed: nothing to point at earns nothing.
+    count 0, and one given by another word of its family half. None where nothing is due, named or
+    boxed: nothing to point at earns nothing.
 
     Parameters
     ----------
@@ -148,12 +165,18 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
     """
     boxed = said.of_findings
     total, count = 0.0, 0
+    taken: set[Place] = set()
     for place, wanted in truth.due.items():
         count += 1
         if place in boxed:
             total += matched_closeness(boxed[place], truth.boxes[place], wanted)
+        elif related := _boxed_by_another_word(place, boxed, truth, taken):
+            taken.add(related)
+            total += RELATED * matched_closeness(boxed[related], truth.boxes[place], wanted)
     for place, given in boxed.items():
-        if place not in truth.due and place not in truth.others and place[1] not in truth.unboxed:
+        if place in truth.due or place in taken:
+            continue
+        if place not in truth.others and place[1] not in truth.unboxed:
             count += 1
             if place in truth.boxes:
                 total += matched_closeness(given, truth.boxes[place], len(truth.boxes[place]))
@@ -161,6 +184,17 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
         vain = {kind_of(label) for label in named} - truth.expected
         count += len(vain - {kind for _, kind in boxed} if vain else vain)
     return total / count if count else None
+
+
+def _boxed_by_another_word(
+    place: Place, boxed: dict[Place, list[Sided]], truth: Truth, taken: set[Place]
+) -> Place | None:
+    """Where a relative of a finding is boxed that is not there itself."""
+    for kind in relatives(place[1]):
+        other = place[0], kind
+        if other in boxed and other not in truth.boxes and other not in taken:
+            return other
+    return None
 
 
 def matched_closeness(said: list[Sided], true: list[Sided], wanted: int) -> float:
@@ -220,11 +254,24 @@ def _shows_another(box: Box, place: Place, found: dict[Place, list[Sided]], trut
             continue
         for _, before in given:
             if iou(box, before) > _DUPLICATE:
-                pairs = ((one, another) for _, one in here for _, another in there)
-                if not any(iou(one, another) > _OVERLAPPING for one, another in pairs):
+                if not _lie_together(place, other, truth):
                     return True
                 break
     return False
+
+
+def _lie_together(place: Place, other: Place, truth: Truth) -> bool:
+    """Whether one box may stand for each of two findings."""
+    here, there = truth.boxes.get(place, ()), truth.boxes.get(other, ())
+    return any(iou(one, another) > _OVERLAPPING for _, one in here for _, another in there)
+
+
+def _region_shown(box: Box, image: int, text: str, truth: Truth) -> tuple[str | None, Box] | None:
+    """The region that a box fits whose step names no finding, unless the step denies something."""
+    near = [region for region in truth.regions.get(image, ()) if iou(box, region[1]) > _OVERLAPPING]
+    if not near or not DENYING.isdisjoint(count_words(text).words):
+        return None
+    return max(near, key=lambda region: (region[0] is not None, iou(box, region[1])))
 
 
 def _structure_shown(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> Place | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from training.labels import kind_of, read_findings, side_of
 from training.rewards.wording import sentences
+from training.unlisted import affirms
 
 _STRUCTURES = {
     "heart": r"hearts?|cardiac|cardiomediastin\w+",
@@ -33,7 +34,7 @@ class StepWords:
     affirmed, denied
         Labels; of those denied, not what is denied of a kind alone (*no acute fracture*).
     findings
-        Kind and side of those affirmed.
+        Kind and side of those affirmed, and what else the film's regions show: :func:`words_about`.
     structures
         Names of structures, where no finding is affirmed.
     shown
@@ -69,6 +70,33 @@ def words_of(text: str) -> StepWords:
     spaces = text.count(" ")
     flatly = found.flatly_denied
     return StepWords(found.affirmed, flatly, findings, structures, shown, named, told, spaces)
+
+
+@lru_cache(maxsize=65_536)
+def words_about(
+    text: str, unlisted: tuple[str, ...], alternatives: tuple[tuple[str, str], ...]
+) -> StepWords:
+    """Read a step's text about a film with regions that :mod:`training.labels` has no kinds for.
+
+    Parameters
+    ----------
+    unlisted
+        Names of such regions' findings: each is a kind, without a side.
+    alternatives
+        Kinds in place of which another stands: a region of *Nodule/Mass* is either.
+    """
+    words = words_of(text)
+    stands_for = dict(alternatives)
+    findings = [(stands_for.get(kind, kind), side) for kind, side in words.findings]
+    own = [name for name in unlisted if affirms(text, name)]
+    findings += [(name, None) for name in own]
+    return replace(
+        words,
+        findings=tuple(dict.fromkeys(findings)),
+        structures=() if own else words.structures,
+        shown=() if own else words.shown,
+        named=words.named.union(own),
+    )
 
 
 def structures_named(text: str) -> tuple[str, ...]:

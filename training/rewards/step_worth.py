@@ -119,7 +119,7 @@ def _worths(rollout: Rollout, truth: Truth) -> Iterator[StepWorth]:
             place = _place(image, side)
             there = _kinds_on(truth, image) if image else _true_kinds(truth, side)
             yield StepWorth(begin, middle, ("words", str(place)), _f1(by_place[place], there))
-        if step.boxes and (known := _true_boxes(step, words, side, truth)):
+        if step.boxes and (known := _true_boxes(step, truth.words_of(step.text), side, truth)):
             name, true = known
             if name in boxed:
                 yield StepWorth(middle, cursor, name, 0.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from service.reading import Task, to_model_space
 from training.data.example import Example
@@ -20,8 +21,9 @@ from training.rewards.equivalence import asks_for_presence_alone, asks_more, is_
 from training.rewards.geometry import Box
 from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.protocol import Rollout
-from training.rewards.step_words import structures_named, words_of
+from training.rewards.step_words import StepWords, structures_named, words_about, words_of
 from training.rewards.wording import count_words, repeated, sentences
+from training.unlisted import affirms, listed_kinds, own_name
 
 Place = tuple[int, str]
 """Index of an image, and a finding's kind or a structure's name."""
@@ -39,6 +41,8 @@ class Truth:
         source marks where it says nothing of any), of a question those that the source marks.
     told
         What the reference itself says.
+    words_of
+        What a step about these films names.
     stepped
         What the reference's steps affirm.
     one_film
@@ -66,6 +70,10 @@ class Truth:
         The question, empty of a report, and the findings that it names.
     presence, presence_alone
         Whether a *yes* says that the one finding asked about is there, and a *no* that it is not.
+    unlisted
+        Names of findings whose regions are marked and that the vocabulary has no kind for.
+    alternatives
+        Of the kinds that one region's label names with a slash, those that the first stands for.
     boxes
         Boxes by place, each with its side, in original pixels.
     due
@@ -79,6 +87,9 @@ class Truth:
     others
         Places of findings that a question is not about: a box there is neither paid nor held
         against anybody.
+    regions
+        Of each image, all boxes of the source and of the reference's steps, with the name of those
+        of :attr:`unlisted`.
     structures
         Boxes of structures, and of findings that the reference's steps deny, by place, as far as
         they are known.
@@ -99,7 +110,8 @@ class Truth:
         self.labels = settled(told.affirmed if tells else marked or told.affirmed)
         self.words = count_words(example.answer)
         self.length = self.words.length
-        steps = [words_of(step.text) for step in example.steps]
+        self._name_regions()
+        steps = [self.words_of(step.text) for step in example.steps]
         self.stepped = frozenset[str]().union(*(words.affirmed for words in steps))
         current = [
             words
@@ -126,7 +138,11 @@ class Truth:
         self.disguised = disguised(example.answer, ())
         self.known = None if self.report else self._known(marked)
         self._read_boxes(example)
-        about = kinds(self.asked | told.affirmed)
+        about = kinds(self.asked | told.affirmed).union(
+            name
+            for name in self.unlisted
+            if affirms(self.question, name) or affirms(example.answer, name)
+        )
         self.others = frozenset(
             place
             for place in self.boxes
@@ -150,6 +166,24 @@ class Truth:
             )
             self.extents.append((across, down))
             self.scales.append((width / across, height / down, across * down))
+
+    def _name_regions(self) -> None:
+        labels = {
+            label
+            for image in range(len(self.example.images))
+            for label, _ in self.example.regions_of(image)
+        }
+        self.unlisted = tuple(sorted({own_name(of) for of in labels if not listed_kinds(of)}))
+        first: dict[str, str] = {}
+        for label in sorted(label for label in labels if "/" in label):
+            either = {first.get(kind, kind) for kind in listed_kinds(label)}
+            first = {kind: min(either) if of in either else of for kind, of in first.items()}
+            first |= {kind: min(either) for kind in either}
+        self.alternatives = {kind: of for kind, of in first.items() if kind != of}
+        self.words_of: Callable[[str], StepWords] = words_of
+        if self.unlisted or self.alternatives:
+            alternatives = tuple(self.alternatives.items())
+            self.words_of = partial(words_about, unlisted=self.unlisted, alternatives=alternatives)
 
     def _read_what_is_asked(self) -> None:
         question, asked = self.question, self.asked
@@ -179,24 +213,44 @@ class Truth:
             known |= kinds(self.asked | self.told.affirmed)
         return known
 
+    def _shown_by(self, label: str, image: int) -> set[tuple[Place, str | None]]:
+        """Places, with their sides, that a region of a source's label shows."""
+        names = labels_of_source(label) if listed_kinds(label) else frozenset((own_name(label),))
+        shown = {(kind_of(name), side_of(name)) for name in names}
+        return {((image, self.alternatives.get(kind, kind)), side) for kind, side in shown}
+
     def _read_boxes(self, example: Example) -> None:
         self.boxes: dict[Place, list[tuple[str | None, Box]]] = {}
         self.structures: dict[Place, list[Box]] = {}
+        self.regions: dict[int, list[tuple[str | None, Box]]] = {}
+        told = {name for name in self.unlisted if affirms(example.answer, name)}
         for image in range(len(example.images)):
             for label, (x0, y0, x1, y1) in example.regions_of(image):
-                for name in labels_of_source(label):  # what no reader knows is asked of none
-                    place = (image, kind_of(name))
-                    self.boxes.setdefault(place, []).append((side_of(name), (x0, y0, x1, y1)))
+                box = x0, y0, x1, y1
+                for place, side in self._shown_by(label, image):
+                    self.boxes.setdefault(place, []).append((side, box))
+                unlisted = None if listed_kinds(label) else own_name(label)
+                self.regions.setdefault(image, []).append((unlisted, box))
         stepped: dict[Place, list[tuple[str | None, Box]]] = {}
         for image, text, box in _step_boxes(example):
-            words = words_of(text)
-            for label in words.affirmed:
-                stepped.setdefault((image, kind_of(label)), []).append((side_of(label), box))
+            words = self.words_of(text)
+            for kind, side in words.findings:
+                stepped.setdefault((image, kind), []).append((side, box))
+                told.add(kind)
             for name in words.shown:
                 self.structures.setdefault((image, name), []).append(box)
-        self.due = {place: len(boxes) for place, boxes in stepped.items()}
+            self.regions.setdefault(image, []).append((None, box))
+        self.due = {  # each box of a step that names two findings is of one of them
+            place: min(len(boxes), len(self.boxes.get(place, boxes)))
+            for place, boxes in stepped.items()
+        }
         if self.report:
-            marked = {place: len(boxes) for place, boxes in self.boxes.items() if place[0] == 0}
+            untold = {*self.unlisted} - told  # what nobody tells of is asked of nobody
+            marked = {
+                place: len(boxes)
+                for place, boxes in self.boxes.items()
+                if place[0] == 0 and place[1] not in untold
+            }
             self.due = marked | self.due
         self.boxes = stepped | self.boxes  # where no region is marked, the reference's step tells
         for label, (x0, y0, x1, y1) in example.structures:

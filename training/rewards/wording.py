@@ -9,6 +9,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from training.negation import negations, polarity, turns
+
 _STOP = "."
 _PIECE = re.compile(r"[^\W_]+|[.;!?\n]")
 _STOPS = frozenset(".;!?\n")
@@ -17,6 +19,8 @@ _APART = {
 }
 _SENTENCE_END = re.compile(r"(?:[;!?\n\u2026\u3002]|\.(?!\d)|(?<!\d)\.)+")
 _DECIMAL = re.compile(r"[0-9]\.[0-9]")
+_ENDED = re.compile(r"(?<=[.;!?])\s+|\n+")
+_TELLING = re.compile(r"[^\W\d_]{2,}")
 _TO_STOPS = dict.fromkeys(map(ord, _STOPS), _STOP)
 _FULL_FROM, _FULL_TO, _NONE_BELOW, _NONE_ABOVE = 0.5, 1.75, 0.2, 3.0
 """Length as a share of the reference's: full marks between, none below and above."""
@@ -28,6 +32,11 @@ _REMEMBERED = 4096
 """Texts; the completions of a group often share their answer."""
 _ENOUGH_WORDS = 8
 """Words from which a text cannot be the reference's in another order by chance."""
+_ARTICLES = frozenset(("a", "an", "the"))
+_LEADS_ON = _ARTICLES | {"in", "of", "at", "on", "with", "and", "is", "are", "there"}
+"""Words after which no sentence ends."""
+_AFTER_NO_ARTICLE = _LEADS_ON | {"no", "was", "were", _STOP}
+_FUNCTION_WORDS = _AFTER_NO_ARTICLE | {"or", "to", "from", "it", "this", "that", "for", "seen"}
 
 Pair = tuple[str, str]
 """Two words that follow each other; a sentence begins and ends with a stop."""
@@ -93,6 +102,61 @@ def compare_words(said: Wording, wanted: Wording) -> WordAgreement:
     needed = shared - _OFTEN_SHARED if said.length >= _ENOUGH_WORDS else 0.0
     in_order = (ordered / needed) ** _STEEP if ordered < needed else 1.0
     return WordAgreement(shared * fit, (shared + ordered) / 2 * fit, in_order)
+
+
+def order_of_sentences(said: str, wanted: str) -> float | None:
+    """How far a text of a reference's words tells its sentences one after the other, 0 to 1.
+
+    1 where it has at most as many runs of words of one sentence as the reference has sentences
+    (*Right lung clear. Normal heart size.*), and each article and preposition stands where one may:
+    words in any order have many runs, and articles before a verb or a stop. None where only the
+    runs are too many: a sentence may take up what two of the reference's say.
+    """
+    pieces = _pieces(said)
+    misplaced = sum(
+        (after == _STOP and word in _LEADS_ON) or (word in _ARTICLES and after in _AFTER_NO_ARTICLE)
+        for word, after in pairwise([*pieces, _STOP])
+    )
+    places: dict[str, set[int]] = {}
+    told = sentences(wanted)
+    for number, sentence in enumerate(told):
+        for word in _pieces(sentence):
+            places.setdefault(word, set()).add(number)
+    runs = 0
+    here: set[int] = set()
+    for word in pieces:
+        if word in places and word not in _FUNCTION_WORDS:
+            if here.isdisjoint(places[word]):
+                runs += 1
+                here = places[word]
+            else:
+                here = here & places[word]
+    if misplaced:
+        return min(1.0, len(told) / (runs + 2 * misplaced)) ** _STEEP
+    return 1.0 if runs <= len(told) else None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def words_by_polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Words that tell something, as far as they are affirmed, and as far as they are denied."""
+    affirmed, denied = set(), set()
+    for sentence in _ENDED.split(text):
+        denials = negations(sentence)
+        turned = turns(sentence, denials)
+        for match in _TELLING.finditer(sentence):
+            if (word := match[0].lower()) not in _FUNCTION_WORDS:
+                holds = polarity(sentence, *match.span(), denials, turned)
+                (denied if holds is False else affirmed).add(word)
+    return frozenset(affirmed), frozenset(denied)
+
+
+def same_polarity(said: str, wanted: str) -> float:
+    """Of the words that both texts have, the share that both affirm or both deny."""
+    affirmed, denied = words_by_polarity(said)
+    held, lacking = words_by_polarity(wanted)
+    shared = (affirmed | denied) & (held | lacking)
+    same = (affirmed & held) | (denied & lacking)
+    return len(same) / len(shared) if shared else 1.0
 
 
 def length_share(ratio: float) -> float:
