@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from training.labels import finding_labels, kind_of, labels_of_source
+from training.labels import finding_labels, kind_of, labels_of_source, side_of
 from training.negation import negations, polarity, turns
 
 OTHER_NAMES = {
@@ -40,6 +40,13 @@ def listed_kinds(label: str) -> frozenset[str]:
 def own_name(label: str) -> str:
     """A source's label as the name of a kind: in small letters, without a side."""
     return kind_of(" ".join(label.replace("_", " ").lower().split()))
+
+
+@lru_cache(maxsize=65_536)
+def places_of_region(label: str) -> tuple[tuple[str, str | None], ...]:
+    """Kinds, each with its side, of what a source's label stands for."""
+    names = labels_of_source(label) if listed_kinds(label) else (own_name(label),)
+    return tuple((kind_of(name), side_of(name)) for name in names)
 
 
 def kinds_of_region(label: str) -> frozenset[str]:

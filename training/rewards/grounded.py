@@ -178,14 +178,12 @@ class _Read:
         if self.truth.report:
             words = count_words(self.parsed.answer)
             self.length = words.length
-            wording = compare_words(words, self.truth.words)
-            said, wanted = self.parsed.answer, self.truth.example.answer
+            self.wording = wording = compare_words(words, self.truth.words)
             if wording.in_order < 1.0:
-                wording = wording._replace(in_order=self._in_order(wording.in_order))
-            if self.truth.told_nothing and said != wanted:  # then there is nothing but its words
-                worth = wording.worth * same_polarity(said, wanted)
-                wording = wording._replace(worth=worth)
-            self.wording = wording
+                self.wording = wording._replace(in_order=self._in_order(wording.in_order))
+            if self.truth.told_nothing:  # then there is nothing but its words
+                alike = same_polarity(self.parsed.answer, self.truth.example.answer)
+                self.wording = self.wording._replace(worth=wording.worth * alike)
 
     def _in_order(self, paired: float) -> float:
         """What is left of a report of the reference's words with few of their pairs.
@@ -222,18 +220,21 @@ class _Read:
             return None
         if truth.labels or said:
             named = settled(said)
-            in_vain = self._names_what_is_grave() + self._contradicts(named)
+            in_vain = int(self._names_what_is_grave())
+            if named != truth.labels:
+                in_vain += _CONTRADICTED * self._contradicted(named)
             return label_f1(named, truth.labels, in_vain)
         abnormal = self.answered.abnormal and not truth.told.abnormal
         return float(self.answered.normal and not abnormal)
 
-    def _contradicts(self, named: frozenset[str]) -> int:
-        """What a report costs that affirms what the reference denies, or denies what it affirms."""
-        truth, count = self.truth, 0
-        if named != truth.labels:
-            count = len(clashes(named - truth.labels, truth.told.flatly_denied))
-            count += len(clashes(truth.labels - named, self.answered.flatly_denied))
-        return _CONTRADICTED * count
+    def _contradicted(self, named: frozenset[str]) -> int:
+        """How many findings a report affirms that the reference denies, or denies that it affirms.
+
+        What the reference says against itself is not held against a report.
+        """
+        true, told = self.truth.labels, self.truth.told
+        made_up = clashes(named - true, told.flatly_denied)
+        return len(made_up) + len(clashes(true - named, self.answered.flatly_denied))
 
     def _names_what_is_grave(self) -> bool:
         """Whether a report names what no label stands for and the reference knows nothing of."""

@@ -139,9 +139,10 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
         stray += unplaced if unplaced > _UNPLACED_BOXES else unplaced * _UNPLACED
     for place, times in structures.items():
         stray += max(0, times - len(truth.structures[place]) - _BOXES_TOO_MANY)
-    stray += sum(pointed.values()) - len(pointed)
-    for place, given in beside.items():
-        found.setdefault(place, given)
+    if pointed:
+        stray += sum(pointed.values()) - len(pointed)
+    if beside:
+        found = beside | found
     return Places(found, stray, frozenset(shown))
 
 
@@ -165,18 +166,18 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
     """
     boxed = said.of_findings
     total, count = 0.0, 0
-    taken: set[Place] = set()
+    taken: tuple[Place, ...] = ()
     for place, wanted in truth.due.items():
         count += 1
         if place in boxed:
             total += matched_closeness(boxed[place], truth.boxes[place], wanted)
         elif related := _boxed_by_another_word(place, boxed, truth, taken):
-            taken.add(related)
+            taken += (related,)
             total += RELATED * matched_closeness(boxed[related], truth.boxes[place], wanted)
     for place, given in boxed.items():
-        if place in truth.due or place in taken:
+        if place in truth.due or place in taken or place in truth.others:
             continue
-        if place not in truth.others and place[1] not in truth.unboxed:
+        if place[1] not in truth.unboxed:
             count += 1
             if place in truth.boxes:
                 total += matched_closeness(given, truth.boxes[place], len(truth.boxes[place]))
@@ -187,7 +188,7 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
 
 
 def _boxed_by_another_word(
-    place: Place, boxed: dict[Place, list[Sided]], truth: Truth, taken: set[Place]
+    place: Place, boxed: dict[Place, list[Sided]], truth: Truth, taken: Sequence[Place]
 ) -> Place | None:
     """Where a relative of a finding is boxed that is not there itself."""
     for kind in relatives(place[1]):

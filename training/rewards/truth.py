@@ -13,7 +13,6 @@ from training.labels import (
     kind_of,
     labels_of_source,
     read_findings,
-    side_of,
 )
 from training.rewards.agreement import elsewhere, kinds, settled
 from training.rewards.disguise import disguised
@@ -23,7 +22,7 @@ from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import StepWords, structures_named, words_about, words_of
 from training.rewards.wording import count_words, repeated, sentences
-from training.unlisted import affirms, listed_kinds, own_name
+from training.unlisted import affirms, listed_kinds, own_name, places_of_region
 
 Place = tuple[int, str]
 """Index of an image, and a finding's kind or a structure's name."""
@@ -138,16 +137,7 @@ class Truth:
         self.disguised = disguised(example.answer, ())
         self.known = None if self.report else self._known(marked)
         self._read_boxes(example)
-        about = kinds(self.asked | told.affirmed).union(
-            name
-            for name in self.unlisted
-            if affirms(self.question, name) or affirms(example.answer, name)
-        )
-        self.others = frozenset(
-            place
-            for place in self.boxes
-            if not self.report and place not in self.due and place[1] not in about
-        )
+        self.others = frozenset[Place]() if self.report else self._not_asked_for()
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
         self.expected = self.unboxed | {kind for _, kind in self.due}
         sided = [
@@ -167,15 +157,25 @@ class Truth:
             self.extents.append((across, down))
             self.scales.append((width / across, height / down, across * down))
 
+    def _not_asked_for(self) -> frozenset[Place]:
+        answer, question = self.example.answer, self.question
+        about = kinds(self.asked | self.told.affirmed).union(
+            name for name in self.unlisted if affirms(question, name) or affirms(answer, name)
+        )
+        return frozenset(
+            place for place in self.boxes if place not in self.due and place[1] not in about
+        )
+
     def _name_regions(self) -> None:
         labels = {
             label
             for image in range(len(self.example.images))
             for label, _ in self.example.regions_of(image)
         }
-        self.unlisted = tuple(sorted({own_name(of) for of in labels if not listed_kinds(of)}))
+        unlisted = {own_name(label) for label in labels if not listed_kinds(label)}
+        self.unlisted = tuple(sorted(unlisted))
         first: dict[str, str] = {}
-        for label in sorted(label for label in labels if "/" in label):
+        for label in sorted([label for label in labels if "/" in label]):
             either = {first.get(kind, kind) for kind in listed_kinds(label)}
             first = {kind: min(either) if of in either else of for kind, of in first.items()}
             first |= {kind: min(either) for kind in either}
@@ -213,11 +213,11 @@ class Truth:
             known |= kinds(self.asked | self.told.affirmed)
         return known
 
-    def _shown_by(self, label: str, image: int) -> set[tuple[Place, str | None]]:
-        """Places, with their sides, that a region of a source's label shows."""
-        names = labels_of_source(label) if listed_kinds(label) else frozenset((own_name(label),))
-        shown = {(kind_of(name), side_of(name)) for name in names}
-        return {((image, self.alternatives.get(kind, kind)), side) for kind, side in shown}
+    def _either(
+        self, places: Iterable[tuple[str, str | None]]
+    ) -> tuple[tuple[str, str | None], ...]:
+        """Kinds and sides, with one kind in place of its alternatives."""
+        return tuple(dict.fromkeys((self.alternatives.get(of, of), side) for of, side in places))
 
     def _read_boxes(self, example: Example) -> None:
         self.boxes: dict[Place, list[tuple[str | None, Box]]] = {}
@@ -227,10 +227,13 @@ class Truth:
         for image in range(len(example.images)):
             for label, (x0, y0, x1, y1) in example.regions_of(image):
                 box = x0, y0, x1, y1
-                for place, side in self._shown_by(label, image):
-                    self.boxes.setdefault(place, []).append((side, box))
-                unlisted = None if listed_kinds(label) else own_name(label)
-                self.regions.setdefault(image, []).append((unlisted, box))
+                places = places_of_region(label)
+                if self.alternatives:
+                    places = self._either(places)
+                for kind, side in places:
+                    self.boxes.setdefault((image, kind), []).append((side, box))
+                name = places[0][0] if self.unlisted and not listed_kinds(label) else None
+                self.regions.setdefault(image, []).append((name, box))
         stepped: dict[Place, list[tuple[str | None, Box]]] = {}
         for image, text, box in _step_boxes(example):
             words = self.words_of(text)
