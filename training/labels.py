@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from operator import attrgetter
+from functools import lru_cache, reduce
+from operator import attrgetter, or_
 from typing import NamedTuple
 
 from training.negation import (
@@ -43,17 +43,10 @@ _WITH_THE_AORTA = (
 _LARGE = r"(?: \w+ly)? (?:enlarged|dilated|prominent|large)\b"
 _BESIDE_THE_HEART = _WITH_THE_AORTA + _LARGE
 _NOT_BESIDE_THE_HEART = f"{_WITH_THE_AORTA} not{_LARGE}"
+_TUMOUR = r"(?:tumou?rs?|neoplasms?)"
 _PATTERNS = {
     "cardiomegaly": (
-        (
-            "cardiomegal",
-            "heart",
-            "cardiac",
-            "cardio-",
-            "cardiomediastinal",
-            "cardiothoracic",
-            "ctr",
-        ),
+        "cardiomegal|heart|cardiac|cardio$|cardiomediastinal|cardiothoracic|ctr",
         r"cardiomegall?y|(?:cardiac|heart) enlargement"
         rf"|(?:enlarged|enlargement of the|large|big|dilated|prominent) {_HEART}"
         rf"|increased? (?:in )?(?:{_HEART} size|size of the {_HEART}|cardio-?thoracic \w+|ctr)"
@@ -66,36 +59,44 @@ _PATTERNS = {
         rf"|{_HEART}(?={_BESIDE_THE_HEART})|{_HEART}{_NOT_BESIDE_THE_HEART}",
     ),
     "enlarged mediastinum": (
-        ("mediastin",),
+        "mediastin",
         r"(?:widen\w+|enlarged) (?:of the )?(?:upper )?mediastin\w+"
         r"|mediastin\w+\b[^.;,]{0,120}?\b(?:widen\w+|enlarged)",
     ),
     "aortic enlargement": (
-        ("aort",),
+        "aort",
         r"aort\w+\b(?: [\w-]+){0,3} (?:enlarge\w+|dilat\w+|ectatic|aneurysm\w*)"
         r"|(?:enlarged|dilated|ectatic) (?:thoracic )?aort\w+",
     ),
     "pleural effusion": (
-        ("effusion", "pleural", "emothora", "empyema"),
+        "effusion|pleural|emothora|^hydro|empyema",
         r"(?:pleural )?(?<!pericardial )effusions?|pleural (?:fluid(?: collections?)?|collections?)"
         r"|(?:fluid|collections?) (?:with)?in the (?:\w+ )?pleural (?:spaces?|cavit(?:y|ies))"
-        r"|ha?emo-?thora(?:x|ces)|empyemas?",
+        r"|(?:ha?emo|hydro)-?thora(?:x|ces)|empyemas?",
     ),
     "pneumothorax": (
-        ("pneumothora", "pneumo-thora", "pneumo thora", "ptx"),
-        r"(?:hydro)?pneumo[ -]?thora(?:x|ces)|ptx",
+        "pneumothora|pneumo$|ptx|^air$|^gas$",
+        r"(?:hydro)?pneumo[ -]?thora(?:x|ces)|ptx|pleural air(?: collections?)?"
+        r"|(?:air|gas) (?:with)?in the (?:\w+ )?pleural (?:space|cavity)",
     ),
     "consolidation": (
-        ("consolidat",),
+        "consolidat",
         r"consolidat(?:ions?|ive|ed|ing)(?: opacit(?:y|ies))?",
     ),
-    "nodule": (("nodul",), r"nodules?|nodular (?:opacit(?:y|ies)|densit(?:y|ies))"),
+    "nodule": (
+        "nodul|^coin$",
+        r"nodules?|nodular (?:opacit(?:y|ies)|densit(?:y|ies))|coin lesions?",
+    ),
     "opacity": (
-        ("opaci", "infiltrat", "space disease"),
-        r"opacit(?:y|ies)|opacifications?|infiltrat(?:es?|ions)|air-?space disease",
+        "opaci|infiltrat|space|densit|haziness",
+        r"opacit(?:y|ies)|opacifications?|infiltrat(?:es?|ions)|air-?space (?:disease|process)"
+        # Not "infiltration" alone: VinDr-CXR marks that beside its opacities.
+        r"|(?:lung|pulmonary|interstitial|alveolar|parenchymal) infiltration"
+        r"|(?:air-?space|hazy|patchy|streaky|parenchymal) densit(?:y|ies)"
+        r"|haziness",
     ),
     "atelectasis": (
-        ("atelecta", "collapse"),
+        "atelecta|collapse",
         r"atelecta\w+|(?:lobar|lobe|lung) collapse"
         r"|collapsed? (?:of )?(?:the )?(?:(?:left|right|upper|middle|lower) ){0,2}"
         r"(?:lobes?|lungs?|lingula|segments?)"
@@ -103,32 +104,53 @@ _PATTERNS = {
         r"(?: (?:is|are|was|were|has|have|not|now|appears?|remains?|\w+ly)){1,3} collapsed",
     ),
     "edema": (
-        ("edema", "chf", "failure"),
-        r"o?edema|chf|(?:congestive )?(?:heart|cardiac) failure",
+        "edema|chf|failure|kerley",
+        r"o?edema|chf|(?:congestive )?(?:heart|cardiac) failure"
+        r"|kerley(?:[ -][abc](?: and [abc])?)?(?:[ -]type)? lines?",
     ),
-    "congestion": (("congestion",), r"(?:pulmonary )?(?:vascular|venous|pulmonary) congestion"),
-    "pneumonia": (("pneumonia",), r"(?:broncho-?|pleuro-?)?pneumonias?"),
-    "mass": (("mass",), r"mass(?:es)?(?! effect)"),
-    "lesion": (("lesion",), r"(?:lung|pulmonary|focal) lesions?"),
-    "pleural thickening": (("pleural",), r"pleural (?:thickening|plaques?|scarring)"),
-    "fibrosis": (("fibro",), r"fibrosis|fibrotic changes?"),
+    "congestion": (
+        "congestion|cephali|redistribution|engorge",
+        r"(?:pulmonary )?(?:vascular|venous|pulmonary) congestion"
+        r"|(?:(?:pulmonary )?vascular )?cephali[sz]ation"
+        r"|(?:pulmonary )?vascular redistribution|(?:pulmonary )?venous engorgement",
+    ),
+    "pneumonia": (
+        "pneumonia|pneumonitis",
+        r"(?:broncho-?|pleuro-?)?pneumonias?|(?<!radiation )(?<!hypersensitivity )"
+        r"(?<!interstitial )(?<!chemical )(?<!aspiration )(?<!-induced )pneumonitis",
+    ),
+    "mass": (
+        "mass|tumor|tumour|neoplasm",
+        rf"mass(?:es)?(?! effect)|(?:lung|pulmonary|lobe) {_TUMOUR}"
+        rf"|{_TUMOUR} (?:with)?in the (?:(?:left|right|upper|middle|lower) ){{0,2}}"
+        r"(?=lungs?\b|lobes?\b|lingula\b)",
+    ),
+    "lesion": ("lesion", r"(?:lung|pulmonary|focal) lesions?"),
+    "pleural thickening": ("pleural", r"pleural (?:thickening|plaques?|scarring)"),
+    "fibrosis": ("fibro", r"fibrosis|fibrotic changes?"),
     "emphysema": (
-        ("emphysema",),
+        "emphysema",
         r"(?<!subcutaneous )(?<!tissue )(?<!surgical )(?<!mediastinal )emphysema\w*",
     ),
-    "fracture": (("fracture", "fx"), r"fractures?|fxs?"),
-    "hernia": (("hernia",), r"(?:hiat(?:al|us) )?hernias?"),
-    "granuloma": (("granuloma",), r"granulomas?|granulomata"),
+    "fracture": (
+        "fracture|fx|broken",
+        r"fractures?|fxs?|(?:broken|fractured)(?: (?:left|right|\d+(?:st|nd|rd|th)|\w+th))*"
+        r" (?:ribs?|bones?|clavicles?|humerus|vertebrae?)",
+    ),
+    "hernia": ("hernia", r"(?:hiat(?:al|us) )?hernias?"),
+    "granuloma": ("granuloma", r"granulomas?|granulomata"),
 }
-"""Of each finding, what one of stands in every sentence that names it, and how it is named."""
+"""Of each finding, what one word of its name is like, in small letters, and how it is named."""
 KINDS = frozenset(_PATTERNS)
 """Findings without their side."""
+_WORD_OF_A_NAME = tuple(re.compile(words) for words, _ in _PATTERNS.values())
 _MENTIONS = tuple(
-    (kind, stems, re.compile(rf"\b(?:{pattern})\b", re.I))
-    for kind, (stems, pattern) in _PATTERNS.items()
+    (kind, re.compile(rf"\b(?:{pattern})\b", re.I)) for kind, (_, pattern) in _PATTERNS.items()
 )
 _NARROWER = re.compile(
-    r"infiltrat|air-?space disease|collaps|emo-?thora|hydro|empyema|bronch|plaque|chf|failure", re.I
+    r"infiltrat|air-?space|densit|haziness|collaps|emo-?thora|hydro|empyema|bronch|plaque|chf|failure"
+    r"|kerley|cephali|redistribution|engorge|pneumonitis|tumou?r|neoplasm|coin|broken|fractured",
+    re.I,
 )
 """In a mention of what is a kind of its finding: without an empyema there may be an effusion."""
 _UNSIDED = frozenset(("cardiomegaly", "enlarged mediastinum", "aortic enlargement", "hernia"))
@@ -411,7 +433,7 @@ def labels_of_source(label: str) -> frozenset[str]:
 def name_findings(text: str) -> str:
     """The text with every mention of a finding replaced by the name of its kind."""
     parts, position = [], 0
-    for mention in _mentions(text, text.lower()):
+    for mention in _mentions(text, _words_of(text)):
         parts += [text[position : mention.start], mention.kind]
         position = mention.end
     return "".join([*parts, text[position:]])
@@ -485,7 +507,7 @@ def _with_ellipses_filled(text: str) -> str:
         start = starts[number]
         if number not in of_sentences:
             sentence = text[start : starts[number + 1]]
-            mentions = _mentions(sentence, sentence.lower())
+            mentions = _mentions(sentence, _words_of(sentence))
             denies = bool(mentions) and _denies(text[start : gap.start()], mentions[0])
             of_sentences[number] = mentions, denies
         mentions, denies = of_sentences[number]
@@ -501,7 +523,7 @@ def _with_lists_spelt_out(text: str) -> str:
     parts, position = [], 0
     for told in _SIDED_LIST.finditer(text):
         before = _last_clause(text, told.start())
-        mentions = _mentions(before, before.lower())
+        mentions = _mentions(before, _words_of(before))
         said = (told["first"], told["second"])
         sides = [_sides_in(part) for part in said]
         if not mentions or mentions[-1].end < len(before) or sides[0] == sides[1]:
@@ -538,7 +560,7 @@ def _with_findings_filled(text: str) -> str:
     parts, position = [], 0
     for told in _THE_OTHER_SIDE.finditer(text):
         before = _last_clause(text, told.start())
-        mentions = _mentions(before, before.lower())
+        mentions = _mentions(before, _words_of(before))
         side = told["side"].lower()
         if len(mentions) != 1 or mentions[0].kind in _UNSIDED or _sides_in(before) == {side}:
             continue
@@ -553,7 +575,7 @@ def _with_findings_filled(text: str) -> str:
 
 
 def _one_side_left(told: re.Match[str]) -> str:
-    mentions = _mentions(told["what"], told["what"].lower())
+    mentions = _mentions(told["what"], _words_of(told["what"]))
     if len(mentions) != 1:
         return told[0]
     side = told["side"].lower()
@@ -569,20 +591,38 @@ def _denies(sentence: str, mention: _Mention) -> bool:
     return polarity(sentence, mention.start, mention.end, negations(sentence), ()) is False
 
 
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.lower()))
+
+
 class _Mention(NamedTuple):
     start: int
     end: int
     kind: str
 
 
-def _mentions(sentence: str, lower: str) -> list[_Mention]:
-    """Findings named, in order; where two lie over each other, the first and longest."""
+@lru_cache(maxsize=65_536)
+def _may_name(word: str) -> int:
+    """Findings whose name may hold a word, in lower case: a bit for each of the patterns."""
+    return sum(1 << number for number, like in enumerate(_WORD_OF_A_NAME) if like.search(word))
+
+
+@lru_cache(maxsize=4_096)
+def _of_bits(bits: int) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple(mention for number, mention in enumerate(_MENTIONS) if bits >> number & 1)
+
+
+def _mentions(sentence: str, words: Iterable[str]) -> list[_Mention]:
+    """Findings named, in order; where two lie over each other, the first and longest.
+
+    Parameters
+    ----------
+    words
+        Its words, in lower case.
+    """
     found = []
-    for kind, stems, pattern in _MENTIONS:
-        for stem in stems:
-            if stem in lower:
-                found += [_Mention(*match.span(), kind) for match in pattern.finditer(sentence)]
-                break
+    for kind, pattern in _of_bits(reduce(or_, map(_may_name, words), 0)):
+        found += [_Mention(*match.span(), kind) for match in pattern.finditer(sentence)]
     if len(found) < 2:
         return found
     found.sort(key=lambda mention: (mention.start, -mention.end))
@@ -599,14 +639,13 @@ def _read_sentence(sentence: str) -> Findings:
     denied: set[str] = set()
     plainly: set[str] = set()
     asked: set[str] = set()
-    lower = sentence.lower()
-    words = frozenset(_WORD.findall(lower))
+    words = _words_of(sentence)
     if words & _SHORT_WORDS:
         spelt_out = _SHORT_SIDE.sub(lambda side: _SHORT_SIDES[side[0].lower()], sentence)
         if spelt_out != sentence:
             return _read_sentence(spelt_out)
-    mentions = _mentions(sentence, lower)
-    denials = negations(sentence) if words & DENYING else []
+    mentions = _mentions(sentence, words)
+    denials = None if words.isdisjoint(DENYING) else negations(sentence)
     only_asked = asked_until(sentence)
     normalising = words & _NORMALISING
     abnormal = bool(denials and words & _NORMAL_WORDS and called_abnormal(sentence))
@@ -630,7 +669,7 @@ def _read_sentence(sentence: str) -> Findings:
             (affirmed if affirms else denied).update(named)
             if not affirms and not _is_of_a_kind(sentence, mention):
                 plainly |= named
-    if normalising and not only_asked and not any(one.denies_on for one in denials):
+    if normalising and not only_asked and not any(one.denies_on for one in denials or ()):
         called_normal = _normal_parts(sentence, affirmed)
         denied |= called_normal
         plainly |= called_normal
@@ -655,8 +694,8 @@ def _on_the_other_side(sentence: str, mention: _Mention) -> str | None:
     return f"{told[1].lower()} {mention.kind}" if told else None
 
 
-def _is_ominous(sentence: str, denials: Sequence[Negation]) -> bool:
-    turned = turns(sentence, denials)
+def _is_ominous(sentence: str, denials: Sequence[Negation] | None) -> bool:
+    turned = turns(sentence, denials) if denials else []
     return any(
         polarity(sentence, match.start(), match.end(), denials, turned)
         for match in _OMINOUS.finditer(sentence)

@@ -19,9 +19,15 @@ DENYING = frozenset(
         *("favor", "favors", "favored", "favoring", "favour", "favours", "favoured", "favouring"),
         *("isnt", "arent", "wasnt", "werent", "doesnt", "dont", "didnt"),
         *("hasnt", "havent", "hadnt", "cant", "couldnt", "wouldnt", "aint"),
+        *("gone", "cleared", "disappeared", "vanished", "denied", "doubtful", "nowhere"),
+        *("against", "inconsistent", "incompatible", "insufficient", "wrong", "incorrect"),
+        *("mimic", "mimics", "mimicking", "simulate", "simulates", "simulating"),
+        *("rule", "rules", "ruling", "exclude", "excludes", "o"),  # the o of *r/o*
+        *("evaluate", "evaluated", "evaluating", "evaluation", "assess", "assessed", "assessing"),
+        *("assessment", "look", "looking", "watch", "monitor", "screening", "risk", "history"),
     )
 )
-"""Words, lower case, without one of which no finding of a sentence is denied."""
+"""Words, lower case, without one of which no finding of a sentence is denied or only looked for."""
 _NT = r"n['\u2019\u00b4`]?t"
 _SHORTENED = rf"(?:is|are|was|were|do|does|did|has|have|had|ca|could|would|ai){_NT}"
 _NOT = rf"(?:not|never|can(?:not| not)|no longer|{_SHORTENED})"
@@ -36,8 +42,9 @@ _SLIGHTLY = r"(?: (?:\w+ly|to|be|been|yet|so|quite|any|much|all that))*"
 _UNTOLD = (
     r"(?:chang\w+|increas\w+|decreas\w+|worse\w*|better|improv\w*|progress\w*|differ\w+|new|as|only"
     r"|larger?(?! than normal)|bigg?(?:er)?|small(?:er)?|greater|resolv\w+|clear(?:ed|ing)?"
-    r"|calcified|cavitary|well|exclu\w+|rule[sd]? out|free|devoid|lack\w*|absent|without|negative"
-    r"|unlikely|assess\w*|evaluat\w+|determin\w+|distinguish\w*|previously|doubt\w*|fail\w*)\b"
+    r"|calcified|cavitary|well|exclu\w+|rul(?:e[sd]?|ing) out|free|devoid|lack\w*|absent|without"
+    r"|negative|unlikely|assess\w*|evaluat\w+|determin\w+|distinguish\w*|previously|doubt\w*"
+    r"|fail\w*|argu\w+ against|inconsistent|incompatible|wrong|incorrect)\b"
 )
 """After *not*: what leaves the finding in place."""
 _STILL_TOLD = rf"(?!{_SLIGHTLY} {_UNTOLD})"
@@ -65,12 +72,24 @@ _BEFORE_NOW = (
 )
 """After *not seen*: not where it says that something is new."""
 _LOOKED_FOR = re.compile(
-    r"\b(?:(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?) for"
-    r"|(?<!not )(?<!n['\u2019\u00b4`]t )(?<!cant )(?<!unable to )(?<!difficult to )"
-    r"(?:rule[ -]out|r/o))(?: [\w-]+){0,3} $",
+    r"\b(?:(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?|look(?:ing)?|watch|monitor|screening)"
+    r" for|risk (?:of|for)|(?P<out>rule[ -]out|r/o|exclude))(?: [\w-]+){0,3} $"
+    r"|\b(?P<history>history of)"
+    r"(?: (?!(?:with|without|but|now|who|is|are|has|shows?)\b)[\w-]+){0,3} $",
     re.I,
 )
-"""Before a mention that an indication only asks about."""
+"""Before a mention that an indication only asks about, or tells of the past."""
+_CANNOT = re.compile(
+    r"\b(?:not|nor|never|cannot|cant|couldnt|unable|difficult|hard|impossible|fail(?:s|ed)?"
+    r"|insufficient|inadequate|insensitive|too \w+|\w+n['\u2019\u00b4`]t)"
+    r"(?: (?:to|be|been|able|possible|also|enough|sensitive|sufficient|adequate|\w+ly))* $",
+    re.I,
+)
+"""Before *rule out* and *exclude*: what cannot be is hedged."""
+_FITS = re.compile(
+    r"\b(?:consistent|compatible|in (?:keeping|line)) with(?: [\w'\u2019]+){0,4} $", re.I
+)
+"""Before *history of*: *consistent with the patient's history of fibrosis* affirms it."""
 _REACH = 160
 """Characters after a mention within which it can be denied."""
 _ASKED_REACH = 60
@@ -79,16 +98,26 @@ _UNLIKELY_ENDS = (
     r"|to be (?:present|there))\b))"
 )
 """After *unlikely* where it denies what stands before it, not *unlikely pneumonia*."""
+_AS_IT_WERE = r"(?: (?:\w+ly )?(?:consistent|compatible|in keeping|in line) with)?"
+_AGAINST = (
+    r"(?:argu(?:e|es|ed|ing)|speaks?|speaking|weighs?|weighing|militates?|mitigates?|evidence)"
+    r"(?: \w+ly)? against"
+)
 _NEGATION = re.compile(
-    rf"\b(?:(?:(?:no(?: longer)?|zero|nil)\b(?!{_ITEM_ENDS})|(?!(?<=\bor )not{_ITEM_ENDS})not"
-    rf"|never|cannot|{_SHORTENED}|without|free (?:of|from)|devoid of"
+    rf"\b(?:(?:(?:no(?: longer)?|zero|nil)\b(?!{_ITEM_ENDS})"
+    rf"|(?:(?!(?<=\bor )not{_ITEM_ENDS})not|{_SHORTENED}){_AS_IT_WERE}"
+    r"|never|cannot|without|free (?:of|from)|devoid of"
     r"|lack(?:s|ed|ing)?(?: of)?|(?<!is )(?<!are )(?<!was )(?<!were )absent|absence of"
     r"|non-?existent|negative for|clear of|neither|nor|(?:false|untrue) that"
     r"|rather than|instead of|as opposed to|doubts?|hardly (?:any|an?)"
     r"|fail(?:s|ed|ing)? to (?:show|demonstrate|reveal|identify|confirm|display|depict)"
-    r"|nothing (?:to )?(?:suggest|indicat)\w+(?: of)?"
+    r"|no(?:thing|ne) (?:(?:to|that|here|else) ){0,2}(?:suggest|indicat|support)\w*(?: of)?|nowhere"
+    rf"|{_AGAINST}|(?:inconsistent|incompatible) with|rul(?:es|ing) out|excludes"
+    r"|mimic(?:s|king)?(?: of)?|simulat(?:es?|ing)"
+    r"|insufficient evidence (?:of|for|to (?:suggest|support|call|diagnose|confirm))"
+    r"|(?:wrong|incorrect) to (?:call|label|read|name|diagnose|describe|interpret|report|suspect)"
     r"|resolution of|(?<!has )(?<!have )(?<!is )(?<!been )resolved"
-    rf"|(?:unlikely|less likely)(?!{_UNLIKELY_ENDS}))\b"
+    rf"|(?:unlikely|less likely|doubtful)(?!{_UNLIKELY_ENDS}))\b"
     r"|(?:excluded|ruled out|absent|negative|none|no|not (?:seen|present|found|identified))\s?:"
     r"(?=\s*\w))",
     re.I,
@@ -98,9 +127,11 @@ _PREFERRED = re.compile(
 )
 """*Atelectasis is favored over pneumonia*, *more likely atelectasis than pneumonia*."""
 _LEFT_IN_PLACE = re.compile(
-    rf"{_NOT}{_SLIGHTLY} {_UNTOLD}"
+    rf"{_NOT}{_SLIGHTLY}(?: (?:able|possible|sensitive|sufficient|adequate)(?: enough)? to"
+    rf"(?: \w+ly)?)? {_UNTOLD}"
     r"|(?:no|without)(?: (?!(?:and|with|but)\b)[\w-]+){0,3}? (?:change|changes(?! of)|increase"
-    r"|decrease|worsening|improvement|progression|resolution|clearing|lack|only|excluded|doubt)\b"
+    r"|decrease|worsening|improvement|progression|resolution|clearing|lack|only|exclud(?:ed|ing)"
+    r"|ruling out|against|doubt)\b"
     r"(?!,? or\b|,[^.;]{0,120}\bor\b)",
     re.I,
 )
@@ -195,10 +226,10 @@ _DENIED_AFTER = re.compile(
     rf"(?:(?!\b(?:{_BE}|(?<!previously )(?:seen|present|noted)|there|but|with|without|no)\b"
     rf"|\b{_PARTLY_DONE}resol|{_AND_ANOTHER})[^.;]){{0,120}}?"
     rf"(?:\b{_BE}\b(?: been| now| also| all| since| currently| considered| felt| thought| believed"
-    r"| to be| completely| fully| entirely)*"
+    rf"| to be| completely| fully| entirely| \w+ed and {_BE})*"
     rf" (?:(?:not|never|no longer)\b{_TOLD_GONE}{_BEFORE_NOW}"
     r"|resolved|absent|excluded|ruled out|cleared|non-?existent|nil|false|gone|disappeared|vanished"
-    rf"|(?:less likely|unlikely){_UNLIKELY_ENDS})"
+    rf"|denied|(?:less likely|unlikely|doubtful){_UNLIKELY_ENDS})"
     rf"|\b(?:(?:is|are|was|were|has|have|had|ca|could){_NT}|can(?:not| not)|could not)\b"
     rf"{_TOLD_GONE}{_BEFORE_NOW}"
     rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:(?:exist|persist|occur|recur)\b{_STILL_TOLD}"
@@ -210,15 +241,17 @@ _DENIED_AFTER = re.compile(
     rf"|(?:(?!\b(?:{_BE}|yes|present|seen|positive|with|without|but)\b)[^.;:(+]){{0,80}}?"
     rf"(?::\s*(?:not\b{_TOLD_GONE}|(?!not\b){_GONE}\b{_STILL_TOLD})"
     rf"|\(\s*(?:{_GONE}|{_MINUS})\s*\)|\s{_MINUS}+\s*{_GONE}{_ENDS})"
+    r"|-free\b(?! (?:air|fluid|flow))"
     rf"|(?:(?!\byes\b)[^.;,:(+]){{0,60}}?,?\s+no{_ITEM_ENDS}|:?\s*{_MINUS}{_ITEM_ENDS}",
     re.I,
 )
 _MAYBE_DENIED_AFTER = re.compile(
     r"\b(?:no|not|never|cannot|longer|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil"
-    rf"|false|nonexistent|denied|gone|disappeared|vanished)\b|{_NT}\b|[:(]"
+    rf"|false|nonexistent|denied|gone|disappeared|vanished|doubtful|free)\b|{_NT}\b|[:(]"
     rf"|{_MINUS} ?(?:[nzae]|\W|$)",
     re.I,
 )
+_MINUS_SIGN = re.compile(_MINUS)
 _OR_NOT = re.compile(rf"(?:(?!\b{_BE}\b)[^.;,:]){{0,60}}?,? or not{_ITEM_ENDS}", re.I)
 """After a mention that is said to be there or not."""
 _ASKED = re.compile(r"\?(?![a-z])")
@@ -324,16 +357,22 @@ def _opens_a_clause(sentence: str, joint: re.Match[str], denials: Sequence[Negat
 
 
 def polarity(
-    sentence: str, start: int, end: int, denials: Sequence[Negation], turned: Sequence[int]
+    sentence: str, start: int, end: int, denials: Sequence[Negation] | None, turned: Sequence[int]
 ) -> bool | None:
     """Whether what stands at ``start:end`` is affirmed; None where neither is said.
 
     Parameters
     ----------
     denials, turned
-        Of the sentence: :func:`negations`, :func:`turns`.
+        Of the sentence: :func:`negations`, :func:`turns`. ``denials`` is None where no word of the
+        sentence is among :data:`DENYING`, which saves most of the search.
     """
-    if _LOOKED_FOR.search(sentence, max(0, start - _ASKED_REACH), start):
+    if sentence.endswith(("non-", "Non-", "NON-"), 0, start):  # not "non-displaced fracture"
+        return False
+    if denials is None:
+        if not _MINUS_SIGN.search(sentence, end, end + _REACH):
+            return True
+    elif _only_looked_for(sentence, start):
         return None
     last = bisect_left(denials, end, key=_start) if denials else 0
     if last:
@@ -352,6 +391,17 @@ def polarity(
         if _DENIED_AFTER.match(sentence, end):
             return None if start < earlier_until(sentence) else False
     return True
+
+
+def _only_looked_for(sentence: str, start: int) -> bool:
+    """Whether what begins there is what a film was made for, or lies in the past."""
+    told = _LOOKED_FOR.search(sentence, max(0, start - _ASKED_REACH), start)
+    if not told:
+        return False
+    begin, before = told.start(), max(0, told.start() - _ASKED_REACH)
+    if told["out"]:
+        return not _CANNOT.search(sentence, before, begin)
+    return not (told["history"] and _FITS.search(sentence, before, begin))
 
 
 def _denied_before(sentence: str, denial: Negation, start: int, end: int) -> bool:

@@ -117,6 +117,110 @@ def test_what_is_to_be_ruled_out_is_neither_affirmed_nor_denied(text):
     assert finding_labels("Cannot rule out pneumonia.") == {"pneumonia"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Nothing to suggest {}.", "Nothing here suggests {}.", "Inconsistent with {}."),
+        *("The clear apex argues strongly against {}.", "This is evidence against {}."),
+        *("The expanded lung rules out {}.", "A normal film excludes {}.", "Ruling out {}."),
+        *("Doubtful {}.", "{} is doubtful.", "{}-free.", "Insufficient evidence of {}."),
+        *("Skin fold simulating {}.", "An artifact mimicking {}.", "{} is denied."),
+        *("{} has been treated and is gone.", "It would be wrong to call this {}."),
+        *(
+            "Not consistent with {}.",
+            "The line isn't compatible with {}.",
+            "Not in keeping with {}.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("named", ["pneumothorax", "a pneumothorax", "left pneumothorax"])
+def test_a_denial_in_other_words_is_one(text, named):
+    found = read_findings(text.format(named))
+    assert not found.affirmed
+    assert {kind_of(label) for label in found.denied} == {"pneumothorax"}
+
+
+def test_non_denies_what_it_stands_before_alone():
+    assert negated_labels("Non-consolidated lung.") == {"consolidation"}
+    assert finding_labels("Non-displaced fracture.") == {"fracture"}
+    assert finding_labels("A non-calcified nodule.") == {"nodule"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Not inconsistent with {}.", "No evidence against {}.", "Cannot exclude {}."),
+        *("This does not argue against {}.", "Difficult to completely exclude {}."),
+        *("Without ruling out {}.", "The film is not sensitive enough to rule out {}."),
+        *("Consistent with {}.", "Findings consistent with the patient's history of {}."),
+        *("{} has increased and is not resolved.", "No effusion, consistent with a {}."),
+    ],
+)
+def test_what_only_looks_like_a_denial_is_none(text):
+    assert "pneumothorax" in finding_labels(text.format("pneumothorax"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("History of pneumonia.", "CT to exclude pneumonia.", "Exclude pneumonia."),
+        *("The patient is at risk of pneumonia.", "Look for pneumonia.", "Watch for pneumonia."),
+        "Consider oblique films to rule out an early pneumonia.",
+    ],
+)
+def test_what_is_looked_for_or_past_is_neither_affirmed_nor_denied(text):
+    assert finding_labels(text) == negated_labels(text) == set()
+
+
+def test_what_is_there_beside_what_is_past_is_affirmed():
+    found = read_findings("Patient with history of pneumonia with a left effusion.")
+    assert (found.affirmed, found.denied) == ({"left pleural effusion"}, set())
+    assert finding_labels("Question of pneumonia.") == {"pneumonia"}  # a hedge
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("Right hydrothorax.", {"right pleural effusion"}),
+        ("Air in the left pleural space.", {"left pneumothorax"}),
+        ("A small right apical pleural air collection.", {"right pneumothorax"}),
+        ("A lung tumour.", {"mass"}),
+        ("Neoplasm in the right upper lobe.", {"right mass"}),
+        ("Coin lesion in the left lung.", {"left nodule"}),
+        ("Airspace densities in the left lung.", {"left opacity"}),
+        (
+            "Hazy density at the right base, haziness on the left.",
+            {"left opacity", "right opacity"},
+        ),
+        ("Patchy pulmonary infiltration.", {"opacity"}),
+        ("Kerley B lines.", {"edema"}),
+        ("Vascular cephalization.", {"congestion"}),
+        ("Vascular redistribution.", {"congestion"}),
+        ("Pneumonitis of the left lung.", {"left pneumonia"}),
+        ("A broken right rib.", {"right fracture"}),
+        ("A cardio-thoracic ratio above normal.", {"cardiomegaly"}),
+        # Each of these may be another finding, or none.
+        ("Radiation pneumonitis.", set()),
+        ("Fatty infiltration of the liver.", set()),
+        ("Infiltration", set()),
+        ("Blunting of the left costophrenic angle.", set()),
+        ("Volume loss after lobectomy.", set()),
+        ("Hyperinflated lungs. COPD.", set()),
+        ("Interstitial lung disease.", set()),
+        ("Decreased bone density. Fluid overload.", set()),
+        ("Brain tumor. Free air below the diaphragm.", set()),
+    ],
+)
+def test_other_names_of_a_finding_are_read_where_they_leave_no_doubt(text, labels):
+    assert finding_labels(text) == labels
+
+
+def test_a_name_that_is_narrower_denies_no_more_than_its_kind():
+    found = read_findings("No airspace process. Linear opacity at the left base.")
+    assert found.affirmed == {"left opacity"}
+    assert not contradictions("No airspace process. Linear opacity at the left base.")
+
+
 @pytest.mark.parametrize("text", ["No other nodule.", "No large nodule.", "No further nodules."])
 def test_others_denied_say_nothing_of_the_finding(text):
     assert finding_labels(text) == negated_labels(text) == set()

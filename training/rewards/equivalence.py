@@ -61,6 +61,8 @@ _SAME = {
     "man": "male",
     "woman": "female",
     "pacer": "pacemaker",
+    "thorax": "chest",
+    "thoracic": "chest",
     "increasing": "larger",
     "decreasing": "smaller",
     "anteroposterior": "ap",
@@ -95,7 +97,7 @@ _NOT_ENLARGED = re.compile(
 )
 _MEASURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ -]?(cm|mm)\b")
 _WHOLE_NUMBER = re.compile(r"(?<![\d.])(\d+)\.0+(?![\d.])")
-_SIDED = re.compile(r"\b(\w+)-(?:sided|sized)\b")
+_SIDED = re.compile(r"\b(\w+?)(?:-sided|(?:ly)?[ -]sized)\b")
 _INITIALS = re.compile(r"\b([ap])\.([ap])\b\.?")
 _TUBES = re.compile(r"\b(?:(?:ett|et tube)|(ngt|ng tube))\b")
 _LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
@@ -187,6 +189,12 @@ _EVADES = re.compile(
     r"|evaluat(?:ed?|able)|evaluable|judged?|decided?|idea|clue|comment|opinion|applicable|mind)\b"
 )
 """What is no answer, though it may hold a *no*."""
+_UNSEEN = re.compile(
+    r"\bcan ?not (?=(?:be )?(?:seen?|identified|found|detected|appreciated|visuali[sz]ed)\b"
+    r"(?! (?:\w+ly|well|because|due|whether|if|how)\b))"
+)
+"""*It cannot be seen* is a *no*, unlike *it cannot be seen well* and *I cannot tell*."""
+_INDEED = re.compile(r"\W*(?:yes,? )?(?:indeed|certainly|definitely|absolutely|of course)\W*")
 _STILL_THERE = re.compile(
     r"\b(?:not|never)(?: (?:yet|\w+ly))* (?:resolved|cleared|disappeared|gone)\b"
 )
@@ -421,7 +429,9 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
     neither.
     """
     lower = _plain(said).lower().replace("\u2019", "'").replace("can't", "cannot")
-    lower = lower.replace("n't", " not")
+    lower = _UNSEEN.sub("not ", lower.replace("n't", " not"))
+    if _INDEED.fullmatch(lower):
+        return True
     lower = _AND_ON.sub(r"\1, ", lower).replace("ruled out", "excluded")
     if any(no.search(lower) for no in (_ASKS, _NEGATED_VERDICT, _EVADES)):
         return None

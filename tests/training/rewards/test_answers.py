@@ -206,6 +206,56 @@ def test_a_wrong_answer_or_several_are_wrong_in_a_sentence_too(
     assert worth(said, reference, question) == 0
 
 
+PNEUMOTHORAX = "Is there a pneumothorax?"
+
+
+@pytest.mark.parametrize("said", ["Indeed.", "Yes, indeed.", "Certainly.", "Of course."])
+def test_an_affirmation_alone_is_a_yes(said: str) -> None:
+    assert worth(said, "Yes", PNEUMOTHORAX) == 1
+    assert worth(said, "No", PNEUMOTHORAX) == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("It cannot be seen.", "It can't be seen.", "I cannot see one.", "It cannot be found."),
+        *("Nothing to suggest a pneumothorax.", "Indeed not."),
+    ],
+)
+def test_what_cannot_be_seen_is_a_no(said: str) -> None:
+    assert worth(said, "No", PNEUMOTHORAX) == 1
+    assert worth(said, "Yes", PNEUMOTHORAX) == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["It cannot be seen clearly.", "I cannot see it well.", "I cannot see whether there is one."],
+)
+def test_what_cannot_be_seen_well_is_no_answer(said: str) -> None:
+    assert worth(said, "No", PNEUMOTHORAX) == worth(said, "Yes", PNEUMOTHORAX) == 0
+
+
+def test_a_finding_denied_is_no_abnormality() -> None:
+    asked = "Is there any abnormality on the image?"
+    assert worth("Nothing to suggest a nodule.", "Yes", asked) == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "said", "other"),
+    [
+        ("How large is the effusion?", "moderate", "moderately sized", "largely sized"),
+        ("How large is the effusion?", "Moderate", "It is moderate in size", "small in size"),
+        ("What are the symptoms?", "chest pain", "Thoracic pain", "abdominal pain"),
+        ("Which side is it on?", "left", "left thorax", "right thorax"),
+    ],
+)
+def test_a_word_of_the_same_meaning_is_the_same_answer(
+    question: str, reference: str, said: str, other: str
+) -> None:
+    assert worth(said, reference, question) == 1
+    assert worth(other, reference, question) == 0
+
+
 @pytest.mark.parametrize(
     "said",
     ["cardiomegaly", "Cardiomegaly, effusion, mass", "Cardiomegaly, effusion, a pacemaker"],
