@@ -42,8 +42,8 @@ async def interpret(
     Raises
     ------
     Problem
-        ``too-many-images``, ``mode-not-trained`` and ``invalid-field`` before any film is opened; the decoder's for a
-        film; the engine's.
+        ``too-many-images``, ``mode-not-trained`` and ``invalid-field`` before any film is opened;
+        the decoder's for a film; the engine's.
     """
     async with aclosing(stream(request, decoder=decoder, engine=engine)) as events:
         async for event in events:
