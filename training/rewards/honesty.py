@@ -13,7 +13,7 @@ from training.rewards.places import Places
 from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.step_words import StepWords
 from training.rewards.truth import Truth
-from training.rewards.wording import count_words, repeated, sentences
+from training.rewards.wording import count_words, sentences
 
 _NOTHING = frozenset[str]()
 _CONTRADICTION = 3
@@ -120,7 +120,7 @@ def honesty(
     for words in said:
         told += words.sentences
         spaces += words.spaces
-    tricks = found.stray + max(0, repeated(parsed.answer) - truth.repeated)
+    tricks = found.stray + max(0, count_words(parsed.answer).repeated - truth.repeated)
     tricks += len(told) - len(set(told))
     tricks += _contradictions(parsed, said, answered, stepped, truth)
     if len(parsed.steps) > most_steps:

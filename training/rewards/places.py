@@ -269,7 +269,7 @@ def _lie_together(place: Place, other: Place, truth: Truth) -> bool:
 
 def _region_shown(box: Box, image: int, text: str, truth: Truth) -> tuple[str | None, Box] | None:
     """The region that a box fits whose step names no finding, unless the step denies something."""
-    near = [region for region in truth.regions.get(image, ()) if iou(box, region[1]) > _OVERLAPPING]
+    near = [region for region in truth.regions_on(image) if iou(box, region[1]) > _OVERLAPPING]
     if not near or not DENYING.isdisjoint(count_words(text).words):
         return None
     return max(near, key=lambda region: (region[0] is not None, iou(box, region[1])))

@@ -21,7 +21,7 @@ from training.rewards.geometry import Box
 from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import StepWords, structures_named, words_about, words_of
-from training.rewards.wording import count_words, repeated, sentences
+from training.rewards.wording import count_words, sentences
 from training.unlisted import affirms, listed_kinds, own_name, places_of_region
 
 Place = tuple[int, str]
@@ -86,9 +86,6 @@ class Truth:
     others
         Places of findings that a question is not about: a box there is neither paid nor held
         against anybody.
-    regions
-        Of each image, all boxes of the source and of the reference's steps, with the name of those
-        of :attr:`unlisted`.
     structures
         Boxes of structures, and of findings that the reference's steps deny, by place, as far as
         they are known.
@@ -96,6 +93,14 @@ class Truth:
         For each image the box space's width and height, and what a column and a row of it are in
         original pixels with the film's area in that space.
     """
+
+    __slots__ = (  # more than Python's fast dictionaries of attributes hold
+        *("example", "one_film", "report", "told", "told_nothing", "labels", "words", "length"),
+        *("unlisted", "alternatives", "words_of", "stepped", "question", "asked", "presence"),
+        *("presence_alone", "clashes", "step_clashes", "normal", "repeated", "reasons", "idle"),
+        *("disguised", "known", "boxes", "structures", "due", "others", "unboxed"),
+        *("expected", "elsewhere", "places_known", "extents", "scales"),
+    )
 
     def __init__(self, rollout: Rollout) -> None:
         example = rollout.example
@@ -129,7 +134,7 @@ class Truth:
         self.step_clashes = self.clashes | clashes(affirmed, denied)
         named_film = not FILMS.isdisjoint(self.words.words)
         self.normal = named_film and film_called_normal(example.answer)
-        self.repeated = repeated(example.answer)
+        self.repeated = self.words.repeated
         named = [words.named for words in steps]
         self.reasons = any(named)
         idle = _idle_sentences(example.answer) if self.report else 0
@@ -196,6 +201,16 @@ class Truth:
         """Whether a finding that is named must be shown, too."""
         return bool(self.boxes) and kind_of(label) not in self.unboxed
 
+    def regions_on(self, image: int) -> Iterator[tuple[str | None, Box]]:
+        """All boxes of the source and of the reference's steps on an image, with the name of those
+        of :attr:`unlisted`.
+        """
+        for label, (x0, y0, x1, y1) in self.example.regions_of(image):
+            yield None if listed_kinds(label) else own_name(label), (x0, y0, x1, y1)
+        for index, _, box in _step_boxes(self.example):
+            if index == image:
+                yield None, box
+
     @staticmethod
     def of_current_film(images: Iterable[int]) -> bool:
         """Whether a step with boxes on these of several images is about the film in question.
@@ -222,18 +237,14 @@ class Truth:
     def _read_boxes(self, example: Example) -> None:
         self.boxes: dict[Place, list[tuple[str | None, Box]]] = {}
         self.structures: dict[Place, list[Box]] = {}
-        self.regions: dict[int, list[tuple[str | None, Box]]] = {}
         told = {name for name in self.unlisted if affirms(example.answer, name)}
         for image in range(len(example.images)):
             for label, (x0, y0, x1, y1) in example.regions_of(image):
-                box = x0, y0, x1, y1
                 places = places_of_region(label)
                 if self.alternatives:
                     places = self._either(places)
                 for kind, side in places:
-                    self.boxes.setdefault((image, kind), []).append((side, box))
-                name = places[0][0] if self.unlisted and not listed_kinds(label) else None
-                self.regions.setdefault(image, []).append((name, box))
+                    self.boxes.setdefault((image, kind), []).append((side, (x0, y0, x1, y1)))
         stepped: dict[Place, list[tuple[str | None, Box]]] = {}
         for image, text, box in _step_boxes(example):
             words = self.words_of(text)
@@ -242,7 +253,6 @@ class Truth:
                 told.add(kind)
             for name in words.shown:
                 self.structures.setdefault((image, name), []).append(box)
-            self.regions.setdefault(image, []).append((None, box))
         self.due = {  # each box of a step that names two findings is of one of them
             place: min(len(boxes), len(self.boxes.get(place, boxes)))
             for place, boxes in stepped.items()

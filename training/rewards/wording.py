@@ -42,6 +42,9 @@ Pair = tuple[str, str]
 """Two words that follow each other; a sentence begins and ends with a stop."""
 
 
+_NO_PAIRS = frozenset[Pair]()
+
+
 class Wording(NamedTuple):
     """The words of a text.
 
@@ -54,11 +57,14 @@ class Wording(NamedTuple):
         Pairs that stand there.
     length
         How many words there are.
+    repeated
+        How many of its sentences have stood before, whatever their case and signs.
     """
 
     words: Set[str | tuple[str, int]]
     pairs: Set[Pair]
     length: int
+    repeated: int
 
 
 class WordAgreement(NamedTuple):
@@ -83,12 +89,33 @@ class WordAgreement(NamedTuple):
 @lru_cache(maxsize=_REMEMBERED)
 def count_words(text: str) -> Wording:
     """The words and pairs of a text."""
-    pieces = _pieces(text)
-    counted = Counter(pieces)
-    stops = counted.pop(_STOP, 0)
-    words: set[str | tuple[str, int]] = set(counted)
-    words.update([(word, n) for word, times in counted.items() for n in range(1, times)])
-    return Wording(words, _pairs(pieces), len(pieces) - stops)
+    again: int | None = None
+    if text.isascii():  # texts are made of few sentences
+        parts = text.lower().translate(_APART).split(_STOP)
+        told = [_sentence_words(part) for part in parts]
+        pieces = [word for of_sentence, _ in told for word in of_sentence]
+        pairs = _NO_PAIRS.union(*[pairs for _, pairs in told])
+        if not any(part[:1].isdigit() for part in parts):  # *1.5 cm* is one sentence
+            of_words = [words for words, _ in told if words]
+            again = len(of_words) - len(set(of_words))
+    else:
+        pieces = _pieces(text)
+        pairs = _pairs(pieces)
+        pieces = [piece for piece in pieces if piece != _STOP]
+    if again is None:
+        of_text = sentences(text.casefold())
+        again = len(of_text) - len(set(of_text))
+    words: set[str | tuple[str, int]] = set(pieces)
+    if len(words) < len(pieces):
+        counted = Counter(pieces)
+        words.update([(word, n) for word, times in counted.items() for n in range(1, times)])
+    return Wording(words, pairs, len(pieces), again)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _sentence_words(sentence: str) -> tuple[tuple[str, ...], frozenset[Pair]]:
+    words = sentence.split()
+    return tuple(words), _pairs(words) if words else _NO_PAIRS
 
 
 def compare_words(said: Wording, wanted: Wording) -> WordAgreement:
@@ -169,13 +196,6 @@ def length_share(ratio: float) -> float:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def repeated(text: str) -> int:
-    """How many of the sentences of a text have stood before, whatever their case and signs."""
-    said = sentences(text.casefold())
-    return len(said) - len(set(said))
-
-
-@lru_cache(maxsize=_REMEMBERED)
 def sentences(text: str) -> tuple[str, ...]:
     """The sentences of a text, without their signs; *1.5 cm* ends none."""
     if text.isascii() and not _DECIMAL.search(text):  # the same, and faster
@@ -185,10 +205,8 @@ def sentences(text: str) -> tuple[str, ...]:
     return tuple(bare for said in parts if (bare := " ".join(said.split())))
 
 
-def _pairs(pieces: list[str]) -> set[Pair]:
-    pairs = {*pairwise([_STOP, *pieces, _STOP])}
-    pairs.discard((_STOP, _STOP))
-    return pairs
+def _pairs(pieces: list[str]) -> frozenset[Pair]:
+    return frozenset(pairwise([_STOP, *pieces, _STOP])) - {(_STOP, _STOP)}
 
 
 def _pieces(text: str) -> list[str]:

@@ -29,7 +29,7 @@ from training.rewards.gallery import (
 from training.rewards.geometry import iou
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout, load_reward
-from training.rewards.wording import repeated
+from training.rewards.wording import count_words
 from training.stages.text_targets import completion_text
 
 FLOOR = 0.15
@@ -711,7 +711,7 @@ def test_what_is_said_again_costs(said, steps):
     ],
 )
 def test_a_sentence_is_the_same_whatever_signs_end_it(text, times):
-    assert repeated(text) == times
+    assert count_words(text).repeated == times
 
 
 def filler(number):
