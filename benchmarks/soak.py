@@ -146,7 +146,7 @@ async def soak(
         name: growth(
             [at for at, _ in kept],
             [of(sizes, name) for _, sizes in kept],
-            renewed=name == "decoder",
+            lives=[*watch.lives.values()] if name == "decoder" else None,
         )
         for name in ("all", *kept[-1][1])
     }

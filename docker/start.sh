@@ -4,9 +4,9 @@
 set -eu
 
 # A line of the log like the program's own: JSON, unless a terminal is looking on.
+format=$(printf %s "${DEEPMEDIX_LOG_FORMAT:-auto}" | tr '[:upper:]' '[:lower:]')
 say() {
-  if [ "${DEEPMEDIX_LOG_FORMAT:-auto}" = console ] \
-    || { [ "${DEEPMEDIX_LOG_FORMAT:-auto}" = auto ] && [ -t 2 ]; }; then
+  if [ "$format" = console ] || { [ "$format" = auto ] && [ -t 2 ]; }; then
     echo "start: $*" >&2
   else
     printf '{"event": "start: %s", "level": "info", "logger": "deepmedix.start", "timestamp": "%s"}\n' \

@@ -79,6 +79,8 @@ class MemoryWatch:
     def __init__(self, served: Served) -> None:
         self._served = served
         self.samples: list[tuple[float, dict[str, int]]] = []
+        self.lives: dict[int, int] = {}
+        """Of each process that opened films, by its id, the most that it had."""
 
     async def run(self) -> None:
         """Sample until cancelled."""
@@ -87,6 +89,9 @@ class MemoryWatch:
             for name, process in self._served.processes().items():
                 with suppress(psutil.NoSuchProcess):
                     sizes[name] = process.memory_info().rss
+                    if name == "decoder":
+                        most = max(self.lives.get(process.pid, 0), sizes[name])
+                        self.lives[process.pid] = most
             self.samples.append((time.monotonic(), sizes))
             await asyncio.sleep(_PERIOD)
 
@@ -99,7 +104,7 @@ class Growth:
     ----------
     first, last
         Median of the first and of the last quarter, MiB; of what is renewed, the most of the first
-        and of the last half.
+        and of the last whole life.
     slope
         Least squares over all of it, MiB a minute.
     """
@@ -114,7 +119,9 @@ class Growth:
         return self.last / self.first
 
 
-def growth(times: Sequence[float], sizes: Sequence[int], *, renewed: bool = False) -> Growth:
+def growth(
+    times: Sequence[float], sizes: Sequence[int], *, lives: Sequence[int] | None = None
+) -> Growth:
     """Return the growth of a series of two samples or more.
 
     Parameters
@@ -123,13 +130,14 @@ def growth(times: Sequence[float], sizes: Sequence[int], *, renewed: bool = Fals
         Seconds.
     sizes
         Bytes.
-    renewed
-        Whether the process gives way to a new one now and then: its memory is a saw, of which a
-        quarter holds some part of a tooth.
+    lives
+        Of a process that gives way to a new one now and then, the most that each had, in their
+        order: its memory is a saw, of which a quarter holds some part of a tooth. The last has not
+        come to its end; with fewer than two before it nothing has grown from one to the next.
     """
     quarter = max(1, len(sizes) // 4)
     slope = linear_regression([time / 60 for time in times], [size / MIB for size in sizes]).slope
-    if renewed:
-        half = max(1, len(sizes) // 2)
-        return Growth(max(sizes[:half]) / MIB, max(sizes[half:]) / MIB, slope)
+    if lives is not None:
+        whole = lives[:-1] or lives
+        return Growth(whole[0] / MIB, whole[-1] / MIB, slope)
     return Growth(median(sizes[:quarter]) / MIB, median(sizes[-quarter:]) / MIB, slope)

@@ -74,7 +74,7 @@ class StudyFields(FilmFields):
     mode: Mode = Field(
         Mode.THINK,
         description="`think`: reason step by step, with boxes, before the answer. `answer`: "
-        "answer at once, where the checkpoint has learnt it (else `mode-not-trained`).",
+        "answer at once (a report: where the checkpoint has learnt it, else `mode-not-trained`).",
         examples=["think"],
     )
     decoding: Decoding | None = Field(

@@ -79,7 +79,7 @@ class HandshakeFailures:
         self._told_at: float | None = None
         self._untold = 0
 
-    def note(self, address: str | None, error: OSError | None) -> None:
+    def note(self, address: str | None, error: Exception | None) -> None:
         """Take note of one; without an error, the client just left."""
         reason, words = _reason(error)
         FAILURES.labels(reason=reason).inc()
@@ -95,11 +95,15 @@ class HandshakeFailures:
             self._told_at, self._untold = now, 0
 
 
-def _reason(error: OSError | None) -> tuple[str, str]:
+def _reason(error: Exception | None) -> tuple[str, str]:
     """Return one of ``REASONS``, and OpenSSL's own words where it has some."""
     if isinstance(error, ConnectionAbortedError):  # asyncio's limit on a handshake
         return "timeout", ""
-    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+    if error is not None and not isinstance(error, OSError):
+        return "other", f" ({type(error).__name__})"
+    if not isinstance(error, ssl.SSLError) or isinstance(
+        error, ssl.SSLEOFError | ssl.SSLZeroReturnError
+    ):
         return "left", ""
     name = getattr(error, "reason", None) or "UNKNOWN"
     # An alert is what the client says, of our certificate for one.
@@ -133,48 +137,42 @@ class TlsHandshake(asyncio.Protocol):
         self._context = context
         self._failures = failures
         self._make_http = partial(http, **options)
-        self._http: asyncio.Protocol | None = None
+        self._patience = getattr(http, "header_timeout", None)
         self._early: list[bytes] = []  # may come before we know that the handshake is over
-        self._lost = False
         self._work: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
         assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()  # what the client says is TLS's to read
         self._work = asyncio.get_running_loop().create_task(self._shake_hands(transport))
 
     def data_received(self, data: bytes) -> None:
         """Keep what came in the same breath as the handshake's end."""
         self._early.append(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take note, or tell HTTP where asyncio has not heard yet that it took over."""
-        self._lost = True
-        if self._http is not None:
-            self._http.connection_lost(exc)
-
     async def _shake_hands(self, plain: asyncio.Transport) -> None:
         peer = plain.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) and peer else None
         try:
             secure = await asyncio.get_running_loop().start_tls(
-                plain, self, self._context, server_side=True
+                plain,
+                self,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=self._patience,
             )
-        except OSError as error:
+        except Exception as error:  # OpenSSL's, and what Python makes of an odd certificate
             self._failures.note(address, error)
             return
         if secure is None:
             self._failures.note(address, None)
             return
-        if self._lost:
-            return
         try:
-            self._http = self._make_http()
-            secure.set_protocol(self._http)
-            self._http.connection_made(secure)
+            http = self._make_http()
+            secure.set_protocol(http)
+            http.connection_made(secure)
             for data in self._early:
-                self._http.data_received(data)
+                http.data_received(data)
             self._early.clear()
         except BaseException:
             secure.abort()

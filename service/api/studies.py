@@ -26,6 +26,7 @@ from service.interpretation import (
     StudyEvent,
     StudyRead,
     StudyRequest,
+    check_request,
     estimated_tokens,
     stream,
 )
@@ -56,6 +57,7 @@ async def answer_study(
             arrival(request, service, model, max_images=service.max_images)
         )
         study = _study(submission, trace_headers())
+        check_request(study, service.engine.manifest)  # before it takes a place in the queue
         place.reserve(estimated_tokens(study, service.engine.manifest))
         events = _walk(request, service, place, study)
         held.push_async_callback(events.aclose)

@@ -25,6 +25,10 @@ async def warm_up(engine: Engine, decoder: FilmDecoder) -> None:
     buffer = BytesIO()
     Image.new("L", (_SIDE, _SIDE)).save(buffer, format="PNG")
     request = StudyRequest(
-        films=(buffer.getvalue(),), tasks=(Task.FINDINGS,), temperature=0, max_tokens=_MAX_TOKENS
+        films=(buffer.getvalue(),),
+        tasks=(Task.FINDINGS,),
+        mode=engine.manifest.report_modes[0],
+        temperature=0,
+        max_tokens=_MAX_TOKENS,
     )
     await interpret(request, decoder=decoder, engine=engine)

@@ -66,6 +66,7 @@ def serve(
             log_format=log_format,
             insecure=insecure or None,
         )
+        status = _serve(settings, listener)
     except SettingsError as error:
         named = log_format or _format_of_environment()
         if format_for(named, sys.stderr) is LogFormat.CONSOLE:
@@ -73,14 +74,17 @@ def serve(
         configure_logging("info", named)
         LOG.error("the service could not start: %s", error)
         raise typer.Exit(2) from error
+    _exit_now(status)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> int:
     starting = StartUp()
     starting.begin()
     try:
-        status = asyncio.run(_run(settings, listener, starting))
+        return asyncio.run(_run(settings, listener, starting))
     except StoppedWhileStarting:
         LOG.info("stopped while starting")
-        status = 0
-    _exit_now(status)
+        return 0
 
 
 def _prepare(**options: Any) -> tuple[Settings, socket.socket]:
@@ -109,7 +113,9 @@ def _quieten_resource_tracker() -> None:
 
     The tracker is a process of its own, which frees them and is told what to warn of as it starts.
     """
-    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
+    option = "ignore::UserWarning:multiprocessing.resource_tracker"
+    if option not in sys.warnoptions:
+        sys.warnoptions.append(option)
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -39,7 +39,7 @@ _SERVICE = "MainProcess"
 def start_failure(folder: str) -> str | None:
     """Why a process of the engine whose folder this is could not start; the first that said so."""
     try:
-        return Path(folder, _WHY).read_text(encoding="utf-8")
+        return Path(folder, _WHY).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
 

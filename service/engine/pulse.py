@@ -69,7 +69,7 @@ class Pulse:
     @property
     def late(self) -> bool:
         """Whether the engine has been silent for longer than a step of it takes."""
-        return self._silence >= max(LATE, INTERVAL + _SPARE * self._slowest)
+        return self.hangs or self._silence >= max(LATE, INTERVAL + _SPARE * self._slowest)
 
     @property
     def hangs(self) -> bool:

@@ -140,6 +140,7 @@ class VllmEngine:
         """
         if self._engine is not None:
             return
+        self._watched = []  # how an earlier one ended says nothing of this one
         if self._starting is not None and not self._starting.done():
             raise EngineStuckError
         self._stopped = False

@@ -19,7 +19,7 @@ from service.interpretation.interpretation import (
     SectionTiming,
     StudyTiming,
 )
-from service.interpretation.request import MAX_FILMS, REPORT, StudyRequest
+from service.interpretation.request import MAX_FILMS, REPORT, StudyRequest, check_request
 from service.interpretation.stages import StageObserver
 from service.interpretation.walk import interpret, stream
 
@@ -42,6 +42,7 @@ __all__ = [
     "StudyRead",
     "StudyRequest",
     "StudyTiming",
+    "check_request",
     "estimated_tokens",
     "interpret",
     "stream",

@@ -222,7 +222,7 @@ class _Worker:
         process, shared = self._process, self._shared
         if process is None or shared is None or process.returncode is not None:
             if process is not None and shared is not None:
-                _tell_loss(Loss.DIED)
+                self._tell_loss(Loss.DIED)
             self._forget_shared()
             self._shared = shared = SharedBytes()
             self._process = process = await asyncio.create_subprocess_exec(
@@ -250,6 +250,7 @@ class _Worker:
             async with asyncio.timeout(_START_LIMIT):
                 ready = await process.stdout.readexactly(len(READY))
         except (TimeoutError, asyncio.IncompleteReadError):
+            self._tell_loss(Loss.DIED)
             await self.stop()
             raise problems.decode_worker_died() from None
         except asyncio.CancelledError:
@@ -274,17 +275,17 @@ class _Worker:
             async with asyncio.timeout(time_limit):
                 return await _exchange(process, shared, request, data)
         except TimeoutError:
-            _tell_loss(Loss.TIMEOUT)
+            self._tell_loss(Loss.TIMEOUT)
             await self.stop()
             raise problems.decode_timeout() from None
         except _NotAcknowledgedError:
-            _tell_loss(Loss.DIED)
+            self._tell_loss(Loss.DIED)
             await self.stop()
             raise
         except (ConnectionError, asyncio.IncompleteReadError):
             raise await self._epitaph(process) from None
         except (ValueError, KeyError, TypeError):
-            _tell_loss(Loss.BROKEN_REPLY)
+            self._tell_loss(Loss.BROKEN_REPLY)
             await self.stop()
             raise problems.decode_failed() from None
         except Problem:  # the worker's own, whole
@@ -301,10 +302,16 @@ class _Worker:
                 await process.wait()
         await self.stop()
         if process.returncode is not None and -process.returncode in _CRASHES:
-            _tell_loss(Loss.CRASHED)
+            self._tell_loss(Loss.CRASHED)
             return problems.decode_failed()
-        _tell_loss(Loss.DIED)
+        self._tell_loss(Loss.DIED)
         return problems.decode_worker_died()
+
+    def _tell_loss(self, reason: Loss) -> None:
+        """Say that the process is lost, unless that was our doing; the next film gets another."""
+        if not self.retired:
+            LOSSES.labels(reason=reason).inc()
+            LOG.warning("a process that opens films was lost (%s)", reason)
 
     async def stop(self) -> None:
         process, self._process = self._process, None
@@ -319,12 +326,6 @@ class _Worker:
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.close()
-
-
-def _tell_loss(reason: Loss) -> None:
-    """Say that a process is lost; the next film gets a new one."""
-    LOSSES.labels(reason=reason).inc()
-    LOG.warning("a process that opens films was lost (%s)", reason)
 
 
 async def _exchange(

@@ -24,12 +24,17 @@ class EngineLogHandler(LogHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        with suppress(Exception):  # else it would stand in the way of what failed
+            self._keep(record)
+        super().emit(record)
+
+    def _keep(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         file = os.environ.get(START_FAILURE_VARIABLE)
         if error is not None and file and record.msg in START_FAILURES:
-            with suppress(OSError), open(file, "x", encoding="utf-8") as why:
-                why.write(f"{type(error).__qualname__}: {error}")
-        super().emit(record)
+            text = f"{type(error).__qualname__}: {error}"
+            with open(file, "x", encoding="utf-8", errors="backslashreplace") as why:
+                why.write(text)
 
 
 def handler() -> LogHandler:

@@ -39,7 +39,11 @@ def test_what_grew_is_a_fault():
     more = Held(descriptors=21, threads=30, tasks=9, temporary_files=1)
     steady = growth(range(8), [100 * MIB] * 8)
     saw = [100, 110, 120, 130, 100, 110, 120, 130]
-    assert growth(range(8), [size * MIB for size in saw], renewed=True).ratio == 1
+    sizes = [size * MIB for size in saw]
+    lives = [130 * MIB, 131 * MIB, 104 * MIB]  # the last is young
+    assert growth(range(8), sizes, lives=lives).ratio == pytest.approx(131 / 130)
+    assert growth(range(8), sizes, lives=lives[1:]).ratio == 1  # there was one whole life
+    assert growth(range(8), sizes, lives=lives[2:]).ratio == 1
     grown = growth([0, 60, 120, 180], [100 * MIB, 105 * MIB, 110 * MIB, 115 * MIB])
     assert grown.slope == pytest.approx(5)
     flat = {"all": steady, "service": steady}

@@ -69,7 +69,9 @@ def judge(answers: Path) -> tuple[str, bool]:
         if operation in _READING and outcomes["200"] < LEAST_SHARE * outcomes.total():
             lines.append(f"  FAILED: fewer than {LEAST_SHARE:.0%} of these were answered")
             enough = False
-    return "\n".join(lines), enough and replies.keys() >= _READING
+    if missing := _READING - replies.keys():
+        lines.append(f"  FAILED: nothing was asked of {', '.join(sorted(missing))}")
+    return "\n".join(lines), enough and not missing
 
 
 _READING = {"POST /report", "POST /vqa", "POST /render"}

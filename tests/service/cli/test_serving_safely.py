@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from contextlib import asynccontextmanager, suppress
 
 import httpx
@@ -44,6 +45,7 @@ def test_without_authentication_other_machines_are_kept_out(host):
 def _format(monkeypatch):
     """What ``serve`` tells the engine's processes of the log's format stays here."""
     monkeypatch.setenv("DEEPMEDIX_LOG_FORMAT", "auto")
+    monkeypatch.setattr(sys, "warnoptions", [*sys.warnoptions])
 
 
 @pytest.mark.usefixtures("_format")
@@ -63,10 +65,23 @@ def test_serve_refuses_before_it_starts_anything(monkeypatch):
 def test_a_refusal_to_serve_is_a_line_of_the_log_where_nobody_looks_on(arguments):
     result = RUNNER.invoke(build_cli(), ["serve", *arguments])
     assert result.exit_code == 2
-    (line,) = result.stderr.splitlines()
-    told = json.loads(line)
+    told = json.loads(result.stderr.splitlines()[-1])
     assert told["level"] == "error"
     assert told["event"].startswith("the service could not start: ")
+
+
+@pytest.mark.usefixtures("_format")
+def test_so_is_one_of_settings_that_do_not_go_together(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPMEDIX_AUDIT_SITE_KEY", "k" * 32)
+    monkeypatch.setenv("DEEPMEDIX_AUDIT_COLLECTOR", "http://collector.example")
+    monkeypatch.setattr(
+        "service.cli.serve.StartUp.begin", lambda self: None
+    )  # signals are pytest's
+    result = RUNNER.invoke(build_cli(), ["serve", "--port", "0"])
+    assert result.exit_code == 2
+    told = json.loads(result.stderr.splitlines()[-1])["event"]
+    assert told.startswith("the service could not start: ")
+    assert "AUDIT_COLLECTOR" in told
 
 
 @pytest.mark.usefixtures("_format")
@@ -76,7 +91,10 @@ def test_a_port_that_is_taken_is_a_line_of_the_log(bound):
     port = str(taken.getsockname()[1])
     result = RUNNER.invoke(build_cli(), ["serve", "--port", port])
     assert result.exit_code == 1
-    assert f"cannot listen on 127.0.0.1 port {port}" in json.loads(result.stderr)["event"]
+    assert (
+        f"cannot listen on 127.0.0.1 port {port}"
+        in json.loads(result.stderr.splitlines()[-1])["event"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -379,6 +397,12 @@ async def test_who_is_refused_by_tls_is_told_and_counted(
     assert {it: now[it] - before[it] for it in now if now[it] != before[it]} == {reason: 1}
 
 
+async def received(reader):
+    data = await reader.read(65536)
+    assert data, "the service hung up"
+    return data
+
+
 async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(certificates):
     async with serving(certificates.settings()) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -391,7 +415,7 @@ async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(ce
                 break
             except ssl.SSLWantReadError:
                 writer.write(outgoing.read())
-                incoming.write(await reader.read(65536))
+                incoming.write(await received(reader))
         tls.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         writer.write(outgoing.read())  # the client's last words of the handshake, and the request
         answer = b""
@@ -400,7 +424,7 @@ async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(ce
                 try:
                     answer += tls.read(65536)
                 except ssl.SSLWantReadError:
-                    incoming.write(await reader.read(65536))
+                    incoming.write(await received(reader))
         writer.close()
     assert answer.startswith(b"HTTP/1.1 200 ")
 

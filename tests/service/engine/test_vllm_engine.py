@@ -261,6 +261,11 @@ async def test_a_killed_core_has_ended_and_nobody_elses_process_has(started):
         await engine.stop()
         engine.kill()
         assert other.is_alive()
+        engine._engine = None
+        engine._load = lambda: exec("raise OSError('no memory')")
+        with pytest.raises(OSError, match="no memory"):
+            await engine.start()
+        assert engine.endings == ""  # how the one before ended says nothing of this start
     finally:
         other.kill()
         other.join()

@@ -10,6 +10,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from service.api.warm_up import warm_up
 from service.engine import EngineUnavailable
 from service.interpretation import (
     AnswerRead,
@@ -279,3 +280,14 @@ async def test_a_report_in_a_mode_that_the_checkpoint_has_not_learnt_is_refused(
         films=(film,), tasks=(Task.VQA,), question="Is the heart large?", mode=Mode.ANSWER
     )
     assert (await interpret(question, decoder=decoder, engine=engine)).sections
+
+
+async def test_a_checkpoint_without_reasoning_is_warmed_up_in_the_mode_that_it_knows(
+    decoder,
+) -> None:
+    engine = ScriptedEngine(
+        Script("\\boxed{Clear.}"),
+        manifest=scripted_manifest().model_copy(update={"report_modes": (Mode.ANSWER,)}),
+    )
+    await warm_up(engine, decoder)
+    assert len(engine.requests) == 1

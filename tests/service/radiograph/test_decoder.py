@@ -348,7 +348,7 @@ async def test_more_films_than_workers_wait_their_turn(build_dicom) -> None:
 
 
 async def test_closing_ends_films_in_work_and_in_waiting_and_starts_no_worker(
-    build_dicom,
+    build_dicom, caplog
 ) -> None:
     decoder = RadiographDecoder()
     await decoder.start()
@@ -361,6 +361,7 @@ async def test_closing_ends_films_in_work_and_in_waiting_and_starts_no_worker(
         assert isinstance(outcome, Problem)
         assert outcome.code == "decode-worker-died"
     assert decoder.worker_pids == ()
+    assert "lost" not in caplog.text  # it was our doing
 
 
 async def test_a_worker_may_write_no_file_and_dump_no_core(decoder: RadiographDecoder) -> None:
