@@ -69,10 +69,10 @@ _PATTERNS = {
         r"|(?:enlarged|dilated|ectatic) (?:thoracic )?aort\w+",
     ),
     "pleural effusion": (
-        "effusion|pleural|emothora|^hydro|empyema",
+        "effusion|pleural|emothora|^ha?emo$|^hydro|empyema",
         r"(?:pleural )?(?<!pericardial )effusions?|pleural (?:fluid(?: collections?)?|collections?)"
         r"|(?:fluid|collections?) (?:with)?in the (?:\w+ )?pleural (?:spaces?|cavit(?:y|ies))"
-        r"|(?:ha?emo|hydro)-?thora(?:x|ces)|empyemas?",
+        r"|(?:ha?emo|hydro)[ -]?thora(?:x|ces)|empyemas?",
     ),
     "pneumothorax": (
         "pneumothora|pneumo$|ptx|^air$|^gas$",
@@ -89,10 +89,10 @@ _PATTERNS = {
     ),
     "opacity": (
         "opaci|infiltrat|space|densit|haziness",
-        r"opacit(?:y|ies)|opacifications?|infiltrat(?:es?|ions)|air-?space (?:disease|process)"
+        r"opacit(?:y|ies)|opacifications?|infiltrat(?:es?|ions)|air[ -]?space (?:disease|process)"
         # Not "infiltration" alone: VinDr-CXR marks that beside its opacities.
         r"|(?:lung|pulmonary|interstitial|alveolar|parenchymal) infiltration"
-        r"|(?:air-?space|hazy|patchy|streaky|parenchymal) densit(?:y|ies)"
+        r"|(?:air[ -]?space|hazy|patchy|streaky|parenchymal) densit(?:y|ies)"
         r"|haziness",
     ),
     "atelectasis": (
@@ -112,7 +112,8 @@ _PATTERNS = {
         "congestion|cephali|redistribution|engorge",
         r"(?:pulmonary )?(?:vascular|venous|pulmonary) congestion"
         r"|(?:(?:pulmonary )?vascular )?cephali[sz]ation"
-        r"|(?:pulmonary )?vascular redistribution|(?:pulmonary )?venous engorgement",
+        r"|(?:pulmonary )?vascular redistribution|(?:pulmonary )?(?:vascular|venous) engorgement\b"
+        r"(?! (?:is|are|appears?) (?:normal|within)\b)",  # so Open-I says it of normal vessels
     ),
     "pneumonia": (
         "pneumonia|pneumonitis",
@@ -148,8 +149,9 @@ _MENTIONS = tuple(
     (kind, re.compile(rf"\b(?:{pattern})\b", re.I)) for kind, (_, pattern) in _PATTERNS.items()
 )
 _NARROWER = re.compile(
-    r"infiltrat|air-?space|densit|haziness|collaps|emo-?thora|hydro|empyema|bronch|plaque|chf|failure"
-    r"|kerley|cephali|redistribution|engorge|pneumonitis|tumou?r|neoplasm|coin|broken|fractured",
+    r"infiltrat|air[ -]?space|(?<!nodular )densit|haziness|collaps|emo[ -]?thora|hydro|empyema"
+    r"|bronch|plaque|chf|failure|kerley|cephali|redistribution|engorge|pneumonitis|tumou?r|neoplasm"
+    r"|coin|broken|fractured",
     re.I,
 )
 """In a mention of what is a kind of its finding: without an empyema there may be an effusion."""
@@ -748,8 +750,8 @@ def _before_a_side_of_the_next(sentence: str, mentions: list[_Mention]) -> int:
     if len(mentions) < 2 or (first := _SIDE.search(sentence)) is None:
         return 0
     number = bisect_left(mentions, first.start(), key=attrgetter("start"))
-    if not 0 < number < len(mentions):
-        return 0
+    if not 0 < number < len(mentions) or first.start() < mentions[number - 1].end:
+        return 0  # or within one: "collapse of the left lower lobe and a small right effusion"
     between = sentence[mentions[number - 1].end : mentions[number].start]
     return number if _OF_THE_NEXT.fullmatch(between) else 0
 

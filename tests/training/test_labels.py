@@ -252,6 +252,22 @@ def test_others_denied_say_nothing_of_the_finding(text):
             {"edema", "left pleural effusion", "right nodule"},
         ),
         ("A left nodule and a small left effusion.", {"left nodule", "left pleural effusion"}),
+        (
+            "Collapse of the left lower lobe and a small right effusion.",
+            {"left atelectasis", "right pleural effusion"},
+        ),
+        (
+            "A broken left rib and a small left pneumothorax.",
+            {"left fracture", "left pneumothorax"},
+        ),
+        (
+            "Neoplasm in the right upper lobe and a small right effusion.",
+            {"right mass", "right pleural effusion"},
+        ),
+        (
+            "Air in the left pleural space and a small right effusion.",
+            {"left pneumothorax", "right pleural effusion"},
+        ),
     ],
 )
 def test_a_side_belongs_to_the_finding_beside_it(text, labels):
@@ -804,6 +820,11 @@ def test_what_is_denied_altogether_contradicts(text):
     assert contradictions(text) == {"left pleural effusion"}
 
 
+def test_nodular_densities_are_nodules_and_no_kind_of_them():
+    assert read_findings("No nodular densities.").flatly_denied == {"nodule"}
+    assert not read_findings("No hazy densities.").flatly_denied
+
+
 def test_congestion_is_no_edema():
     text = "Mild pulmonary vascular congestion without overt edema."
     assert _read(text) == ({"congestion"}, {"edema"})
@@ -921,7 +942,13 @@ def test_no_doubt_is_no_denial(text):
         ("Left bronchopneumonia.", {"left pneumonia"}),
         ("Left hemothorax.", {"left pleural effusion"}),
         ("Left haemothorax.", {"left pleural effusion"}),
+        ("Left hemo-thorax.", {"left pleural effusion"}),
+        ("Left haemo-thorax.", {"left pleural effusion"}),
         ("Left empyema.", {"left pleural effusion"}),
+        ("Left air space disease.", {"left opacity"}),
+        ("Left air space densities.", {"left opacity"}),
+        ("Pulmonary vascular engorgement.", {"congestion"}),
+        ("Heart size and pulmonary vascular engorgement appear within limits of normal.", set()),
         ("Pleural collection on the left.", {"left pleural effusion"}),
         ("Fluid in the left pleural space.", {"left pleural effusion"}),
         ("CHF.", {"edema"}),
