@@ -39,12 +39,17 @@ _SHOWN = (
 _ENDS = r"(?=\s*(?:$|[.,;:!)]))"
 _ITEM_ENDS = r"\s*(?:$|[.,;)])"
 _SLIGHTLY = r"(?: (?:\w+ly|to|be|been|yet|so|quite|any|much|all that))*"
+_AGAINST = (
+    r"(?:argu(?:e|es|ed|ing)|speaks?|speaking|weighs?|weighing|militates?|mitigates?|evidence)"
+    r"(?: \w+ly)? against"
+)
+_NOTHING_AGAINST = rf"no(?:thing|ne)\b(?: [\w-]+){{0,3}}? {_AGAINST}"
 _UNTOLD = (
     r"(?:chang\w+|increas\w+|decreas\w+|worse\w*|better|improv\w*|progress\w*|differ\w+|new|as|only"
     r"|larger?(?! than normal)|bigg?(?:er)?|small(?:er)?|greater|resolv\w+|clear(?:ed|ing)?"
     r"|calcified|cavitary|well|exclu\w+|rul(?:e[sd]?|ing) out|free|devoid|lack\w*|absent|without"
     r"|negative|unlikely|assess\w*|evaluat\w+|determin\w+|distinguish\w*|previously|doubt\w*"
-    r"|fail\w*|argu\w+ against|inconsistent|incompatible|wrong|incorrect)\b"
+    rf"|fail\w*|{_AGAINST}|inconsistent|incompatible|wrong|incorrect)\b"
 )
 """After *not*: what leaves the finding in place."""
 _STILL_TOLD = rf"(?!{_SLIGHTLY} {_UNTOLD})"
@@ -71,11 +76,15 @@ _BEFORE_NOW = (
     r"|(?:on|in|at) (?:\w+ ){0,2}(?:prior|previous|earlier|older))\b)"
 )
 """After *not seen*: not where it says that something is new."""
+_TELLS = (
+    r"(?:but|now|who|there|is|are|was|were|has|have|had|shows?|showed|showing|demonstrat\w+"
+    r"|reveal\w*)"
+)
 _LOOKED_FOR = re.compile(
     r"\b(?:(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?|look(?:ing)?|watch|monitor|screening)"
-    r" for|risk (?:of|for)|(?P<out>rule[ -]out|r/o|exclude))(?: [\w-]+){0,3} $"
-    r"|\b(?P<history>history of)"
-    r"(?: (?!(?:with|without|but|now|who|is|are|has|shows?)\b)[\w-]+){0,3} $",
+    r" for|risk (?:of|for)|(?P<out>rule[ -]out|r/o|exclude))"
+    rf"(?: (?!{_TELLS}\b)[\w-]+){{0,3}} $"
+    rf"|\b(?P<history>history of)(?: (?!(?:{_TELLS}|with|without)\b)[\w-]+){{0,3}} $",
     re.I,
 )
 """Before a mention that an indication only asks about, or tells of the past."""
@@ -99,10 +108,6 @@ _UNLIKELY_ENDS = (
 )
 """After *unlikely* where it denies what stands before it, not *unlikely pneumonia*."""
 _AS_IT_WERE = r"(?: (?:\w+ly )?(?:consistent|compatible|in keeping|in line) with)?"
-_AGAINST = (
-    r"(?:argu(?:e|es|ed|ing)|speaks?|speaking|weighs?|weighing|militates?|mitigates?|evidence)"
-    r"(?: \w+ly)? against"
-)
 _NEGATION = re.compile(
     rf"\b(?:(?:(?:no(?: longer)?|zero|nil)\b(?!{_ITEM_ENDS})"
     rf"|(?:(?!(?<=\bor )not{_ITEM_ENDS})not|{_SHORTENED}){_AS_IT_WERE}"
@@ -112,12 +117,15 @@ _NEGATION = re.compile(
     r"|rather than|instead of|as opposed to|doubts?|hardly (?:any|an?)"
     r"|fail(?:s|ed|ing)? to (?:show|demonstrate|reveal|identify|confirm|display|depict)"
     r"|no(?:thing|ne) (?:(?:to|that|here|else) ){0,2}(?:suggest|indicat|support)\w*(?: of)?|nowhere"
-    rf"|{_AGAINST}|(?:inconsistent|incompatible) with|rul(?:es|ing) out|excludes"
-    r"|mimic(?:s|king)?(?: of)?|simulat(?:es?|ing)"
+    rf"|{_NOTHING_AGAINST}|{_AGAINST}|(?:inconsistent|incompatible) with"
+    r"|rul(?:es|ing) out|excludes"
+    r"|(?<!can )(?<!may )(?<!could )(?<!might )"
+    r"(?P<like>mimic(?:s|king)?(?: of)?|simulat(?:es?|ing))"
     r"|insufficient evidence (?:of|for|to (?:suggest|support|call|diagnose|confirm))"
     r"|(?:wrong|incorrect) to (?:call|label|read|name|diagnose|describe|interpret|report|suspect)"
     r"|resolution of|(?<!has )(?<!have )(?<!is )(?<!been )resolved"
-    rf"|(?:unlikely|less likely|doubtful)(?!{_UNLIKELY_ENDS}))\b"
+    r"|(?:is|was|seems) doubtful (?:that|whether|if)"
+    rf"|(?:unlikely|less likely)(?!{_UNLIKELY_ENDS}))\b"
     r"|(?:excluded|ruled out|absent|negative|none|no|not (?:seen|present|found|identified))\s?:"
     r"(?=\s*\w))",
     re.I,
@@ -132,10 +140,14 @@ _LEFT_IN_PLACE = re.compile(
     r"|(?:no|without)(?: (?!(?:and|with|but)\b)[\w-]+){0,3}? (?:change|changes(?! of)|increase"
     r"|decrease|worsening|improvement|progression|resolution|clearing|lack|only|exclud(?:ed|ing)"
     r"|ruling out|against|doubt)\b"
-    r"(?!,? or\b|,[^.;]{0,120}\bor\b)",
+    rf"(?!,? or\b|,[^.;]{{0,120}}\bor\b)|{_NOTHING_AGAINST}\b",
     re.I,
 )
 """Negations of a change, or of a negation: what is named after them is there."""
+_LIKENESS_ENDS = re.compile(
+    r"[,;:]|\b(?:so|hence|thus|therefore|because|since|which|but|and (?:an?|the|there))\b", re.I
+)
+"""After *mimics pneumonia*: where something else is said."""
 _PARTLY_BEFORE = re.compile(rf"\b{_PARTLY_DONE}$", re.I)
 """Before *resolution*: some is left."""
 _OF_SOME = re.compile(
@@ -236,7 +248,7 @@ _DENIED_AFTER = re.compile(
     rf"|(?:be|remain|appear|seem|show)\b{_TOLD_GONE}){_BEFORE_NOW}"
     rf"|\b(?:not(?: (?!{_HALF})\w+ly)?|no longer) {_SHOWN}\b{_BEFORE_NOW}"
     r"|\b(?:absent|resolved|denied|non-?existent)\b|\bnow gone\b"
-    rf"|\b(?:less likely|unlikely){_UNLIKELY_ENDS})"
+    rf"|\b(?:less likely|unlikely|(?:seem|appear|look)s? doubtful){_UNLIKELY_ENDS})"
     # "Effusion, pneumothorax: none", but not of "Effusion: small, pneumothorax: none"
     rf"|(?:(?!\b(?:{_BE}|yes|present|seen|positive|with|without|but)\b)[^.;:(+]){{0,80}}?"
     rf"(?::\s*(?:not\b{_TOLD_GONE}|(?!not\b){_GONE}\b{_STILL_TOLD})"
@@ -294,12 +306,21 @@ def negations(sentence: str) -> list[Negation]:
                 kept = start + 1
         # "No emphysematous change in the effusion": what comes before *change* is denied
         denies_on = start >= kept
-        found.append(Negation(start, end, len(sentence) if denies_on else kept, denies_on))
+        reach = len(sentence) if denies_on else kept
+        if denies_on and match["like"] and not any(one.denies_on for one in found):
+            reach = _likeness_until(sentence, end)
+        found.append(Negation(start, end, reach, denies_on))
     preferred = [match.span("to") for match in _PREFERRED.finditer(sentence)]
     if preferred:
         found += [Negation(*span, len(sentence), True) for span in preferred]
         found.sort()
     return found
+
+
+def _likeness_until(sentence: str, start: int) -> int:
+    """Up to where it is said what something only looks like."""
+    ends = _LIKENESS_ENDS.search(sentence, start)
+    return ends.start() if ends else len(sentence)
 
 
 def turns(sentence: str, denials: Sequence[Negation]) -> list[int]:

@@ -123,7 +123,8 @@ def test_what_is_to_be_ruled_out_is_neither_affirmed_nor_denied(text):
         *("Nothing to suggest {}.", "Nothing here suggests {}.", "Inconsistent with {}."),
         *("The clear apex argues strongly against {}.", "This is evidence against {}."),
         *("The expanded lung rules out {}.", "A normal film excludes {}.", "Ruling out {}."),
-        *("Doubtful {}.", "{} is doubtful.", "{}-free.", "Insufficient evidence of {}."),
+        *("{} is doubtful.", "{} seems doubtful.", "It is doubtful that there is {}.", "{}-free."),
+        "Insufficient evidence of {}.",
         *("Skin fold simulating {}.", "An artifact mimicking {}.", "{} is denied."),
         *("{} has been treated and is gone.", "It would be wrong to call this {}."),
         *(
@@ -140,6 +141,13 @@ def test_a_denial_in_other_words_is_one(text, named):
     assert {kind_of(label) for label in found.denied} == {"pneumothorax"}
 
 
+def test_what_may_be_mimicked_is_hedged():
+    text = "Edema can mimic pneumonia, so pneumonia cannot be excluded."
+    assert _read(text) == ({"edema", "pneumonia"}, set())
+    assert _read("A fold mimics pneumothorax, mass seen.") == ({"mass"}, {"pneumothorax"})
+    assert _read("No opacity simulating pneumonia, mass or edema.")[0] == set()
+
+
 def test_non_denies_what_it_stands_before_alone():
     assert negated_labels("Non-consolidated lung.") == {"consolidation"}
     assert finding_labels("Non-displaced fracture.") == {"fracture"}
@@ -150,7 +158,13 @@ def test_non_denies_what_it_stands_before_alone():
     "text",
     [
         *("Not inconsistent with {}.", "No evidence against {}.", "Cannot exclude {}."),
-        *("This does not argue against {}.", "Difficult to completely exclude {}."),
+        *("This does not argue against {}.", "Nothing speaks against {}.", "Doubtful {}."),
+        *("This does not speak against {}.", "This does not really weigh against {}."),
+        *("None of this weighs against {}.", "There is a doubtful {}."),
+        *("A fold mimics a mass, so {} is not excluded.", "A fold mimics a mass and there is {}."),
+        *("Screening for cancer shows {}.", "Watch for growth now there is {}."),
+        *("Looking for metastases reveals {}.", "Evaluated for edema but has {}."),
+        "Difficult to completely exclude {}.",
         *("Without ruling out {}.", "The film is not sensitive enough to rule out {}."),
         *("Consistent with {}.", "Findings consistent with the patient's history of {}."),
         *("{} has increased and is not resolved.", "No effusion, consistent with a {}."),
@@ -165,6 +179,7 @@ def test_what_only_looks_like_a_denial_is_none(text):
     [
         *("History of pneumonia.", "CT to exclude pneumonia.", "Exclude pneumonia."),
         *("The patient is at risk of pneumonia.", "Look for pneumonia.", "Watch for pneumonia."),
+        *("Evaluate for edema and pneumonia.", "Screening for pneumonia shows nothing."),
         "Consider oblique films to rule out an early pneumonia.",
     ],
 )
