@@ -189,11 +189,17 @@ _EVADES = re.compile(
     r"|evaluat(?:ed?|able)|evaluable|judged?|decided?|idea|clue|comment|opinion|applicable|mind)\b"
 )
 """What is no answer, though it may hold a *no*."""
+_FILM = r"(?:films?|images?|pictures?|radiographs?|x-?rays?|views?|projections?|study|lungs?)"
 _UNSEEN = re.compile(
-    r"\bcan ?not (?=(?:be )?(?:seen?|identified|found|detected|appreciated|visuali[sz]ed)\b"
-    r"(?! (?:\w+ly|well|because|due|whether|if|how)\b))"
+    rf"\b(?P<film>{_FILM} )?can ?not (?=(?:(?P<looks>see)|(?:be )?"
+    r"(?:seen|identified|found|detected|appreciated|visuali[sz]ed))\b(?P<rest>[^.;,!]*))"
 )
-"""*It cannot be seen* is a *no*, unlike *it cannot be seen well* and *I cannot tell*."""
+_POORLY = re.compile(
+    r"(?: it)? (?:\w+ly|well|because|due|whether|if|how)\b"
+    rf"|(?: (?:any|an?|one|of|the|this|that|these))* {_FILM}\b"
+)
+_OF_THIS_FILM = re.compile(rf" (?:on|in) (?:this|these|the) {_FILM}\b")
+_IT = re.compile(r" (?:one|it|any|an?)\b")
 _INDEED = re.compile(r"\W*(?:yes,? )?(?:indeed|certainly|definitely|absolutely|of course)\W*")
 _STILL_THERE = re.compile(
     r"\b(?:not|never)(?: (?:yet|\w+ly))* (?:resolved|cleared|disappeared|gone)\b"
@@ -429,7 +435,8 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
     neither.
     """
     lower = _plain(said).lower().replace("\u2019", "'").replace("can't", "cannot")
-    lower = _UNSEEN.sub("not ", lower.replace("n't", " not"))
+    lower = lower.replace("n't", " not")
+    lower = _UNSEEN.sub(lambda no: "not " if _is_unseen(no, asked, question) else no[0], lower)
     if _INDEED.fullmatch(lower):
         return True
     lower = _AND_ON.sub(r"\1, ", lower).replace("ruled out", "excluded")
@@ -516,6 +523,26 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
     if len(verdicts) != 1 or (True in verdicts and taken_back):
         return None
     return True in verdicts
+
+
+def _is_unseen(no: re.Match[str], asked: frozenset[str], question: str) -> bool:
+    """Whether it is what is asked for that *cannot be seen*: that is a *no*.
+
+    It is none where *it cannot be seen well*, where nothing can, or where the film is to blame: *I
+    cannot see*, *I cannot see the film*, *it cannot be seen on this view*.
+    """
+    rest = no["rest"]
+    if no["film"] or _POORLY.match(rest):
+        return False
+    found = read_findings(no.string)
+    if not kinds(asked).isdisjoint(kinds(found.affirmed | found.denied)):
+        return True
+    if _OF_THIS_FILM.search(rest):
+        return False
+    seen = _stems_that_tell(_tokens(rest))
+    return not no["looks"] or bool(
+        _IT.match(rest) or (seen and seen <= _words_of_question(question)[0])
+    )
 
 
 @lru_cache(maxsize=4_096)

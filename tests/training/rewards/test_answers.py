@@ -220,6 +220,9 @@ def test_an_affirmation_alone_is_a_yes(said: str) -> None:
     [
         *("It cannot be seen.", "It can't be seen.", "I cannot see one.", "It cannot be found."),
         *("Nothing to suggest a pneumothorax.", "Indeed not."),
+        *("I cannot see it.", "I cannot see any."),
+        *("I cannot see a pneumothorax.", "I cannot see the pneumothorax.", "I cannot see a PTX."),
+        *("I cannot see a pneumothorax on this film.", "A pneumothorax cannot be seen."),
     ],
 )
 def test_what_cannot_be_seen_is_a_no(said: str) -> None:
@@ -229,7 +232,17 @@ def test_what_cannot_be_seen_is_a_no(said: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["It cannot be seen clearly.", "I cannot see it well.", "I cannot see whether there is one."],
+    [
+        *(
+            "It cannot be seen clearly.",
+            "I cannot see it well.",
+            "I cannot see whether there is one.",
+        ),
+        *("I cannot see the film.", "I cannot see.", "It cannot be seen on this view."),
+        *("I cannot see any image.", "I can't see this x-ray.", "The film cannot be seen."),
+        *("I cannot see the lungs.", "I cannot see it on this film.", "I cannot see anything."),
+        "I cannot find any of the films.",
+    ],
 )
 def test_what_cannot_be_seen_well_is_no_answer(said: str) -> None:
     assert worth(said, "No", PNEUMOTHORAX) == worth(said, "Yes", PNEUMOTHORAX) == 0
