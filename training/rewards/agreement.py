@@ -69,16 +69,28 @@ def shared(said: Labels, true: Labels) -> tuple[float, int]:
 
 def _count_related(spare: Labels, missed: Labels) -> int:
     """How many findings missed are named by another of their family, on their side."""
+    named = kinds(spare)
+    wanted = [label for label in missed if kind_of(label) not in named and related_to(label)]
+    if not wanted:
+        return 0
     wrong = [label for label in spare if kind_of(label) not in kinds(missed)]
     count = 0
-    for label in missed - {one for one in missed if kind_of(one) in kinds(spare)}:
-        relatives = _RELATIVES.get(kind_of(label), ())
-        for other in wrong:
-            if kind_of(other) in relatives and same_side(side_of(other), side_of(label)):
-                wrong.remove(other)
-                count += 1
-                break
+    for label in sorted(wanted, key=_sided_first):  # those that fit any side take what is left
+        side, family = side_of(label), related_to(label)
+        fits = [one for one in wrong if kind_of(one) in family and same_side(side_of(one), side)]
+        if fits:
+            wrong.remove(min(fits, key=lambda one: (side_of(one) != side, one)))
+            count += 1
     return count
+
+
+def _sided_first(label: str) -> tuple[bool, str]:
+    return side_of(label) is None, label
+
+
+def related_to(label: str) -> Labels:
+    """Kinds that name much the same shadow as a label."""
+    return relatives(kind_of(label))
 
 
 def relatives(kind: str) -> Labels:

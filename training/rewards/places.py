@@ -171,9 +171,10 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
         count += 1
         if place in boxed:
             total += matched_closeness(boxed[place], truth.boxes[place], wanted)
-        elif related := _boxed_by_another_word(place, boxed, truth, taken):
+        elif fits := _boxed_by_another_word(place, wanted, boxed, truth, taken):
+            value, related = max(fits)
             taken += (related,)
-            total += RELATED * matched_closeness(boxed[related], truth.boxes[place], wanted)
+            total += RELATED * value
     for place, given in boxed.items():
         if place in truth.due or place in taken or place in truth.others:
             continue
@@ -188,14 +189,19 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
 
 
 def _boxed_by_another_word(
-    place: Place, boxed: dict[Place, list[Sided]], truth: Truth, taken: Sequence[Place]
-) -> Place | None:
-    """Where a relative of a finding is boxed that is not there itself."""
-    for kind in relatives(place[1]):
-        other = place[0], kind
-        if other in boxed and other not in truth.boxes and other not in taken:
-            return other
-    return None
+    place: Place,
+    wanted: int,
+    boxed: dict[Place, list[Sided]],
+    truth: Truth,
+    taken: Sequence[Place],
+) -> list[tuple[float, Place]]:
+    """Where relatives of a finding are boxed that are not there themselves, and how well."""
+    others = [(place[0], kind) for kind in relatives(place[1])]
+    return [
+        (matched_closeness(boxed[other], truth.boxes[place], wanted), other)
+        for other in others
+        if other in boxed and other not in truth.boxes and other not in taken
+    ]
 
 
 def matched_closeness(said: list[Sided], true: list[Sided], wanted: int) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
 from service.reading import Mode, Task
 from training.data.example import Example, ReasoningTarget
 from training.evaluation.grounding import kinds_of_region
+from training.rewards.agreement import label_f1
 from training.rewards.gallery import CONVENTIONS, FILM, GRID
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout
@@ -233,3 +235,27 @@ def test_to_contradict_the_reference_is_paid_less_than_to_leave_a_finding_out() 
     invented = f"Left pneumothorax {list(ELSEWHERE)}"
     said = "Moderate cardiomegaly. Left pneumothorax."
     assert overall(TWO, said, BOTH[0], invented) < omitted
+
+
+SHADOWS = ("opacity", "consolidation", "pneumonia")
+
+
+@pytest.mark.parametrize(("true", "near", "far"), list(permutations(SHADOWS)))
+def test_of_two_words_of_the_family_the_one_boxed_best_counts(
+    true: str, near: str, far: str
+) -> None:
+    example = film_of(f"Right {true}.", **{f"right_{true}": SPOT})
+    steps = (f"Right {near} {list(SPOT)}", f"Right {far} {list(AREA)}")
+    for said in (steps, steps[::-1]):
+        assert paid(example, f"Right {near} and right {far}.", *said)["places"] == pytest.approx(
+            1 / 6
+        )
+
+
+@pytest.mark.parametrize(("one", "another", "third"), list(permutations(SHADOWS)))
+def test_words_of_the_family_are_matched_so_that_most_fit(
+    one: str, another: str, third: str
+) -> None:
+    sides = frozenset((f"left {one}", f"right {one}"))
+    others = frozenset((f"left {another}", third))
+    assert label_f1(sides, others) == label_f1(others, sides) == 0.5
