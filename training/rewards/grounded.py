@@ -142,6 +142,7 @@ class _Read:
 
     __slots__ = (
         *("completion", "truth", "parsed", "said", "answered", "right", "found", "stepped"),
+        "contradicted",
         *("honesty", "length", "wording", "coherent", "close"),
     )
 
@@ -163,6 +164,7 @@ class _Read:
         self.answered: Findings = read_findings(self.parsed.answer)
 
     def judge_findings(self) -> None:
+        self.contradicted = 0
         self.right = self._right()
 
     def find_places(self) -> None:
@@ -181,9 +183,11 @@ class _Read:
             self.wording = wording = compare_words(words, self.truth.words)
             if wording.in_order < 1.0:
                 self.wording = wording._replace(in_order=self._in_order(wording.in_order))
-            if self.truth.told_nothing:  # then there is nothing but its words
+            # Where nothing is told, there is nothing but its words; a denial is in what it denies.
+            if self.truth.told_nothing or self.contradicted:
                 alike = same_polarity(self.parsed.answer, self.truth.example.answer)
-                self.wording = self.wording._replace(worth=wording.worth * alike)
+                worth = wording.worth * alike * 0.5**self.contradicted
+                self.wording = self.wording._replace(worth=worth)
 
     def _in_order(self, paired: float) -> float:
         """What is left of a report of the reference's words with few of their pairs.
@@ -222,7 +226,8 @@ class _Read:
             named = settled(said)
             in_vain = int(self._names_what_is_grave())
             if named != truth.labels:
-                in_vain += _CONTRADICTED * self._contradicted(named)
+                self.contradicted = self._contradicted(named)
+                in_vain += _CONTRADICTED * self.contradicted
             return label_f1(named, truth.labels, in_vain)
         abnormal = self.answered.abnormal and not truth.told.abnormal
         return float(self.answered.normal and not abnormal)
@@ -277,14 +282,12 @@ class _Read:
         wording = self.wording
         right = self.right or 0.0
         parts = {} if self.right is None else {"findings": right}
+        unread = 0
         if wording is not None:
             parts["words"] = wording.worth
             if self.right is None:
                 right = wording.worth
-                unread = kinds(self.answered.affirmed) - kinds(self.truth.labels)
-                if unread:  # another word for what the reference tells of, or made up
-                    right /= 1 + len(unread)
-                    parts["findings"] = right
+                unread = len(kinds(self.answered.affirmed) - kinds(self.truth.labels))
         if self.truth.example.mode is Mode.THINK:
             parts["coherence"] = right and right * self.coherent
             if self.close is not None:
@@ -295,6 +298,8 @@ class _Read:
             total += weights[name]
             mean += weights[name] * value
         mean = mean / total if total else 0.0
+        if unread:  # each another word for what the reference tells of, or made up
+            mean /= 1 + unread
         if wording is None:
             mean *= right
         else:

@@ -259,3 +259,35 @@ def test_words_of_the_family_are_matched_so_that_most_fit(
     sides = frozenset((f"left {one}", f"right {one}"))
     others = frozenset((f"left {another}", third))
     assert label_f1(sides, others) == label_f1(others, sides) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reference", "against", "beside"),
+    [
+        ("Small left pleural effusion.", "No pleural effusion.", "Normal heart size."),
+        ("Small left pleural effusion.", "No left pleural effusion.", "Normal heart size."),
+        ("No pleural effusion.", "Small left pleural effusion.", "Left fracture."),
+        ("There is a small left pleural effusion.", "There is no pleural effusion.", "Fracture."),
+        (
+            "Small left pleural effusion. Normal heart size.",
+            "No left pleural effusion. Normal heart size.",
+            "Normal heart size.",
+        ),
+    ],
+)
+def test_to_contradict_is_paid_no_more_than_to_leave_out_where_nothing_else_is_right(
+    reference: str, against: str, beside: str
+) -> None:
+    example = replace(UNREAD, answer=reference)
+    assert overall(example, against) <= overall(example, beside)
+    assert overall(example, against) < 0.1
+
+
+@pytest.mark.parametrize("steps", [(), ("Sternotomy wires",)])
+def test_a_finding_made_up_where_the_reference_is_unread_never_pays(steps: tuple[str, ...]) -> None:
+    mode = Mode.THINK if steps else Mode.ANSWER
+    wires = replace(UNREAD, answer="Median sternotomy wires are intact.", mode=mode)
+    for said in (wires.answer, "The wires are intact.", "Wires. Median sternotomy."):
+        made_up = overall(wires, f"{said} A mass.", *steps)
+        assert made_up < overall(wires, said, *steps)
+        assert made_up <= 0.5

@@ -853,7 +853,7 @@ def test_nothing_is_called_normal_for_pay_where_the_reference_does_not():
     silent = replace(NORMAL, mode=Mode.ANSWER, steps=(), answer=NAMELESS[0])
     assert "findings" not in worth(NAMELESS[0], silent)
     assert worth("Normal chest.", silent)["overall"] < 0.1
-    assert worth(f"{NAMELESS[0]} There is a mass.", silent)["findings"] < 0.25
+    assert worth(f"{NAMELESS[0]} There is a mass.", silent)["overall"] < 0.25
 
 
 def test_a_box_around_what_is_denied_is_a_box_around_nothing():
