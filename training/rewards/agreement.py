@@ -128,6 +128,13 @@ def kinds(labels: Labels) -> Labels:
     return frozenset(map(kind_of, labels))
 
 
+@lru_cache(maxsize=65_536)
+def kindred(labels: Labels) -> Labels:
+    """The findings without their sides, and those by which much the same shadow may be called."""
+    found = kinds(labels)
+    return found.union(*map(relatives, found))
+
+
 def affirm(asked: Collection[str], labels: Collection[str]) -> bool:
     """Whether labels name one of those asked for, on its side or without one."""
     return any(

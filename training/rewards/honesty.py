@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 
 from service.reading import ParsedText
 from training.labels import Findings, clashes, kind_of
-from training.rewards.agreement import count_beyond, kinds
+from training.rewards.agreement import count_beyond, kindred, kinds
 from training.rewards.equivalence import says_yes
 from training.rewards.places import Places
 from training.rewards.predicates import FILMS, film_called_normal
@@ -129,7 +129,7 @@ def honesty(
     tricks += _excess(spaces, _WORDS_OF_A_STEP * most_steps)
     if truth.report:
         if not stepped <= answered.affirmed:  # else the answer says what they do
-            known = kinds(answered.affirmed | truth.labels)
+            known = kindred(answered.affirmed | truth.labels)
             tricks += len(kinds(stepped) - known)
             tricks += len(stepped & truth.elsewhere - answered.affirmed)
     else:

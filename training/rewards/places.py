@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import permutations
 from typing import TYPE_CHECKING, NamedTuple
 
 from service.reading import ParsedText
-from training.labels import kind_of
-from training.negation import DENYING
+from training.labels import kind_of, read_findings, side_of
+from training.negation import negations, polarity
 from training.rewards.agreement import RELATED, relatives, same_side
 from training.rewards.geometry import Box, closeness, iou
-from training.rewards.step_words import StepWords
-from training.rewards.wording import count_words
+from training.rewards.step_words import StepWords, structures_named
+from training.rewards.wording import sentences
+from training.unlisted import OTHER_NAMES, affirms
 
 if TYPE_CHECKING:
     from training.rewards.truth import Place, Truth
@@ -40,6 +43,8 @@ _BOXES_TOO_MANY = 2
 """Boxes that a finding or structure may have beyond the true ones; each further one is spam."""
 _FEW = 3
 """Boxes up to which all pairings are tried out."""
+_NOTHING = frozenset(("nothing", "none"))
+_WORD = re.compile(r"\w+")
 
 Sided = tuple[str | None, Box]
 _NOBODY_KNOWS: list[tuple[str | None, Box | None]] = [(None, None)]
@@ -61,11 +66,14 @@ class Places(NamedTuple):
     shown
         Labels that a box of their step shows, as far as their places are known: it covers some
         of one.
+    unnamed
+        How many of a place's boxes fit a region that their step does not name.
     """
 
     of_findings: dict[Place, list[Sided]]
     stray: float
     shown: frozenset[str]
+    unnamed: dict[Place, int]
 
 
 def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> Places:
@@ -77,6 +85,7 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
     pointed: dict[tuple[int, Box], int] = {}
     stray: float = 0
     unplaced = 0
+    unnamed: dict[Place, int] = {}
     boxes, scales = truth.boxes, truth.scales
     for step, words in zip(parsed.steps, said, strict=True):
         if not step.boxes:
@@ -128,8 +137,9 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
                 structures[place] = structures.get(place, 0) + 1
             elif region := _region_shown(original, image, step.text, truth):
                 name, box = region
-                if name:
+                if name and not _names_another(step.text, words.structures, name):
                     found.setdefault((image, name), []).append((None, original))
+                    unnamed[image, name] = unnamed.get((image, name), 0) + 1
                 pointed[image, box] = pointed.get((image, box), 0) + 1
             elif any((image, name) not in truth.structures for name in words.structures):
                 unplaced += 1
@@ -143,7 +153,12 @@ def read_places(parsed: ParsedText, said: Sequence[StepWords], truth: Truth) -> 
         stray += sum(pointed.values()) - len(pointed)
     if beside:
         found = beside | found
-    return Places(found, stray, frozenset(shown))
+    if truth.alternatives:  # what shows one of *Nodule/Mass* shows the other
+        for label in tuple(shown):
+            kind, side = kind_of(label), side_of(label)
+            others = [other for other, of in truth.alternatives.items() if of == kind]
+            shown.update(f"{side} {other}" if side else other for other in others)
+    return Places(found, stray, frozenset(shown), unnamed)
 
 
 def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> float | None:
@@ -152,8 +167,8 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
     Of a question, what is boxed where another finding is counts for nothing.
 
     Boxes of one finding are matched one to one, left with left; one missing and one too many both
-    count 0, and one given by another word of its family half. None where nothing is due, named or
-    boxed: nothing to point at earns nothing.
+    count 0, and one given by another word of its family, or on a region that its step does not
+    name, half. None where nothing is due, named or boxed: nothing to point at earns nothing.
 
     Parameters
     ----------
@@ -170,7 +185,9 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
     for place, wanted in truth.due.items():
         count += 1
         if place in boxed:
-            total += matched_closeness(boxed[place], truth.boxes[place], wanted)
+            total += _named_share(place, said) * matched_closeness(
+                boxed[place], truth.boxes[place], wanted
+            )
         elif fits := _boxed_by_another_word(place, wanted, boxed, truth, taken):
             value, related = max(fits)
             taken += (related,)
@@ -181,11 +198,19 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
         if place[1] not in truth.unboxed:
             count += 1
             if place in truth.boxes:
-                total += matched_closeness(given, truth.boxes[place], len(truth.boxes[place]))
+                total += _named_share(place, said) * matched_closeness(
+                    given, truth.boxes[place], len(truth.boxes[place])
+                )
     if named:
         vain = {kind_of(label) for label in named} - truth.expected
         count += len(vain - {kind for _, kind in boxed} if vain else vain)
     return total / count if count else None
+
+
+def _named_share(place: Place, said: Places) -> float:
+    """What boxes of a place are worth, those whose step does not name it half."""
+    unnamed = said.unnamed.get(place)
+    return 1 - (1 - RELATED) * unnamed / len(said.of_findings[place]) if unnamed else 1.0
 
 
 def _boxed_by_another_word(
@@ -276,9 +301,34 @@ def _lie_together(place: Place, other: Place, truth: Truth) -> bool:
 def _region_shown(box: Box, image: int, text: str, truth: Truth) -> tuple[str | None, Box] | None:
     """The region that a box fits whose step names no finding, unless the step denies something."""
     near = [region for region in truth.regions_on(image) if iou(box, region[1]) > _OVERLAPPING]
-    if not near or not DENYING.isdisjoint(count_words(text).words):
+    if not near or _denies(text):
         return None
     return max(near, key=lambda region: (region[0] is not None, iou(box, region[1])))
+
+
+@lru_cache(maxsize=65_536)
+def _denies(text: str) -> bool:
+    """Whether a sentence denies anything, before it or after it."""
+    return any(
+        not _NOTHING.isdisjoint(sentence.lower().split())
+        or any(negation.denies_on for negation in negations(sentence))
+        or any(
+            polarity(sentence, *word.span(), (), ()) is False for word in _WORD.finditer(sentence)
+        )
+        for sentence in sentences(text)
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _names_another(text: str, structures: tuple[str, ...], name: str) -> bool:
+    """Whether a step that does not name a region's finding tells of another, or of none.
+
+    Another structure than the finding's own is one; the lung, in which most of them lie, is none.
+    """
+    others = {*structures} - {"lung", *structures_named(name)}
+    if others or read_findings(text).normal:
+        return True
+    return any(affirms(text, other) for other in OTHER_NAMES)
 
 
 def _structure_shown(box: Box, image: int, names: tuple[str, ...], truth: Truth) -> Place | None:

@@ -14,7 +14,7 @@ from training.labels import (
     labels_of_source,
     read_findings,
 )
-from training.rewards.agreement import elsewhere, kinds, settled
+from training.rewards.agreement import elsewhere, kindred, kinds, settled
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import asks_for_presence_alone, asks_more, is_closed, says_yes
 from training.rewards.geometry import Box
@@ -48,7 +48,8 @@ class Truth:
         Whether there is no film but that in question.
     known
         Of a question on a film that is marked, the kinds of findings that its steps may affirm:
-        those marked, those of the reference's steps, and the one asked about where it is there.
+        those marked, those of the reference's steps, and the one asked about where it is there,
+        with other words for their shadows.
         None where nobody knows.
     elsewhere
         Labels on the side on which a finding is not that is known on the other.
@@ -82,7 +83,7 @@ class Truth:
     places_known
         Whether boxes can be judged at all.
     expected
-        Kinds that are due or unboxed.
+        Kinds that are due or unboxed, and alternatives of those.
     others
         Places of findings that a question is not about: a box there is neither paid nor held
         against anybody.
@@ -145,6 +146,7 @@ class Truth:
         self.others = frozenset[Place]() if self.report else self._not_asked_for()
         self.unboxed = {kind_of(label) for label in self.labels} - {kind for _, kind in self.boxes}
         self.expected = self.unboxed | {kind for _, kind in self.due}
+        self.expected |= {kind for kind, of in self.alternatives.items() if of in self.expected}
         sided = [
             f"{side} {kind}" if side else kind
             for (_, kind), boxes in self.boxes.items()
@@ -219,14 +221,14 @@ class Truth:
         """
         return set(images) == {0}
 
-    def _known(self, marked: frozenset[str]) -> set[str] | None:
+    def _known(self, marked: frozenset[str]) -> frozenset[str] | None:
         example = self.example
         if not (marked or example.regions or example.regions_by_image or example.structures):
             return None
-        known = kinds(marked | self.stepped)
+        known = marked | self.stepped
         if says_yes(example.answer, self.asked, self.question) is not False:
-            known |= kinds(self.asked | self.told.affirmed)
-        return known
+            known |= self.asked | self.told.affirmed
+        return kindred(known)
 
     def _either(
         self, places: Iterable[tuple[str, str | None]]

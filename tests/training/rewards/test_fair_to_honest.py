@@ -14,7 +14,7 @@ from training.rewards.agreement import label_f1
 from training.rewards.gallery import CONVENTIONS, FILM, GRID
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout
-from training.unlisted import affirms
+from training.unlisted import affirms, listed_kinds
 
 SPOT, AREA, ELSEWHERE = (100, 90, 180, 170), (250, 240, 360, 380), (300, 40, 380, 120)
 
@@ -44,13 +44,14 @@ def asked(**marks: tuple[int, int, int, int]) -> Example:
     return replace(example, task=Task.VQA, question="Which abnormalities does the film show?")
 
 
-UNLISTED = ("Infiltration", "Calcification", "Enlarged PA", "Lung cavity", "Lung tumor", "ILD")
+UNLISTED = ("Infiltration", "Calcification", "Enlarged PA", "Lung cavity", "Lung cyst", "ILD")
 
 
 @pytest.mark.parametrize("label", [*UNLISTED, "Lung Opacity", "Support_Devices"])
 def test_an_exact_box_earns_more_than_none_whatever_the_finding_is_called(label: str) -> None:
     example = asked(**{label.replace(" ", "_"): SPOT})
     name = example.answer
+    assert not (label in UNLISTED and listed_kinds(label))
     exact = paid(example, name, f"{name} {list(SPOT)}")
     assert exact["overall"] > 0.95
     assert exact["places"] > 0.95
@@ -74,7 +75,7 @@ def test_a_box_that_fits_a_region_is_not_around_nothing_in_whatever_words() -> N
     example = asked(Enlarged_PA=SPOT)
     said = paid(example, "Enlarged PA", f"The main vessel is wide {list(SPOT)}")
     assert said["honesty"] == 1
-    assert said["places"] > 0.95
+    assert said["places"] == pytest.approx(0.5)
     again = ["The main vessel is wide", "It is very wide"]
     twice = paid(example, "Enlarged PA", *[f"{step} {list(SPOT)}" for step in again])
     assert twice["honesty"] < 1
@@ -291,3 +292,54 @@ def test_a_finding_made_up_where_the_reference_is_unread_never_pays(steps: tuple
         made_up = overall(wires, f"{said} A mass.", *steps)
         assert made_up < overall(wires, said, *steps)
         assert made_up <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("step", "places", "honesty"),
+    [
+        ("Calcification", 1, 1),
+        ("Something here", 0.5, 1),
+        ("Likely old scar", 0.5, 1),
+        ("It looks like an old scar", 0.5, 1),
+        ("A dense spot in the left upper lobe", 0.5, 1),
+        ("Old scar without change", 0.5, 1),
+        ("Tortuous aorta", 0, 1),
+        ("Infiltration", 0, 1),
+        ("The lungs are clear", 0, 1),
+        ("No calcification", 0, 0.5),
+        ("Calcification is absent", 0, 0.5),
+        ("Nothing here", 0, 0.5),
+    ],
+)
+def test_a_box_on_a_region_is_paid_as_far_as_its_step_says_what_it_shows(
+    step: str, places: float, honesty: float
+) -> None:
+    said = paid(asked(Calcification=SPOT), "Calcification", f"{step} {list(SPOT)}")
+    assert (said["places"], said["honesty"]) == pytest.approx((places, honesty))
+
+
+def test_a_step_by_another_word_of_the_family_is_half_right_and_no_trick() -> None:
+    question = replace(asked(Consolidation=SPOT), regions=(("right consolidation", SPOT),))
+    report = film_of("Right consolidation. No pleural effusion.", right_consolidation=SPOT)
+    for example in (question, report):
+        worth = [
+            overall(example, example.answer, f"Right {word} {list(SPOT)}")
+            for word in ("consolidation", "opacity", "nodule")
+        ]
+        assert worth[0] == pytest.approx(1)
+        assert 0.6 < worth[1] < 0.9
+        assert worth[2] < worth[1] / 2
+
+
+@pytest.mark.parametrize("labels", [("Nodule/Mass",), ()])
+def test_what_shows_one_of_two_alternatives_shows_the_other(labels: tuple[str, ...]) -> None:
+    example = replace(
+        film_of("Mass.", **{"Nodule/Mass": SPOT}),
+        labels=labels,
+        steps=(ReasoningTarget("There is a mass", ((0, SPOT),)),),
+    )
+    said = paid(example, "Nodule.", f"There is a nodule {list(SPOT)}")
+    assert said["coherence"] == said["findings"] == 0.5  # as far as the answer is right
+    assert said["places"] == pytest.approx(0.75)  # the boxes in full, what is said of them half
+    marked = replace(example, task=Task.VQA, question="What does the film show?", answer="Nodule")
+    assert overall(marked, "Nodule", f"There is a nodule {list(SPOT)}") == pytest.approx(1)
