@@ -16,7 +16,10 @@ OTHER_NAMES = {
     "ild": ("interstitial lung diseases?",),
     "infiltration": (),
     "calcification": ("calcifications", "calcified"),
-    "lung cavity": ("cavit(?:y|ies)", "cavitary lesions?"),
+    "lung cavity": (
+        r"(?<!pleural )(?<!thoracic )(?<!chest )(?<!abdominal )(?<!peritoneal )cavit(?:y|ies)",
+        "cavitary lesions?",
+    ),
     "lung cyst": ("(?:lung|pulmonary) cysts?",),
     "enlarged pa": ("enlarged pulmonary arter(?:y|ies)", "pulmonary artery enlargement"),
     "mediastinal shift": ("shift of the mediastinum",),
@@ -29,6 +32,8 @@ _BETWEEN = (
     r"|mid|middle|lower|\w+ly)){1,5}\s+"
 )
 """What stands between a name's words where their order is turned."""
+_NOT_WITHIN = r"(?<!\bon )(?<!\bin )(?<!\bat )"
+"""Before a turned order: *the heart on PA is enlarged* says it of the heart."""
 
 
 @lru_cache(maxsize=65_536)
@@ -72,8 +77,8 @@ def _pattern(name: str) -> re.Pattern[str]:
     orders = [r"[\s_/-]+".join(words)]
     if len(words) > 1:
         orders += [
-            r"[\s_/-]+".join(words[1:]) + _BETWEEN + words[0],
-            words[-1] + _BETWEEN + r"[\s_/-]+".join(words[:-1]),
+            _NOT_WITHIN + r"[\s_/-]+".join(words[1:]) + _BETWEEN + words[0],
+            _NOT_WITHIN + words[-1] + _BETWEEN + r"[\s_/-]+".join(words[:-1]),
         ]
     others = (f"{other}(?!\\w)" for other in OTHER_NAMES.get(name, ()))
     return re.compile(rf"(?<!\w)(?:{'|'.join((*orders, *others))})", re.I)

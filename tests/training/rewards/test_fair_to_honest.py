@@ -117,6 +117,11 @@ def test_one_box_stands_for_two_findings_that_lie_over_each_other() -> None:
         ("No tortuous aorta.", "tortuous aorta", False),
         ("PA view. The heart is enlarged, PA projection.", "enlarged pa", False),
         ("The aorta is normal. A tortuous trachea.", "tortuous aorta", False),
+        ("The heart on PA is enlarged.", "enlarged pa", False),
+        ("The PA is enlarged.", "enlarged pa", True),
+        ("Fluid in the pleural cavity.", "lung cavity", False),
+        ("A tube within the thoracic cavity. The chest cavity is full.", "lung cavity", False),
+        ("A thick-walled cavity in the left upper lobe.", "lung cavity", True),
     ],
 )
 def test_a_name_is_found_in_the_order_of_a_sentence(text: str, name: str, there: bool) -> None:
