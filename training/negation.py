@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+SENTENCE_ENDS = re.compile(r"(?<=[.;!?])\s+|\n+")
+"""What to split a text at, for what is read here sentence by sentence."""
+
 DENYING = frozenset(
     (
         *("no", "not", "without", "free", "absent", "absence", "negative", "clear"),

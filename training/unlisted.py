@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from training.labels import finding_labels, kind_of, labels_of_source, side_of
-from training.negation import negations, polarity, turns
+from training.negation import SENTENCE_ENDS, negations, polarity, turns
 
 OTHER_NAMES = {
     "ild": ("interstitial lung diseases?",),
@@ -26,7 +26,6 @@ OTHER_NAMES = {
     "other lesion": ("other lesions",),
 }
 """VinDr-CXR's findings of this sort, and how else they are named."""
-_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _BETWEEN = (
     r"(?:\s+(?:is|are|was|were|appears?|looks?|remains?|of|in|the|left|right|both|bilateral|upper"
     r"|mid|middle|lower|\w+ly)){1,5}\s+"
@@ -64,7 +63,7 @@ def affirms(text: str, name: str) -> bool:
     """Whether a text says that a finding of this name is there."""
     return any(
         polarity(sentence, match.start(), match.end(), denials, turns(sentence, denials))
-        for sentence in _SENTENCE.split(text)
+        for sentence in SENTENCE_ENDS.split(text)
         for denials in [negations(sentence)]
         for match in _pattern(name).finditer(sentence)
     )

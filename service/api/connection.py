@@ -21,7 +21,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.api import metrics
-from service.api.middleware import ACCESS
+from service.api.middleware import ACCESS, UNMATCHED
 from service.api.problems import (
     MEDIA_TYPE,
     document,
@@ -34,7 +34,6 @@ from service.audit import AddressPolicy
 from service.problem import Problem
 from service.settings import Settings
 
-_UNMATCHED = "unmatched"
 _LINGER = 2.0
 """Seconds that a refused client gets to read why, while what it still sends is thrown away."""
 
@@ -338,9 +337,9 @@ class ProblemProtocol(HttpToolsProtocol):
 
 def _tell(problem: Problem, request_id: str) -> None:
     """Log and count an answer that no application saw, as one that it did."""
-    metrics.REQUESTS.labels(route=_UNMATCHED, code=str(problem.status)).inc()
-    facts = {"route": _UNMATCHED, "status": problem.status, "code": problem.code}
-    ACCESS.info("%s %d", _UNMATCHED, problem.status, extra={**facts, "request_id": request_id})
+    metrics.REQUESTS.labels(route=UNMATCHED, code=str(problem.status)).inc()
+    facts = {"route": UNMATCHED, "status": problem.status, "code": problem.code}
+    ACCESS.info("%s %d", UNMATCHED, problem.status, extra={**facts, "request_id": request_id})
 
 
 def bounded_protocol(settings: Settings) -> type[ProblemProtocol]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from service.api import metrics
 from service.api.documentation import PROBLEM_CODES
 from service.api.handshake import FAILURES, REASONS
+from service.api.middleware import UNMATCHED
 from service.radiograph import FILM_NOTICES
 from service.reading.notices import DETAILS
 
@@ -19,7 +20,7 @@ _OTHER_CODES = {
     "/readyz": ("200", "503"),
     "/metrics": ("200", "400", "401", "403", "503"),
     "/admin/keys/reload": ("200", "400", "401", "403", "500", "503"),
-    "unmatched": ("400", "401", "403", "404", "408", "431", "503"),
+    UNMATCHED: ("400", "401", "403", "404", "408", "431", "503"),
 }
 _EVERYWHERE = ("405", "413", "421")
 """What the routing, and the layers before it, may answer whatever the route."""

@@ -15,6 +15,7 @@ from functools import lru_cache
 from training.negation import (
     DENYING,
     NORMAL,
+    SENTENCE_ENDS,
     asked_until,
     called_abnormal,
     negations,
@@ -108,7 +109,6 @@ _MENTIONS = {
     name: re.compile(rf"\b(?:{'|'.join(phrases)})\b", re.I) for name, phrases in _PHRASES.items()
 }
 _WORD = re.compile(r"[a-z]+")
-_SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _CALLED_NORMAL = {
     "Cardiomegaly": re.compile(
         rf"\b{_HEART}\b[^.;]{{0,80}}?"
@@ -153,7 +153,7 @@ def observations(report: str) -> dict[str, Presence]:
     aside, as in CheXpert.
     """
     found: dict[str, Presence] = {}
-    for sentence in _SENTENCE.split(report):
+    for sentence in SENTENCE_ENDS.split(report):
         for name, presence in _of_sentence(sentence):
             if found.get(name) is not Presence.PRESENT and (
                 name not in found or presence is not Presence.ABSENT

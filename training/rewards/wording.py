@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from training.negation import negations, polarity, turns
+from training.negation import SENTENCE_ENDS, negations, polarity, turns
 
 _STOP = "."
 _PIECE = re.compile(r"[^\W_]+|[.;!?\n]")
@@ -19,7 +19,6 @@ _APART = {
 }
 _SENTENCE_END = re.compile(r"(?:[;!?\n\u2026\u3002]|\.(?!\d)|(?<!\d)\.)+")
 _DECIMAL = re.compile(r"[0-9]\.[0-9]")
-_ENDED = re.compile(r"(?<=[.;!?])\s+|\n+")
 _TELLING = re.compile(r"[^\W\d_]{2,}")
 _TO_STOPS = dict.fromkeys(map(ord, _STOPS), _STOP)
 _FULL_FROM, _FULL_TO, _NONE_BELOW, _NONE_ABOVE = 0.5, 1.75, 0.2, 3.0
@@ -167,7 +166,7 @@ def order_of_sentences(said: str, wanted: str) -> float | None:
 def words_by_polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
     """Words that tell something, as far as they are affirmed, and as far as they are denied."""
     affirmed, denied = set(), set()
-    for sentence in _ENDED.split(text):
+    for sentence in SENTENCE_ENDS.split(text):
         denials = negations(sentence)
         turned = turns(sentence, denials)
         for match in _TELLING.finditer(sentence):

@@ -29,7 +29,12 @@ from transformers import (
 
 from service.engine.manifest import MANIFEST_FILE
 from training.checkpoint.errors import CheckpointError
-from training.checkpoint.lineage import STAGE_RECORD, is_finished, read_record
+from training.checkpoint.lineage import (
+    STAGE_RECORD,
+    ground_truth_hash,
+    is_finished,
+    read_record,
+)
 from training.checkpoint.loading import load_complete, not_finite, some
 from training.stages.begin import RUN_CONFIG
 from training.stages.config import describe
@@ -40,7 +45,7 @@ from training.whole_file import write_whole
 _WHOLE = "whole"
 _DATA = "data_digest"
 _DATA_ONCE = "data_hash"
-"""What earlier versions noted of the data: of films, their ground truth alone."""
+"""What earlier versions noted of the data: of a store the same, of films their ground truth."""
 _START = "start_hash"
 _REVISION = "code_revision"
 _MAY_CHANGE = ("output", "logging", "max_steps", "guards")
@@ -175,8 +180,13 @@ def check_same_run(stage: Any, digest: str | None = None, start_hash: str = "") 
     begun = _begun(stage.output)
     if not begun or _has_done_nothing(stage.output):
         return
-    for name in (_REVISION, _DATA_ONCE, *_MAY_CHANGE):
+    for name in (_REVISION, *_MAY_CHANGE):
         begun.pop(name, None)
+    once = begun.pop(_DATA_ONCE, None)
+    if once and digest:
+        data = stage.data
+        same = once in (digest, ground_truth_hash(data.folder, data.split))
+        begun[_DATA] = digest if same else once
     settings = _begun_with(stage)
     for name, value in ((_DATA, digest), (_START, start_hash)):
         if value and name in begun:

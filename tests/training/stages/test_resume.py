@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from training.checkpoint import record_stage
+from training.checkpoint.lineage import ground_truth_hash
 from training.stages.config import (
     DataSettings,
     GroupRelativeStage,
@@ -183,15 +184,20 @@ def test_a_run_goes_on_only_as_it_was_begun(killed: Path, tmp_path: Path) -> Non
         check_same_run(config, "0b")
 
 
-def test_a_run_of_an_earlier_version_noted_the_ground_truth_alone(
+def test_a_run_of_an_earlier_version_goes_on_with_the_data_that_it_noted(
     killed: Path, tmp_path: Path
 ) -> None:
     config = read_config(SupervisedStage, killed / "sft.yaml", (f"output={tmp_path}",))
-    begin_run(config, "0a", Origin(), None)
-    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
-    noted = tmp_path / "run" / "config.json"
-    noted.write_text(noted.read_text().replace("data_digest", "data_hash"))
-    check_same_run(config, "0b")
+    truth = ground_truth_hash(config.data.folder, config.data.split)
+    for once in ("0a", truth):  # of a store, which is what is compared today; of films
+        begin_run(config, once, Origin(), None)
+        (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
+        noted = tmp_path / "run" / "config.json"
+        noted.write_text(noted.read_text().replace("data_digest", "data_hash"))
+        check_same_run(config, "0a")
+    noted.write_text(noted.read_text().replace(truth, "0b"))
+    with pytest.raises(ConfigError, match="data"):
+        check_same_run(config, "0a")
 
 
 def test_guards_may_change_and_those_of_an_earlier_version_lack_some(
