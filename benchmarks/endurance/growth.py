@@ -79,8 +79,8 @@ class MemoryWatch:
     def __init__(self, served: Served) -> None:
         self._served = served
         self.samples: list[tuple[float, dict[str, int]]] = []
-        self.lives: dict[int, int] = {}
-        """Of each process that opened films, by its id, the most that it had."""
+        self.lives: dict[int, list[int]] = {}
+        """Of each process that opened films, by its id, what it had, in order."""
 
     async def run(self) -> None:
         """Sample until cancelled."""
@@ -90,8 +90,7 @@ class MemoryWatch:
                 with suppress(psutil.NoSuchProcess):
                     sizes[name] = process.memory_info().rss
                     if name == "decoder":
-                        most = max(self.lives.get(process.pid, 0), sizes[name])
-                        self.lives[process.pid] = most
+                        self.lives.setdefault(process.pid, []).append(sizes[name])
             self.samples.append((time.monotonic(), sizes))
             await asyncio.sleep(_PERIOD)
 
@@ -103,8 +102,8 @@ class Growth:
     Attributes
     ----------
     first, last
-        Median of the first and of the last quarter, MiB; of what is renewed, the most of the first
-        and of the last whole life.
+        Median of the first and of the last quarter, MiB; of what is renewed, of the first and of
+        the last whole life.
     slope
         Least squares over all of it, MiB a minute.
     """
@@ -120,7 +119,10 @@ class Growth:
 
 
 def growth(
-    times: Sequence[float], sizes: Sequence[int], *, lives: Sequence[int] | None = None
+    times: Sequence[float],
+    sizes: Sequence[int],
+    *,
+    lives: Sequence[Sequence[int]] | None = None,
 ) -> Growth:
     """Return the growth of a series of two samples or more.
 
@@ -131,13 +133,14 @@ def growth(
     sizes
         Bytes.
     lives
-        Of a process that gives way to a new one now and then, the most that each had, in their
-        order: its memory is a saw, of which a quarter holds some part of a tooth. The last has not
-        come to its end; with fewer than two before it nothing has grown from one to the next.
+        Of a process that gives way to a new one now and then, the sizes that each had, in their
+        order: a quarter of the time may hold the beginning of one or the end of another. The last
+        has not come to its end; with fewer than two before it nothing has grown from one to the
+        next. Medians, for the most that a sample meets is a film on its way, by chance.
     """
     quarter = max(1, len(sizes) // 4)
     slope = linear_regression([time / 60 for time in times], [size / MIB for size in sizes]).slope
     if lives is not None:
         whole = lives[:-1] or lives
-        return Growth(whole[0] / MIB, whole[-1] / MIB, slope)
+        return Growth(median(whole[0]) / MIB, median(whole[-1]) / MIB, slope)
     return Growth(median(sizes[:quarter]) / MIB, median(sizes[-quarter:]) / MIB, slope)
