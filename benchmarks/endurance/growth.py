@@ -102,8 +102,8 @@ class Growth:
     Attributes
     ----------
     first, last
-        Median of the first and of the last quarter, MiB; of what is renewed, of the first and of
-        the last whole life.
+        Median of the first and of the last quarter, MiB; of what is renewed, of that one of its
+        lives that grew more than half of them.
     slope
         Least squares over all of it, MiB a minute.
     """
@@ -134,13 +134,18 @@ def growth(
         Bytes.
     lives
         Of a process that gives way to a new one now and then, the sizes that each had, in their
-        order: a quarter of the time may hold the beginning of one or the end of another. The last
-        has not come to its end; with fewer than two before it nothing has grown from one to the
-        next. Medians, for the most that a sample meets is a film on its way, by chance.
+        order. Nothing can grow from one to the next, and what the C library's heap keeps for the
+        next film differs between them (by a quarter of the whole): what leaks does so in every
+        life. The last is left out where there are others, for it has not come to its end.
     """
-    quarter = max(1, len(sizes) // 4)
     slope = linear_regression([time / 60 for time in times], [size / MIB for size in sizes]).slope
     if lives is not None:
-        whole = lives[:-1] or lives
-        return Growth(median(whole[0]) / MIB, median(whole[-1]) / MIB, slope)
-    return Growth(median(sizes[:quarter]) / MIB, median(sizes[-quarter:]) / MIB, slope)
+        grown = [Growth(*_ends(life), slope) for life in lives[:-1] or lives]
+        return sorted(grown, key=lambda life: life.ratio)[(len(grown) - 1) // 2]
+    return Growth(*_ends(sizes), slope)
+
+
+def _ends(sizes: Sequence[int]) -> tuple[float, float]:
+    """Medians of the first and of the last quarter, MiB."""
+    quarter = max(1, len(sizes) // 4)
+    return median(sizes[:quarter]) / MIB, median(sizes[-quarter:]) / MIB

@@ -38,12 +38,14 @@ def test_what_grew_is_a_fault():
     held = Held(descriptors=20, threads=10, tasks=8, temporary_files=0)
     more = Held(descriptors=21, threads=30, tasks=9, temporary_files=1)
     steady = growth(range(8), [100 * MIB] * 8)
-    saw = [100, 110, 120, 130, 100, 110, 120, 130]
-    sizes = [size * MIB for size in saw]
-    lives = [sizes[:4], [size + 2 * MIB for size in sizes[:4]], sizes[:1]]  # the last is young
-    assert growth(range(8), sizes, lives=lives).ratio == pytest.approx(117 / 115)
-    assert growth(range(8), sizes, lives=lives[1:]).ratio == 1  # there was one whole life
-    assert growth(range(8), sizes, lives=lives[2:]).ratio == 1
+    # A process that is renewed leaks where each of its lives ends with more than it began with.
+    low, high, young = [[size * MIB] * 8 for size in (100, 130, 90)]
+    leak = [size * MIB for size in range(100, 116, 2)]
+    one_after_another = [low, high, high, leak, young]
+    sizes = [size for life in one_after_another for size in life]
+    assert growth(range(40), sizes, lives=one_after_another).ratio == 1
+    assert growth(range(40), sizes, lives=[leak, leak, low, leak]).ratio == pytest.approx(113 / 101)
+    assert growth(range(8), leak, lives=[leak]).ratio == pytest.approx(113 / 101)
     grown = growth([0, 60, 120, 180], [100 * MIB, 105 * MIB, 110 * MIB, 115 * MIB])
     assert grown.slope == pytest.approx(5)
     flat = {"all": steady, "service": steady}
