@@ -5,6 +5,7 @@ request of a round gets another version, so that no cache knows it. The bare eng
 ``AsyncLLM`` with the service's arguments, given the prompt and the decoded image; the OpenAI
 server gets the same arguments, prompt and image through the OpenAI client; the service gets the
 film itself. Within a round the order of the sides changes, and ratios are taken round by round.
+A side's turn begins with a request that is not counted.
 
 Forms: ``dicom``: the service gets the file as an archive has it, the others its image as decoded,
 1841 x 1955, which the engine brings to the model's size as for any caller; ``dicom-fitted``: the
@@ -111,8 +112,12 @@ class Turn:
 
 
 async def take_turn(side: Side, asked: Sequence[Asked], concurrency: int) -> Turn:
-    """Put requests to a side, so many at a time."""
+    """Put requests to a side, so many at a time; the first one, alone, is not counted.
+
+    While the others had their turns a side's memory went cold, which its next request pays for.
+    """
     waiting = iter(asked)
+    await side.ask(next(waiting))
     answers: list[Answered] = []
 
     async def worker() -> None:
@@ -141,7 +146,7 @@ async def compare(
     turns: dict[str, list[Turn]] = {name: [] for name in sides}
     order = list(sides)
     for _ in range(rounds):
-        asked = films.several(requests)
+        asked = films.several(1 + requests)
         random.shuffle(order)
         for name in order:
             turns[name].append(await take_turn(sides[name], asked, concurrency))

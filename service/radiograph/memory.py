@@ -76,10 +76,10 @@ class FilmMemory:
     def remember_soon(
         self, film: Radiograph, data: bytes, frame: int | None, allow_other_anatomy: bool
     ) -> None:
-        """Remember a film by its file's digest, whose taking none but ``find`` waits for."""
-        if len(data) <= _SMALL:
-            self.remember((_glimpse(data), _digest(data), frame, allow_other_anatomy), film)
-            return
+        """Remember a film by its file's digest, whose taking none but ``find`` waits for.
+
+        Not now: the film is about to be resized in another thread, and the model waits for that.
+        """
         task = asyncio.create_task(self._remember(film, data, frame, allow_other_anatomy))
         self._soon[task] = _glimpse(data)
         task.add_done_callback(self._soon.pop)

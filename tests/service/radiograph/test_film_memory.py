@@ -61,8 +61,10 @@ def large(monkeypatch):
     monkeypatch.setattr("service.radiograph.memory._SMALL", 0)
 
 
-@pytest.mark.usefixtures("large")
-async def test_a_large_film_is_remembered_when_its_digest_is_taken(build_dicom):
+@pytest.mark.parametrize("size", ["small", "large"])
+async def test_a_film_is_remembered_when_its_digest_is_taken(build_dicom, request, size):
+    if size == "large":
+        request.getfixturevalue("large")
     data = build_dicom()
     memory = FilmMemory(max_bytes=1 << 22, seconds=60)
     decoder = RadiographDecoder(memory=memory)
@@ -161,7 +163,8 @@ async def test_closing_the_decoder_forgets(build_dicom):
     memory = FilmMemory(max_bytes=1 << 20, seconds=60)
     decoder = RadiographDecoder(memory=memory)
     await decoder.start()
-    await decoder.load(build_dicom())
+    data = build_dicom()
+    assert await decoder.load(data) is await decoder.load(data)
     assert memory.held > 0
     await decoder.close()
     assert memory.held == 0
