@@ -6,7 +6,8 @@ engine; only no span is kept. Attributes hold names of ours, numbers and classes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -19,8 +20,13 @@ from service.telemetry.trace_context import (
     new_trace_id,
 )
 
+LOG = logging.getLogger("deepmedix")
+
 _EXPORT_SECONDS = 5
 """Longest that one export may take, and the last one holds up the stop."""
+
+_EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+"""Its logger tells of each attempt: three lines every eight seconds while a receiver is down."""
 
 Attribute = str | int | float | bool
 
@@ -103,9 +109,35 @@ def start_tracing(endpoint: str, version: str) -> None:
         resource=Resource.create({"service.name": "deepmedix", "service.version": version}),
         shutdown_on_exit=False,
     )
-    exporter = OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_SECONDS)
+    logging.getLogger(_EXPORTER).setLevel(logging.CRITICAL)
+    exporter: Any = _TellingExporter(OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_SECONDS))
     _provider.add_span_processor(BatchSpanProcessor(exporter))
     _tracer = _provider.get_tracer("deepmedix")
+
+
+class _TellingExporter:
+    """OpenTelemetry's exporter, and a line of the log where spans begin to be lost and no more."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+        self._losing = False
+
+    def export(self, spans: Sequence[Any]) -> Any:
+        result = self._exporter.export(spans)
+        losing = result.name != "SUCCESS"
+        if losing and not self._losing:
+            LOG.warning("spans do not reach their receiver (DEEPMEDIX_OTLP_ENDPOINT) and are lost")
+        elif self._losing and not losing:
+            LOG.info("spans reach their receiver again")
+        self._losing = losing
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        flushed: bool = self._exporter.force_flush(timeout_millis)
+        return flushed
 
 
 def stop_tracing() -> None:

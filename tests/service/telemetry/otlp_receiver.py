@@ -34,11 +34,14 @@ class Receiver:
         Endpoint to export to.
     bodies
         Every export as sent, uncompressed.
+    status
+        What every export is answered with.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.bodies: list[bytes] = []
+        self.status = 200
         self._arrived = threading.Condition()
 
     def take(self, body: bytes) -> None:
@@ -67,7 +70,7 @@ def receiving() -> Iterator[Receiver]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             receiver.take(body)
-            self.send_response(200)
+            self.send_response(receiver.status)
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", "0")
             self.end_headers()

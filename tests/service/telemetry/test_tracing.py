@@ -10,6 +10,7 @@ from service.telemetry import (
     start_tracing,
     stop_tracing,
     trace_headers,
+    tracing,
 )
 from tests.service.telemetry.otlp_receiver import receiving
 
@@ -115,8 +116,30 @@ def test_an_endpoint_without_the_exporter_is_an_error_that_says_how_to_mend_it(m
         start_tracing("http://127.0.0.1:1/v1/traces", "1")
 
 
-def test_a_receiver_that_is_not_there_holds_up_nothing(caplog):
-    start_tracing("http://127.0.0.1:1/v1/traces", "1")
-    with request_span({}):
-        pass
-    stop_tracing()
+def test_a_receiver_that_is_not_there_holds_up_nothing_and_is_told_of_once(caplog, monkeypatch):
+    monkeypatch.setattr(tracing, "_EXPORT_SECONDS", 0.2)
+    with caplog.at_level("INFO"):
+        start_tracing("http://127.0.0.1:1/v1/traces", "1")
+        for _ in range(2):
+            with request_span({}):
+                pass
+            tracing._provider.force_flush()
+        stop_tracing()
+    assert [record.getMessage() for record in caplog.records] == [
+        "spans do not reach their receiver (DEEPMEDIX_OTLP_ENDPOINT) and are lost"
+    ]
+
+
+def test_a_receiver_that_comes_back_is_told_of(caplog, receiver, monkeypatch):
+    monkeypatch.setattr(tracing, "_EXPORT_SECONDS", 0.2)
+    start_tracing(receiver.url, "1")
+    with caplog.at_level("INFO"):
+        for status in (400, 200, 200):
+            receiver.status = status
+            with request_span({}):
+                pass
+            tracing._provider.force_flush()
+    assert [record.getMessage() for record in caplog.records] == [
+        "spans do not reach their receiver (DEEPMEDIX_OTLP_ENDPOINT) and are lost",
+        "spans reach their receiver again",
+    ]
