@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
+import socket
+import struct
 import sys
 import termios
 import uuid
@@ -33,6 +36,11 @@ from service.api.problems import (
 from service.audit import AddressPolicy
 from service.problem import Problem
 from service.settings import Settings
+
+LOG = logging.getLogger("deepmedix")
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""``SO_LINGER`` (socket(7)): closed with a reset, whatever was not taken."""
 
 _LINGER = 2.0
 """Seconds that a refused client gets to read why, while what it still sends is thrown away."""
@@ -287,18 +295,34 @@ class ProblemProtocol(HttpToolsProtocol):
         begin, then = self._period
         if now - begin >= self.send_timeout:
             if then - untaken < self._least:
-                self.give_way()
+                LOG.warning(
+                    "a connection was cut off: its client took less than %d bytes of a reply in "
+                    "%g seconds; %d are left",
+                    *(self._least, self.send_timeout, untaken),
+                )
+                self._cut_off()
                 return
             self._period = now, untaken
         self._look_later()
 
+    def _cut_off(self) -> None:
+        """Close the connection, and throw away what the kernel still holds of its replies.
+
+        Else that stayed there for as long as the client takes a byte now and then.
+        """
+        with suppress(OSError, AttributeError):  # it is closed
+            self.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE
+            )
+        self.give_way()
+
     def _count_untaken(self) -> int:
         """Bytes that the client's machine has not taken yet, in the kernel and before it."""
         before = self.transport.get_write_buffer_size()
-        socket = self.transport.get_extra_info("socket")
-        if socket is not None:
+        sent_by = self.transport.get_extra_info("socket")
+        if sent_by is not None:
             with suppress(OSError, ValueError):  # the kernel does not tell, or it is closed
-                count = fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4))
+                count = fcntl.ioctl(sent_by, termios.TIOCOUTQ, bytes(4))
                 return before + int.from_bytes(count, sys.byteorder)
         return before
 

@@ -22,7 +22,8 @@ LOG = logging.getLogger("deepmedix")
 _TIMEOUT = httpx.Timeout(10.0)
 _FIRST_PAUSE = 0.5  # seconds before the first repeat; doubled each time
 _LONGEST_PAUSE = 30.0
-_REPEATABLE = frozenset({408, 425, 429})
+_REPEATABLE = frozenset({401, 403, 404, 407, 408, 425, 429})
+"""Statuses that say nothing of the event: who asks, where, when and how often is the matter."""
 
 
 _CHANCE = 1  # attempts that may fail in a row before the server counts as down

@@ -7,6 +7,7 @@ earlier line, never a later one that was not written.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -40,7 +41,15 @@ class Head:
 
 
 def head_file(path: Path) -> Path:
-    """Return the head file of an audit file."""
+    """Return the head file of an audit file.
+
+    Raises
+    ------
+    IsADirectoryError
+        Where the path has no name, as ``.`` and ``/``.
+    """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     return path.with_name(path.name + ".head")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated
 import typer
 
 from service.settings import load_settings
+
+_HASH = re.compile("[0-9a-fA-F]{64}")
 
 audit = typer.Typer(help="The audit trail: verify it, find a study in it.", no_args_is_help=True)
 
@@ -33,6 +36,9 @@ def verify(
     """
     from service.audit import verify as verify_trail
 
+    if expect_last is not None and not _HASH.fullmatch(expect_last):
+        typer.echo("--expect-last takes a line's whole hash, 64 hexadecimal digits.", err=True)
+        raise typer.Exit(2)
     try:
         found = verify_trail(files, expected_head=expect_last)
     except OSError as error:

@@ -34,8 +34,8 @@ class KeyFileError(Exception):
 class _Content(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = 1
-    keys: tuple[ApiKey, ...] = ()
+    version: Literal[1]
+    keys: tuple[ApiKey, ...]
 
 
 class KeyFile:
@@ -225,7 +225,7 @@ class KeyFile:
             return None
 
     def _write(self, keys: tuple[ApiKey, ...]) -> None:
-        text = json.dumps(_Content(keys=keys).model_dump(mode="json"), indent=2) + "\n"
+        text = json.dumps(_Content(version=1, keys=keys).model_dump(mode="json"), indent=2) + "\n"
         temporary: str | None = None
         try:
             kept = self._kept()

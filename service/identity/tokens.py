@@ -123,6 +123,8 @@ class TokenVerifier:
             raise CredentialsRefusedError("token-algorithm")
         if "crit" in header:  # extensions that must be understood (RFC 7515, section 4.1.11)
             raise CredentialsRefusedError("token-critical-header")
+        if not _is_access_token(header.get("typ")):
+            raise CredentialsRefusedError("token-type")
         if key_id is not None and (not isinstance(key_id, str) or len(key_id) > _MAX_KEY_ID):
             raise CredentialsRefusedError("token-malformed")
         return str(algorithm), key_id
@@ -154,6 +156,13 @@ class TokenVerifier:
     def _scopes(self, claims: dict[str, Any]) -> frozenset[Scope]:
         named = {name for claim in self._settings.scope_claims for name in _names(claims, claim)}
         return frozenset(scope for name, scope in self._settings.scopes.items() if name in named)
+
+
+def _is_access_token(kind: object) -> bool:
+    """Whether the header's ``typ`` may be one's: providers say ``JWT``, RFC 9068 ``at+jwt``."""
+    if kind is None:
+        return True
+    return isinstance(kind, str) and kind.lower().removeprefix("application/") in ("jwt", "at+jwt")
 
 
 def _names(claims: dict[str, Any], path: str) -> list[str]:

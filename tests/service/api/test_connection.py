@@ -224,11 +224,14 @@ def unread(connect):
     return connect((GET + b"\r\n").replace(b"/livez", b"/much") * 2)
 
 
-async def test_a_client_that_reads_nothing_is_cut_off():
+async def test_a_client_that_reads_nothing_is_cut_off_and_what_waited_for_it_is_thrown_away(caplog):
     application = UnreadReplies()
     async with serving(application, send_timeout=0.1) as connect:
-        await unread(connect)
+        reader, _ = await unread(connect)
         await application.gone.wait()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    assert "a connection was cut off" in caplog.text
 
 
 async def test_over_the_most_connections_clients_that_read_nothing_give_way():

@@ -38,11 +38,11 @@ async def test_events_are_posted_in_order_as_fhir():
 
 
 async def test_what_is_not_taken_is_sent_again():
-    async with fhir_server(503, 429, 201) as (url, taken):
+    async with fhir_server(503, 429, 401, 201) as (url, taken):  # the last: its token has expired
         sending = Collector(url)
         await sending.deliver({"n": 1})
         await sending.close()
-    assert [status for *_, status in taken] == [503, 429, 201]
+    assert [status for *_, status in taken] == [503, 429, 401, 201]
 
 
 async def test_what_is_refused_for_good_does_not_hold_up_the_rest():
@@ -57,7 +57,7 @@ async def test_what_is_refused_for_good_does_not_hold_up_the_rest():
 
 async def test_what_nobody_waits_for_and_is_refused_is_counted():
     before = metrics.UNDELIVERED._value.get()
-    async with fhir_server(401) as (url, _):
+    async with fhir_server(422) as (url, _):
         sending = Collector(url)
         for number in range(3):
             sending.send({"n": number})
@@ -235,7 +235,7 @@ async def test_alone_and_down_it_is_known_to_fail_at_once_and_tells_the_gap_when
 
 
 async def test_a_collector_that_refuses_every_event_is_tried_with_the_gap_first():
-    answers = [401]
+    answers = [422]
     async with fhir_server(answers=answers) as (url, taken):
         trail = trail_of(Collector(url))
         for _ in range(2):

@@ -91,6 +91,20 @@ def test_a_file_that_is_not_there_exits_with_2(tmp_path):
     assert "cannot be read" in result.stderr
 
 
+@pytest.mark.parametrize("path", [".", "/", ""])
+def test_a_folder_is_a_file_that_cannot_be_read(path):
+    result = run("audit", "verify", path)
+    assert result.exit_code == 2
+    assert "cannot be read" in result.stderr
+
+
+def test_half_a_hash_is_no_alarm(trail):
+    head = json.loads(run("audit", "verify", trail, "--json").stdout)["head"]
+    result = run("audit", "verify", trail, "--expect-last", head[:12])
+    assert result.exit_code == 2
+    assert "64 hexadecimal digits" in result.stderr
+
+
 def test_a_study_is_looked_up_by_its_uid(monkeypatch):
     monkeypatch.setenv("DEEPMEDIX_AUDIT_SITE_KEY", SITE_KEY)
     wanted = StudyHasher(SITE_KEY.encode()).of_uid("1.2.3").value

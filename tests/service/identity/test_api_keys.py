@@ -155,7 +155,11 @@ def test_a_folder_in_which_anybody_may_put_another_file_is_refused(tmp_path, mod
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"version": 2, "keys": []}', '{"version":1,"keys":[{}]}']
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"version": 1}', '{"keys": []}'),
+        *('{"version": 2, "keys": []}', '{"version":1,"keys":[{}]}'),
+    ],
 )
 def test_a_file_of_another_shape_is_refused(tmp_path, content):
     path = tmp_path / "keys.json"

@@ -231,6 +231,16 @@ async def test_a_key_id_is_a_name_and_nothing_else(provider, kid):
     )
 
 
+@pytest.mark.parametrize("kind", ["JWT", "at+jwt", "application/at+JWT"])
+async def test_types_of_access_tokens_are_taken(provider, kind):
+    assert await verifier(provider).identify(provider.token(headers={"typ": kind}))
+
+
+@pytest.mark.parametrize("kind", ["logout+jwt", "JOSE", "secevent+jwt", "dpop+jwt"])
+async def test_a_token_of_another_type_is_none_for_access(provider, kind):
+    assert await refusal(verifier(provider), provider.token(headers={"typ": kind})) == "token-type"
+
+
 async def test_a_signature_of_another_key_is_refused(provider):
     provider.add_key("two", "EC")
     provider.add_key("three", "EC", publish=False)
