@@ -102,8 +102,8 @@ class Growth:
     Attributes
     ----------
     first, last
-        Median of the first and of the last quarter, MiB; of what is renewed, of that one of its
-        lives that grew more than half of them.
+        Median of the first and of the last quarter, MiB; of what is renewed, of its life
+        whose ratio is the median of its lives' (of two in the middle the larger).
     slope
         Least squares over all of it, MiB a minute.
     """
@@ -141,7 +141,7 @@ def growth(
     slope = linear_regression([time / 60 for time in times], [size / MIB for size in sizes]).slope
     if lives is not None:
         grown = [Growth(*_ends(life), slope) for life in lives[:-1] or lives]
-        return sorted(grown, key=lambda life: life.ratio)[(len(grown) - 1) // 2]
+        return sorted(grown, key=lambda life: life.ratio)[len(grown) // 2]
     return Growth(*_ends(sizes), slope)
 
 
