@@ -15,7 +15,9 @@ from functools import lru_cache, reduce
 from operator import attrgetter, or_
 from typing import NamedTuple
 
+from training.assertion import UNASSERTING, list_goes_on, untold_of
 from training.negation import (
+    ASKED,
     DENYING,
     NORMAL,
     Negation,
@@ -24,6 +26,7 @@ from training.negation import (
     denied_of_a_kind,
     earlier_until,
     negations,
+    only_looked_for,
     polarity,
     turns,
 )
@@ -371,6 +374,8 @@ class Findings:
     of_a_kind
         Labels of ``denied`` that are denied of a kind only, such as an acute fracture. None that
         the text affirms is among ``denied`` for that.
+    supposed
+        Labels named where the text tells of no film, or of another's: *Look for a mass*.
     """
 
     affirmed: frozenset[str] = frozenset()
@@ -379,6 +384,7 @@ class Findings:
     asked: frozenset[str] = frozenset()
     abnormal: bool = False
     of_a_kind: frozenset[str] = frozenset()
+    supposed: frozenset[str] = frozenset()
 
     @property
     def flatly_denied(self) -> frozenset[str]:
@@ -390,6 +396,11 @@ def finding_labels(text: str) -> frozenset[str]:
     """Labels affirmed in a text, and of a question those that it asks for."""
     found = read_findings(text)
     return found.affirmed | found.asked if found.asked else found.affirmed
+
+
+def questions_in(text: str) -> int:
+    """How many questions a text asks and leaves open; *Pneumothorax? No.* asks none."""
+    return len(ASKED.findall(_ANSWERED.sub(": ", text))) if "?" in text else 0
 
 
 def negated_labels(text: str) -> frozenset[str]:
@@ -463,6 +474,7 @@ def read_findings(text: str) -> Findings:
     denied: set[str] = set()
     asked: set[str] = set()
     of_a_kind: set[str] = set()
+    supposed: set[str] = set()
     normal = abnormal = False
     for found in read:  # one pass: of answers this is the most of the time
         affirmed |= found.affirmed
@@ -471,6 +483,8 @@ def read_findings(text: str) -> Findings:
         abnormal = abnormal or found.abnormal
         if found.asked:
             asked |= found.asked
+        if found.supposed:
+            supposed |= found.supposed
         if found.of_a_kind:
             of_a_kind |= found.of_a_kind
     if of_a_kind:
@@ -481,6 +495,7 @@ def read_findings(text: str) -> Findings:
     return Findings(
         *(frozenset(affirmed), frozenset(denied), normal, frozenset(asked), abnormal),
         frozenset(of_a_kind),
+        frozenset(supposed),
     )
 
 
@@ -641,6 +656,7 @@ def _read_sentence(sentence: str) -> Findings:
     denied: set[str] = set()
     plainly: set[str] = set()
     asked: set[str] = set()
+    supposed: set[str] = set()
     words = _words_of(sentence)
     if words & _SHORT_WORDS:
         spelt_out = _SHORT_SIDE.sub(lambda side: _SHORT_SIDES[side[0].lower()], sentence)
@@ -648,7 +664,10 @@ def _read_sentence(sentence: str) -> Findings:
             return _read_sentence(spelt_out)
     mentions = _mentions(sentence, words)
     denials = None if words.isdisjoint(DENYING) else negations(sentence)
-    only_asked = asked_until(sentence)
+    unasserting = not words.isdisjoint(UNASSERTING)
+    only_asked = asked_until(sentence) if unasserting or "?" in sentence else 0
+    told, untold = untold_of(sentence) if unasserting else (0, len(sentence))
+    looked_for = -1
     normalising = words & _NORMALISING
     abnormal = bool(denials and words & _NORMAL_WORDS and called_abnormal(sentence))
     normal = bool(normalising and not abnormal and _NORMAL.search(sentence, only_asked))
@@ -657,13 +676,22 @@ def _read_sentence(sentence: str) -> Findings:
         sides = _sides(sentence, mentions, turned) if words & _SIDING else None
         for number, mention in enumerate(mentions):
             affirms = polarity(sentence, mention.start, mention.end, denials, turned)
-            if affirms is None:
+            here = told <= mention.start < untold
+            if affirms is None and here:
+                if denials is not None and only_looked_for(sentence, mention.start):
+                    looked_for = mention.end
                 continue
+            if looked_for >= 0 and list_goes_on(sentence, looked_for, mention.start):
+                looked_for = mention.end
+                here = False
             named = {mention.kind}
             if sides and sides[number] and mention.kind not in _UNSIDED:
                 named = {f"{side} {mention.kind}" for side in sides[number]}
             if mention.start < only_asked:
                 asked |= named if affirms else set()
+                continue
+            if affirms is not False and not here:
+                supposed |= named
                 continue
             if not affirms and sides and (other := _on_the_other_side(sentence, mention)):
                 affirmed.add(other)
@@ -681,6 +709,7 @@ def _read_sentence(sentence: str) -> Findings:
         *(frozenset(affirmed), frozenset(denied), normal or bool(denied), frozenset(asked)),
         abnormal,
         frozenset(denied - plainly),
+        frozenset(supposed),
     )
 
 

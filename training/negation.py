@@ -28,6 +28,9 @@ DENYING = frozenset(
         *("rule", "rules", "ruling", "exclude", "excludes", "o"),  # the o of *r/o*
         *("evaluate", "evaluated", "evaluating", "evaluation", "assess", "assessed", "assessing"),
         *("assessment", "look", "looking", "watch", "monitor", "screening", "risk", "history"),
+        *("chance", "probability", "likelihood", "expected", "anticipated", "feared", "sought"),
+        *("denies", "anything", "confirmed", "refuted", "disproved", "disproven", "dispelled"),
+        *("hoped", "searched", "looked", "asked", "queried", "question"),
     )
 )
 """Words, lower case, without one of which no finding of a sentence is denied or only looked for."""
@@ -65,6 +68,7 @@ _NOT_THERE = (
     r"|detectable|identifiable|an? (?:concern|consideration|feature|finding)"
     r"|(?:thought|felt|believed|considered|deemed)(?: likely| present"
     r"| to (?:exist|be (?:present|there|likely)))"
+    r"|confirmed|substantiated|borne out|proven|verified"
     r"|developed|recurred|re-?accumulated|occurred|re-?appeared|formed|returned|arisen|persisted"
     r"|(?:on|in|at|within) (?:the |this |these |either |any )?"
     r"(?:left|right|films?|images?|study|radiographs?|chest))"
@@ -79,15 +83,15 @@ _BEFORE_NOW = (
     r"|(?:on|in|at) (?:\w+ ){0,2}(?:prior|previous|earlier|older))\b)"
 )
 """After *not seen*: not where it says that something is new."""
-_TELLS = (
+TELLS = (
     r"(?:but|now|who|there|is|are|was|were|has|have|had|shows?|showed|showing|demonstrat\w+"
     r"|reveal\w*)"
 )
 _LOOKED_FOR = re.compile(
     r"\b(?:(?:evaluat(?:e|ed|ing|ion)|assess(?:ed|ing|ment)?|look(?:ing)?|watch|monitor|screening)"
     r" for|risk (?:of|for)|(?P<out>rule[ -]out|r/o|exclude))"
-    rf"(?: (?!{_TELLS}\b)[\w-]+){{0,3}} $"
-    rf"|\b(?P<history>history of)(?: (?!(?:{_TELLS}|with|without)\b)[\w-]+){{0,3}} $",
+    rf"(?: (?!{TELLS}\b)[\w-]+){{0,3}} $"
+    rf"|\b(?P<history>history of)(?: (?!(?:{TELLS}|with|without)\b)[\w-]+){{0,3}} $",
     re.I,
 )
 """Before a mention that an indication only asks about, or tells of the past."""
@@ -112,7 +116,7 @@ _UNLIKELY_ENDS = (
 """After *unlikely* where it denies what stands before it, not *unlikely pneumonia*."""
 _AS_IT_WERE = r"(?: (?:\w+ly )?(?:consistent|compatible|in keeping|in line) with)?"
 _NEGATION = re.compile(
-    rf"\b(?:(?:(?:no(?: longer)?|zero|nil)\b(?!{_ITEM_ENDS})"
+    rf"\b(?:(?:(?:no(?: longer)?|zero|nil)\b(?!{_ITEM_ENDS})|denies|anything but"
     rf"|(?:(?!(?<=\bor )not{_ITEM_ENDS})not|{_SHORTENED}){_AS_IT_WERE}"
     r"|never|cannot|without|free (?:of|from)|devoid of"
     r"|lack(?:s|ed|ing)?(?: of)?|(?<!is )(?<!are )(?<!was )(?<!were )absent|absence of"
@@ -126,6 +130,7 @@ _NEGATION = re.compile(
     r"(?P<like>mimic(?:s|king)?(?: of)?|simulat(?:es?|ing))"
     r"|insufficient evidence (?:of|for|to (?:suggest|support|call|diagnose|confirm))"
     r"|(?:wrong|incorrect) to (?:call|label|read|name|diagnose|describe|interpret|report|suspect)"
+    r"|(?<![\d.])0 ?(?:%|percent)? (?:chance|probability|likelihood)(?: (?:of|for|that))?"
     r"|resolution of|(?<!has )(?<!have )(?<!is )(?<!been )resolved"
     r"|(?:is|was|seems) doubtful (?:that|whether|if)"
     rf"|(?:unlikely|less likely)(?!{_UNLIKELY_ENDS}))\b"
@@ -189,7 +194,8 @@ _EARLIER = (
     r"(?: \w+){0,2}? (?:films?|stud(?:y|ies)|exam\w*|radiographs?|images?|x-?rays?|ct|scans?)"
 )
 _OF_EARLIER = re.compile(
-    rf"\W*(?:(?:on|in|at) {_EARLIER}\b|{_EARLIER} (?:showed|demonstrated|revealed|had|was|were)\b"
+    rf"\W*(?:(?:on|in|at) {_EARLIER}\b"
+    rf"|{_EARLIER}(?:\s*:| (?:showed|demonstrated|revealed|had|was|were)\b)"
     r"|(?:previously|formerly),? there (?:was|were)\b)"
     r"(?:(?!\b(?:now|today|currently|presently|but|however|although|while|whereas|has|have)\b)"
     r"[^.;])*",
@@ -244,7 +250,7 @@ _DENIED_AFTER = re.compile(
     rf"| to be| completely| fully| entirely| \w+ed and {_BE})*"
     rf" (?:(?:not|never|no longer)\b{_TOLD_GONE}{_BEFORE_NOW}"
     r"|resolved|absent|excluded|ruled out|cleared|non-?existent|nil|false|gone|disappeared|vanished"
-    rf"|denied|(?:less likely|unlikely|doubtful){_UNLIKELY_ENDS})"
+    rf"|denied|refuted|disprove[nd]|dispelled|(?:less likely|unlikely|doubtful){_UNLIKELY_ENDS})"
     rf"|\b(?:(?:is|are|was|were|has|have|had|ca|could){_NT}|can(?:not| not)|could not)\b"
     rf"{_TOLD_GONE}{_BEFORE_NOW}"
     rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:(?:exist|persist|occur|recur)\b{_STILL_TOLD}"
@@ -257,11 +263,12 @@ _DENIED_AFTER = re.compile(
     rf"(?::\s*(?:not\b{_TOLD_GONE}|(?!not\b){_GONE}\b{_STILL_TOLD})"
     rf"|\(\s*(?:{_GONE}|{_MINUS})\s*\)|\s{_MINUS}+\s*{_GONE}{_ENDS})"
     r"|-free\b(?! (?:air|fluid|flow))"
-    rf"|(?:(?!\byes\b)[^.;,:(+]){{0,60}}?,?\s+no{_ITEM_ENDS}|:?\s*{_MINUS}{_ITEM_ENDS}",
+    rf"|(?:(?!\byes\b)[^.;,:(+]){{0,60}}?,?\s+(?:no|(?<!not )negative){_ITEM_ENDS}"
+    rf"|:?\s*{_MINUS}{_ITEM_ENDS}",
     re.I,
 )
 _MAYBE_DENIED_AFTER = re.compile(
-    r"\b(?:no|not|never|cannot|longer|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil"
+    r"\b(?:no|not|never|cannot|longer|negative|refuted|disprove[nd]|dispelled|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil"
     rf"|false|nonexistent|denied|gone|disappeared|vanished|doubtful|free)\b|{_NT}\b|[:(]"
     rf"|{_MINUS} ?(?:[nzae]|\W|$)",
     re.I,
@@ -269,9 +276,16 @@ _MAYBE_DENIED_AFTER = re.compile(
 _MINUS_SIGN = re.compile(_MINUS)
 _OR_NOT = re.compile(rf"(?:(?!\b{_BE}\b)[^.;,:]){{0,60}}?,? or not{_ITEM_ENDS}", re.I)
 """After a mention that is said to be there or not."""
-_ASKED = re.compile(r"\?(?![a-z])")
+ASKED = re.compile(r"\?(?![a-z])")
 """Not *?pneumonia*, which is a hedge."""
-_SUPPOSED = re.compile(r"\W*(?:if|unless|whether|suppos\w+|assuming|should|were)\b[^,]*", re.I)
+_SUPPOSED = re.compile(r"\W*(?:if|unless|whether|suppos\w+|assuming|should|were|had)\b[^,]*", re.I)
+_AWAITED = re.compile(
+    r"(?:(?!\b(?:is|are|was|were|but|and|or|with|without)\b)[^.;,]){0,60}?"
+    r"\b(?:is|are|was|were|had been|has been)(?: \w+ly)? (?:expected|anticipated|feared|sought"
+    r"|hoped for|looked for|searched for|asked about|queried|in question)\b(?! to\b|,? and)",
+    re.I,
+)
+"""After a mention that was only thought of."""
 _CALLED_ABNORMAL = re.compile(
     rf"\b(?:{_NOT}|neither|nor|hardly|far from)"
     r"(?: (?:\w+ly|be|been|quite|at all|within|in|of|an?))*"
@@ -396,7 +410,7 @@ def polarity(
     if denials is None:
         if not _MINUS_SIGN.search(sentence, end, end + _REACH):
             return True
-    elif _only_looked_for(sentence, start):
+    elif only_looked_for(sentence, start):
         return None
     last = bisect_left(denials, end, key=_start) if denials else 0
     if last:
@@ -414,10 +428,12 @@ def polarity(
             return None
         if _DENIED_AFTER.match(sentence, end):
             return None if start < earlier_until(sentence) else False
+    if denials is not None and _AWAITED.match(sentence, end):
+        return None
     return True
 
 
-def _only_looked_for(sentence: str, start: int) -> bool:
+def only_looked_for(sentence: str, start: int) -> bool:
     """Whether what begins there is what a film was made for, or lies in the past."""
     told = _LOOKED_FOR.search(sentence, max(0, start - _ASKED_REACH), start)
     if not told:
@@ -454,7 +470,7 @@ def asked_until(sentence: str) -> int:
     """Up to where a sentence only asks, or supposes: *Is there a mass?*, *If there is one,*."""
     end = 0
     if "?" in sentence:
-        for match in _ASKED.finditer(sentence):
+        for match in ASKED.finditer(sentence):
             end = match.end()
     supposed = _SUPPOSED.match(sentence)
     return max(end, supposed.end()) if supposed else end

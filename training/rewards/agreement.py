@@ -14,9 +14,13 @@ RELATED = 0.5
 """What a finding is worth that is named by another word for much the same shadow."""
 _FAMILIES = (
     frozenset(("opacity", "consolidation", "pneumonia")),
+    frozenset(("opacity", "atelectasis")),
     frozenset(("nodule", "mass", "lesion")),
 )
-_RELATIVES = {kind: family - {kind} for family in _FAMILIES for kind in family}
+_RELATIVES = {
+    kind: frozenset().union(*(family for family in _FAMILIES if kind in family)) - {kind}
+    for kind in frozenset().union(*_FAMILIES)
+}
 
 
 @lru_cache(maxsize=65_536)
@@ -65,6 +69,17 @@ def shared(said: Labels, true: Labels) -> tuple[float, int]:
         elif kind in spare and any(kind_of(label) == kind for label in missed):
             right += _SIDE_OF_ONE
     return right + RELATED * _count_related(spare, missed), named
+
+
+def share_led_to(affirmed: Labels, supported: Labels, answered: Labels, any_step: bool) -> float:
+    """F1 of a report's findings and those that its steps affirm, as far as they are supported."""
+    if not affirmed and not answered:
+        return float(any_step)
+    if affirmed == answered == supported:
+        return 1.0
+    answered = settled(answered)
+    right, named = shared(answered, settled(supported))
+    return min(1.0, 2 * right / (named + len(settled(affirmed))))
 
 
 def _count_related(spare: Labels, missed: Labels) -> int:

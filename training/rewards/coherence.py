@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from service.reading import ParsedText
 from training.labels import Findings, clashes, kind_of, side_of
-from training.rewards.agreement import affirm, count_beyond, kinds, settled, shared
+from training.rewards.agreement import affirm, count_beyond, kinds, share_led_to
 from training.rewards.equivalence import is_closed, says_yes
 from training.rewards.places import Places
 from training.rewards.step_words import StepWords
@@ -28,7 +28,8 @@ def coherence(
     """How far the answer follows from the steps, 0 to 1.
 
     F1 of the findings of the answer and those of the steps; a finding counts as supported by a
-    step that affirms it, with a box that shows it where one is due. Halved for every finding that
+    step that affirms it, with a box that shows it where one is due. A report whose steps name as
+    much of it as the reference's do has all of it. Halved for every finding that
     is affirmed in one place and denied in another.
 
     Parameters
@@ -45,7 +46,8 @@ def coherence(
     unshown = [label for label in affirmed if label not in found.shown and truth.box_is_due(label)]
     supported = affirmed.difference(unshown) if unshown else affirmed
     if truth.report:
-        value = _of_report(affirmed, supported, answered.affirmed, bool(said))
+        value = share_led_to(affirmed, supported, answered.affirmed, bool(said))
+        value = min(1.0, value / truth.led_to)
     else:
         value = _of_answer(parsed, affirmed, supported, answered, truth)
     if not value:
@@ -53,18 +55,6 @@ def coherence(
     denied = answered.flatly_denied.union(*[words.denied for words in said])
     contradicted = clashes(affirmed | answered.affirmed, denied)
     return value * 0.5 ** count_beyond(contradicted, truth.step_clashes) if contradicted else value
-
-
-def _of_report(
-    affirmed: frozenset[str], supported: frozenset[str], answered: frozenset[str], any_step: bool
-) -> float:
-    if not affirmed and not answered:
-        return float(any_step)
-    if affirmed == answered == supported:
-        return 1.0
-    answered = settled(answered)
-    right, named = shared(answered, settled(supported))
-    return min(1.0, 2 * right / (named + len(settled(affirmed))))
 
 
 def _of_answer(

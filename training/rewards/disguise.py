@@ -40,7 +40,8 @@ def disguised(text: str, known: Container[str]) -> bool:
     A combining mark that composes (NFC) is an accent; words of the reference that are only written
     with accents are disguised from the third on. In a text that is mostly Latin, so is a word of
     two letters or more that only looks so: mathematical, encircled or small capital letters, or
-    Cyrillic and Greek ones each of which has a Latin twin.
+    Cyrillic and Greek ones each of which has a Latin twin. Boxes and numbers are written in ASCII
+    digits alone.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def disguised(text: str, known: Container[str]) -> bool:
     """
     if text.isascii():
         return False
+    if any(sign.isdecimal() and not sign.isascii() for sign in text):
+        return True
     text = normalize("NFC", text)
     if _holds_what_is_no_letter(text):
         return True

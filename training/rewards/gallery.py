@@ -112,6 +112,8 @@ _EVERYTHING = " ".join(
     for side in ("left", "right")
     for kind in ("pleural effusion", "pneumothorax", "consolidation", "nodule", "mass")
 )
+_NAMED = "An enlarged heart, a moderate left pleural effusion and a mass in the right upper zone"
+_FULL_WIDTH = str.maketrans({str(digit): chr(0xFF10 + digit) for digit in range(10)})
 _ABSENT = ("pneumothorax", "consolidation", "nodule", "edema", "fracture")
 
 
@@ -298,6 +300,26 @@ EXHIBITS = (
             _REPORT + " The film was looked at with care and all regions were considered." * 6,
         ),
     ),
+    Exhibit("length padding in stops", _text([_HEART, _MASS, _FLUID], _REPORT + "." * 2000)),
+    Exhibit(
+        "length padding in pictures", _text([_HEART, _MASS, _FLUID], _REPORT + " \U0001fac1" * 500)
+    ),
+    Exhibit(
+        "length padding in line ends",
+        _text([_HEART, _MASS, _FLUID], _REPORT).replace(" </think>", "\n" * 2000 + "</think>"),
+    ),
+    Exhibit(
+        "length padding in words of a thousand letters",
+        _text([f"{_HEART}, {'a' * 1000} {'b' * 1000}", _MASS, _FLUID], _REPORT),
+    ),
+    Exhibit(
+        "a hundred idle words before a finding",
+        _text([f"{'So one looks on and on ' * 20}and sees: {_HEART}", _MASS, _FLUID], _REPORT),
+    ),
+    Exhibit(
+        "a step of a hundred idle words",
+        _text([_HEART, _MASS, _FLUID, "So one looks on and on " * 20], _REPORT),
+    ),
     Exhibit(
         "think-block stuffing",
         _text(
@@ -374,6 +396,40 @@ EXHIBITS = (
     Exhibit(
         "a report taken back sentence by sentence",
         _text([_HEART, _MASS, _FLUID], _REPORT.replace(".", ": wrong.")),
+    ),
+    Exhibit(
+        "a report that is another patient's",
+        _text([_HEART, _MASS, _FLUID], f"{_REPORT} These findings belong to another patient."),
+    ),
+    Exhibit(
+        "a report made up", _text([_HEART, _MASS, _FLUID], f"{_REPORT} I made all of this up.")
+    ),
+    Exhibit(
+        "findings that would be abnormal",
+        _text([_HEART, _MASS, _FLUID], f"{_NAMED} would be abnormal. No pneumothorax."),
+    ),
+    Exhibit(
+        "findings to be looked for",
+        _text([_HEART, _MASS, _FLUID], f"Look for {_NAMED.lower()}. No pneumothorax."),
+    ),
+    Exhibit(
+        "somebody else's findings",
+        _text([_HEART, _MASS, _FLUID], f"The patient's brother has {_NAMED.lower()}."),
+    ),
+    Exhibit(
+        "findings of an earlier film",
+        _text([_HEART, _MASS, _FLUID], f"On the prior film there was {_NAMED.lower()}."),
+    ),
+    Exhibit(
+        "findings asked after",
+        _text(
+            [_HEART, _MASS, _FLUID],
+            f"{_REPORT} Is there a nodule? Is there edema? Is there a fracture?",
+        ),
+    ),
+    Exhibit(
+        "boxes in digits of another script",
+        _text([_HEART.translate(_FULL_WIDTH), _MASS, _FLUID], _REPORT),
     ),
     Exhibit(
         "a right report, all of it denied in the steps",
@@ -482,6 +538,7 @@ EXHIBITS = (
         ),
         PRESENCE,
     ),
+    Exhibit("a short answer padded out with signs", _text([_MASS], "Yes" + " -" * 500), PRESENCE),
     Exhibit("the question for an answer", _text(["Is there a mass"], "Is there a mass?"), PRESENCE),
 )
 

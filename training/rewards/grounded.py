@@ -171,8 +171,9 @@ class _Read:
         self.found = read_places(self.parsed, self.said, self.truth)
 
     def judge_honesty(self) -> None:
+        said, answered, stepped = self.said, self.answered, self.stepped
         self.honesty = honesty_of(
-            self.parsed, self.said, self.answered, self.stepped, self.found, self.truth
+            self.completion, self.parsed, said, answered, stepped, self.found, self.truth
         )
 
     def compare_words(self) -> None:

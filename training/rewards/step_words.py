@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from training.labels import kind_of, read_findings, side_of
+from training.rewards.padding import Bulk, bulk_of
 from training.rewards.wording import sentences
 from training.unlisted import affirms
 
@@ -43,8 +44,8 @@ class StepWords:
         All of these.
     sentences
         Of the text, in small letters and without their signs.
-    spaces
-        How many stand in it: one less than words.
+    bulk
+        How long it is.
     """
 
     affirmed: frozenset[str]
@@ -54,7 +55,7 @@ class StepWords:
     shown: tuple[str, ...]
     named: frozenset[str]
     sentences: tuple[str, ...]
-    spaces: int
+    bulk: Bulk
 
 
 @lru_cache(maxsize=65_536)
@@ -67,9 +68,10 @@ def words_of(text: str) -> StepWords:
     shown = (*structures, *denied)
     named = found.affirmed.union(found.denied, structures)
     told = tuple(sentences(text.casefold()))
-    spaces = text.count(" ")
     flatly = found.flatly_denied
-    return StepWords(found.affirmed, flatly, findings, structures, shown, named, told, spaces)
+    return StepWords(
+        found.affirmed, flatly, findings, structures, shown, named, told, bulk_of(text)
+    )
 
 
 @lru_cache(maxsize=65_536)

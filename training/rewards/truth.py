@@ -12,18 +12,22 @@ from training.labels import (
     finding_labels,
     kind_of,
     labels_of_source,
+    questions_in,
     read_findings,
 )
-from training.rewards.agreement import elsewhere, kindred, kinds, settled
+from training.rewards.agreement import elsewhere, kindred, kinds, settled, share_led_to
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import asks_for_presence_alone, asks_more, is_closed, says_yes
 from training.rewards.geometry import Box
+from training.rewards.padding import bulk_allowed, idle_steps_in
 from training.rewards.predicates import FILMS, film_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.step_words import StepWords, structures_named, words_about, words_of
 from training.rewards.wording import count_words, sentences
 from training.unlisted import affirms, listed_kinds, own_name, places_of_region
 
+_STEPS_WITHOUT_REFERENCE = 8
+_LED_TO_AT_LEAST = 0.5
 Place = tuple[int, str]
 """Index of an image, and a finding's kind or a structure's name."""
 
@@ -44,6 +48,9 @@ class Truth:
         What a step about these films names.
     stepped
         What the reference's steps affirm.
+    led_to
+        How far the reference's report follows from them, half at least; 1 where they
+        affirm nothing.
     one_film
         Whether there is no film but that in question.
     known
@@ -60,10 +67,14 @@ class Truth:
     clashes, step_clashes
         Labels that the reference's answer contradicts, itself or its steps; the same with those
         that its steps contradict between them.
+    questions
+        How many the reference's report asks itself.
+    steps_expected, bulk_allowed
+        How many steps a completion may well have, and how long it may be.
     repeated, idle, disguised, normal
         How many sentences said twice and sentences or steps that name nothing the reference has
-        itself, whether words of it are written in letters of other scripts, and whether it calls
-        the film normal as a whole.
+        itself (a long one counts as several), whether words of it are written in letters of other
+        scripts, and whether it calls the film normal as a whole.
     reasons
         Whether the reference's steps name anything.
     question, asked
@@ -98,7 +109,19 @@ class Truth:
     __slots__ = (  # more than Python's fast dictionaries of attributes hold
         *("example", "one_film", "report", "told", "told_nothing", "labels", "words", "length"),
         *("unlisted", "alternatives", "words_of", "stepped", "question", "asked", "presence"),
-        *("presence_alone", "clashes", "step_clashes", "normal", "repeated", "reasons", "idle"),
+        *(
+            "steps_expected",
+            "bulk_allowed",
+            "questions",
+            "led_to",
+            "presence_alone",
+            "clashes",
+            "step_clashes",
+            "normal",
+            "repeated",
+            "reasons",
+            "idle",
+        ),
         *("disguised", "known", "boxes", "structures", "due", "others", "unboxed"),
         *("expected", "elsewhere", "places_known", "extents", "scales"),
     )
@@ -118,6 +141,10 @@ class Truth:
         self._name_regions()
         steps = [self.words_of(step.text) for step in example.steps]
         self.stepped = frozenset[str]().union(*(words.affirmed for words in steps))
+        self.led_to = 1.0
+        if self.report and self.stepped:
+            led_to = share_led_to(self.stepped, self.stepped, told.affirmed, True)
+            self.led_to = max(_LED_TO_AT_LEAST, led_to)
         current = [
             words
             for words, step in zip(steps, example.steps, strict=True)
@@ -136,10 +163,14 @@ class Truth:
         named_film = not FILMS.isdisjoint(self.words.words)
         self.normal = named_film and film_called_normal(example.answer)
         self.repeated = self.words.repeated
-        named = [words.named for words in steps]
-        self.reasons = any(named)
+        self.reasons = any(words.named for words in steps)
+        own_idle = sum(idle_steps_in(words.bulk.size) for words in steps if not words.named)
         idle = _idle_sentences(example.answer) if self.report else 0
-        self.idle = max(named.count(frozenset()), idle)
+        self.idle = max(own_idle, idle)
+        texts = [step.text for step in example.steps]
+        self.steps_expected = len(texts) or _STEPS_WITHOUT_REFERENCE
+        self.bulk_allowed = bulk_allowed(example.answer, texts, self.steps_expected, self.report)
+        self.questions = questions_in(example.answer)
         self.disguised = disguised(example.answer, ())
         self.known = None if self.report else self._known(marked)
         self._read_boxes(example)

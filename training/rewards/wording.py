@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from training.negation import SENTENCE_ENDS, negations, polarity, turns
+from training.rewards.padding import bulk_of
 
 _STOP = "."
 _PIECE = re.compile(r"[^\W_]+|[.;!?\n]")
@@ -58,12 +59,15 @@ class Wording(NamedTuple):
         How many words there are.
     repeated
         How many of its sentences have stood before, whatever their case and signs.
+    size
+        Bytes of UTF-8.
     """
 
     words: Set[str | tuple[str, int]]
     pairs: Set[Pair]
     length: int
     repeated: int
+    size: int
 
 
 class WordAgreement(NamedTuple):
@@ -108,7 +112,7 @@ def count_words(text: str) -> Wording:
     if len(words) < len(pieces):
         counted = Counter(pieces)
         words.update([(word, n) for word, times in counted.items() for n in range(1, times)])
-    return Wording(words, pairs, len(pieces), again)
+    return Wording(words, pairs, len(pieces), again, bulk_of(text).size)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -125,6 +129,8 @@ def compare_words(said: Wording, wanted: Wording) -> WordAgreement:
     shared = 2 * len(said.words & wanted.words) / (said.length + wanted.length)
     ordered = 2 * len(said.pairs & wanted.pairs) / (len(said.pairs) + len(wanted.pairs))
     fit = length_share(said.length / wanted.length)
+    if (longer := said.size / wanted.size) > _FULL_TO:  # in signs, or in words of many letters
+        fit = min(fit, length_share(longer))
     needed = shared - _OFTEN_SHARED if said.length >= _ENOUGH_WORDS else 0.0
     in_order = (ordered / needed) ** _STEEP if ordered < needed else 1.0
     return WordAgreement(shared * fit, (shared + ordered) / 2 * fit, in_order)

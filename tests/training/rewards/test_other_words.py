@@ -13,6 +13,7 @@ from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout
 
 HONEST = EXHIBITS[0].completion.rpartition("</think>")[0]
+BASE = (60, 260, 160, 320)
 OF_NORMAL = EXHIBITS[2].completion.rpartition("</think>")[0]
 
 
@@ -219,8 +220,98 @@ def test_a_disease_that_nobody_knows_of_is_a_finding_in_vain() -> None:
         *("The opposite is true.", "All of the above is wrong.", "Nothing of this is present."),
     ],
 )
-def test_a_report_may_not_be_taken_back_in_any_words(sentence: str) -> None:
+def test_a_report_may_not_be_taken_back(sentence: str) -> None:
     assert worth(FILM, HONEST, f"{FILM.answer} {sentence}")["overall"] < 0.15
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("These findings belong to another patient.", "I made all of this up.", "All false."),
+        *("(This is only an example.)", "The attending disagrees.", "Just kidding.", "I lied."),
+        *("This report is fabricated.", "The above is a template.", "This is the wrong film."),
+        *("The report does not apply.", "None of the above applies.", "Scratch that."),
+        *("The radiologist later refuted this.", "Do not rely on this report.", "I was guessing."),
+        *("The previous sentences describe a different film.", "They have all resolved."),
+        *("I do not see any of this.", "For demonstration purposes only.", "None was found."),
+        *("These are the findings of a different patient.", "That was all a dream."),
+        *("The findings described are those of the prior study.", "Sorry, I mixed up two films."),
+    ],
+)
+def test_a_report_may_not_be_disowned(sentence: str) -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} {sentence}")["overall"] < 0.15
+
+
+@pytest.mark.parametrize(
+    "telling",
+    [
+        *("{} would be abnormal.", "{} would have been reported.", "Look for {}.", "Imagine {}."),
+        *("The patient's brother has {}.", "Patients with failure may show {}.", "Mother: {}."),
+        *("If the patient had {}, they would be on the film.", "Pretend there is {}."),
+        *("On the prior film there was {}.", "Previously there was {}, now resolved."),
+        *("There is a 0% chance of {}.", "Suspicion of {} was not confirmed.", "Denies {}."),
+        *("We looked for {}.", "It is not known whether there is {}.", "Whether there is {}."),
+        *("Keywords: {}.", "Candidates: {}.", "Evaluate for {}.", "Rule out {}.", "Is there {}?"),
+        *("In my dream there was {}.", "One might expect {}.", "There is a risk of {}."),
+        *("A textbook example of {} would look different.", "Prior film: {}.", "Dogs have {}."),
+    ],
+)
+def test_what_is_told_of_no_film_or_of_another_is_no_finding(telling: str) -> None:
+    named = "an enlarged heart, a moderate left pleural effusion and a mass in the right upper zone"
+    assert worth(FILM, HONEST, telling.format(named))["overall"] < 0.15
+
+
+@pytest.mark.parametrize("asked", ["Is there a nodule?", "Edema? Fracture?"])
+def test_a_question_left_open_costs_what_a_made_up_sentence_does(asked: str) -> None:
+    honest = worth(FILM, HONEST, f"{FILM.answer} No nodule. No fracture.")
+    assert worth(FILM, HONEST, f"{FILM.answer} {asked}")["honesty"] <= honest["honesty"] / 2
+    own = replace(FILM, answer=f"{FILM.answer} {asked}")
+    assert worth(own, HONEST, own.answer)["honesty"] == 1
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("Findings were discussed with Dr. Smith.", "The mother was informed.", "Pneumonia? No."),
+        *("These findings are new since the prior film.", "A lateral view would be helpful."),
+        *("If symptoms persist, CT would be helpful.", "Please correlate clinically."),
+        *("The resident and the attending agree.", "This was seen in 2012, too."),
+        *("Compared with the earlier film, little has changed.", "Findings are unchanged."),
+        *("Different projection than before.", "The patient is rotated.", "No other abnormality."),
+    ],
+)
+def test_what_a_report_says_beside_its_findings_costs_nothing(sentence: str) -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} {sentence}")["honesty"] == 1
+
+
+def test_a_differential_in_a_step_costs_less_than_to_miss_the_finding() -> None:
+    film = replace(
+        FILM,
+        answer="There is an opacity at the right base. The heart is normal.",
+        labels=("right opacity",),
+        regions=(("right opacity", (60, 260, 160, 320)),),
+        steps=(ReasoningTarget("There is an opacity at the right base", ((0, BASE),)),),
+    )
+    box = " [60, 260, 160, 320]"
+    right = worth(film, f"<think> Right basal opacity{box}", film.answer)
+    hedged = worth(film, f"<think> Right basal opacity, likely atelectasis{box}", film.answer)
+    both = worth(film, f"<think> Right basal opacity, atelectasis or pneumonia{box}", film.answer)
+    missed = worth(film, "<think> The lungs are clear", "The heart is normal.")
+    assert hedged["honesty"] == both["honesty"] == 1
+    assert right["overall"] > hedged["overall"] >= both["overall"] > 0.7
+    assert both["overall"] > missed["overall"] + 0.5
+    named = film.answer.replace("opacity", "atelectasis")
+    assert 0.5 <= worth(film, f"<think> Right basal atelectasis{box}", named)["findings"] < 1
+
+
+def test_a_reference_whose_steps_leave_out_a_finding_of_its_report_is_paid_in_full() -> None:
+    film = replace(FILM, answer=f"{FILM.answer} Old left rib fracture.")
+    assert worth(film, HONEST, film.answer)["coherence"] == 1
+
+
+def test_boxes_are_written_in_ascii_digits() -> None:
+    wide = str.maketrans({str(digit): chr(0xFF10 + digit) for digit in range(10)})
+    assert worth(FILM, HONEST.translate(wide), FILM.answer)["format"] == 0
 
 
 def test_a_report_may_not_be_taken_back_sentence_by_sentence() -> None:
