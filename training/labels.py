@@ -461,6 +461,8 @@ def read_findings(text: str) -> Findings:
         text = _JOINED.sub(r"\g<0> ", text)
     if "?" in text:
         text = _ANSWERED.sub(": ", text)
+    if "**" in text or "__" in text:
+        text = text.replace("**", "").replace("__", "")
     if _has_ellipsis(text):
         text = _with_ellipses_filled(text)
     if ":" in text:

@@ -1113,3 +1113,10 @@ def test_punctuation_of_any_kind_parts_findings(text, affirmed, denied):
 )
 def test_a_hundred_thousand_characters_are_read(before, again, after):
     read_findings(before + again * (100_000 // len(again)) + after)
+
+
+def test_emphasis_in_markdown_parts_no_words():
+    assert finding_labels("**Heart:** enlarged. __Left__ **effusion**") == {
+        "cardiomegaly",
+        "left pleural effusion",
+    }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from service.reading import ParsedText
 from training.labels import kind_of, read_findings, side_of
 from training.negation import negations, polarity
-from training.rewards.agreement import RELATED, relatives, same_side
+from training.rewards.agreement import RELATED, kinds, relatives, same_side
 from training.rewards.geometry import Box, closeness, iou
 from training.rewards.step_words import StepWords, structures_named
 from training.rewards.wording import sentences
@@ -202,7 +202,10 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
                     given, truth.boxes[place], len(truth.boxes[place])
                 )
     if named:
-        vain = {kind_of(label) for label in named} - truth.expected
+        kinds_named = kinds(named)
+        vain = kinds_named - truth.expected
+        if vain:  # another word beside the right one is for what that one's box shows
+            vain -= frozenset().union(*map(relatives, kinds_named & truth.expected))
         count += len(vain - {kind for _, kind in boxed} if vain else vain)
     return total / count if count else None
 

@@ -300,6 +300,10 @@ def test_a_differential_in_a_step_costs_less_than_to_miss_the_finding() -> None:
     assert hedged["honesty"] == both["honesty"] == 1
     assert right["overall"] > hedged["overall"] >= both["overall"] > 0.7
     assert both["overall"] > missed["overall"] + 0.5
+    told = film.answer.replace("base.", "base, which may be atelectasis or pneumonia.")
+    report = worth(film, f"<think> Right basal opacity{box}", told)
+    assert report["places"] == (1 + report["findings"]) / 2
+    assert right["overall"] > report["overall"] > missed["overall"] + 0.4
     named = film.answer.replace("opacity", "atelectasis")
     assert 0.5 <= worth(film, f"<think> Right basal atelectasis{box}", named)["findings"] < 1
 
