@@ -19,7 +19,7 @@ from service.api.documentation import document_api
 from service.api.handlers import add_handlers
 from service.api.idempotency import Idempotency
 from service.api.known_host import HostCheck
-from service.api.middleware import BodyCap, RequestRecord
+from service.api.middleware import BodyCap, HeadAsGet, RequestRecord
 from service.api.routes import admin, health, render, report, vqa
 from service.api.service import Service
 from service.api.version import program_version
@@ -134,6 +134,7 @@ def _routes(*, max_body_bytes: int, trace_state: bool = False) -> FastAPI:
     for resource in (report, vqa, render, health, admin):
         app.include_router(resource.router)
     add_handlers(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Idempotency, paths=frozenset({"/report", "/vqa", "/render"}))
     app.add_middleware(BodyCap, limit=max_body_bytes)
     app.add_middleware(Recordable)

@@ -380,6 +380,11 @@ class Settings(BaseSettings):
                 "DEEPMEDIX_OIDC_AUDIENCE and DEEPMEDIX_OIDC_JWKS_URL need DEEPMEDIX_OIDC_ISSUER: "
                 "without it nobody is asked for a token"
             )
+        if not self.metrics_public and self.keys_file is None and self.oidc_issuer is None:
+            raise ValueError(
+                "DEEPMEDIX_METRICS_PUBLIC=false needs DEEPMEDIX_KEYS_FILE or DEEPMEDIX_OIDC_ISSUER:"
+                " without them nobody can show that they may read the metrics"
+            )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("DEEPMEDIX_TLS_CERTIFICATE and DEEPMEDIX_TLS_KEY go together")
         if self.tls_client_ca is not None and self.tls_certificate is None:

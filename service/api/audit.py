@@ -3,8 +3,9 @@
 A request to a recorded route is recorded once, before the first byte of its reply goes out: with
 the failure policy ``closed`` a reply that cannot be recorded is replaced by ``audit-unavailable``,
 so no reading leaves unrecorded. Where all requests are recorded, that holds for all but the page of
-metrics, which is how one learns of it. A stream is recorded when it begins; if it does not reach
-its end, a second event with the same request id says how it ended, and that it was broken off.
+metrics, which is how one learns of it. A reply is recorded when it begins; if a stream does not
+reach its end, or the client does not take a reply and is cut off, a second event with the same
+request id says how it ended, and that it was broken off.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.middleware import CUT_OFF
 from service.api.problems import ClientDisconnectedError, audit_unavailable, whole_seconds
 from service.audit import (
     AuditKind,
@@ -136,6 +138,8 @@ class _Recording:
             problem_code = self._state.get("problem")
             broken_off = self._state.get("broken_off", 500)
             ended = (200, None) if problem_code is None else (broken_off, problem_code)
+            if CUT_OFF in self._state:
+                ended = (499, "client-left")
         except _UnrecordedError as error:
             ended = (200, None)
             raise self._unavailable(error.reason) from error

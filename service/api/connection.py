@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import re
 import socket
 import struct
 import sys
@@ -20,11 +21,12 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.api import metrics
-from service.api.middleware import ACCESS, UNMATCHED
+from service.api.middleware import ACCESS, CUT_OFF, UNMATCHED
 from service.api.problems import (
     MEDIA_TYPE,
     document,
@@ -32,6 +34,7 @@ from service.api.problems import (
     headers_too_large,
     malformed_http,
     too_many_connections,
+    unknown_method,
 )
 from service.audit import AddressPolicy
 from service.problem import Problem
@@ -50,6 +53,10 @@ _LEAST_TAKEN = 16 * 1024
 
 _PERIODS = 20
 """Times that long, and a client must have taken all that waited for it, however much it was."""
+
+
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} \S+ HTTP/[0-9]")
+"""A request line that begins as RFC 9112, section 3, has it."""
 
 
 class ProblemProtocol(HttpToolsProtocol):
@@ -93,6 +100,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self._unread_bytes = 0  # received, and not given by the parser yet
         self._progress = False
         self._in_head = self._in_body = False
+        self._names_a_method = False  # what came last begins with a line of a request
         self._waiting_since = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None  # looks at what the client takes
@@ -103,6 +111,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self._at_work: RequestResponseCycle | None = None  # `cycle` is the last that came
         self._refusal: Problem | None = None
         self._refused = False
+        self._due: Problem | None = None  # to be told when the requests before it are answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take a connection, if need be in the place of one that waits."""
@@ -158,6 +167,8 @@ class ProblemProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._progress = False
+        if not (self._in_head or self._in_body):
+            self._names_a_method = _METHOD.match(data) is not None
         super().data_received(data)
         if self._refused or self.transport.is_closing():
             return
@@ -188,13 +199,14 @@ class ProblemProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End the head."""
         self._in_head, self._in_body = False, True
+        self._names_a_method = False
         self._progress = True
         self._stop_timer()
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._at_work = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, _until_closed(cycle, app) if _is_old(cycle) else app)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -211,6 +223,9 @@ class ProblemProtocol(HttpToolsProtocol):
         """Wait for the next request."""
         self._waiting_since = self.loop.time()
         super().on_response_complete()
+        if self._due is not None and self.waits and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._hang_up(self._due)
         self._look_after_the_rest()
 
     def pause_writing(self) -> None:
@@ -231,7 +246,9 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer and hang up; what was wrong is not told, as it may be the caller's text."""
-        self._refuse(self._refusal or malformed_http())
+        unknown = isinstance(sys.exception(), httptools.HttpParserInvalidMethodError)
+        known = unknown_method() if unknown and self._names_a_method else malformed_http()
+        self._refuse(self._refusal or known)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: a request to upgrade is answered as if it were none (RFC 9110, 7.8)."""
@@ -308,8 +325,11 @@ class ProblemProtocol(HttpToolsProtocol):
     def _cut_off(self) -> None:
         """Close the connection, and throw away what the kernel still holds of its replies.
 
-        Else that stayed there for as long as the client takes a byte now and then.
+        Else that stayed there for as long as the client takes a byte now and then. The request is
+        told, where it is still at its reply.
         """
+        if self._at_work is not None and not self._at_work.response_complete:
+            self._at_work.scope["state"][CUT_OFF] = True
         with suppress(OSError, AttributeError):  # it is closed
             self.transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE
@@ -329,12 +349,23 @@ class ProblemProtocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         self._refused = True
         self._stop_timer()
-        self.connections.discard(self)  # on its way out: neither counts nor makes room any more
         metrics.PROBLEMS.labels(code=problem.code).inc()
+        cycle = self.cycle
+        if not self.waits and (cycle is not self._at_work or not cycle.more_body):
+            # Whole requests came before it, whose replies are due first.
+            if cycle.more_body:
+                self.pipeline.popleft()  # of this one no more will come
+                self.cycle = self.pipeline[0][0] if self.pipeline else self._at_work  # type: ignore[assignment]  # one is at work
+            self._due = problem
+            return
+        self._hang_up(problem)
+
+    def _hang_up(self, problem: Problem) -> None:
+        self.connections.discard(self)  # on its way out: neither counts nor makes room any more
         if not self.waits:
             cycle = self.cycle
-            if cycle is not self._at_work or not cycle.more_body or cycle.response_started:
-                self._close()  # an answer here would be taken for another request's
+            if cycle.response_started:
+                self._close()  # an answer here would be taken for part of its reply
                 return
             cycle.disconnected = True  # the application has no say any more
             cycle.message_event.set()
@@ -357,6 +388,28 @@ class ProblemProtocol(HttpToolsProtocol):
             self.loop.call_later(_LINGER, self._close)
         else:
             self._close()
+
+
+def _is_old(cycle: RequestResponseCycle) -> bool:
+    return bool(cycle.scope["http_version"] == "1.0")
+
+
+def _until_closed(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
+    """Answer an HTTP/1.0 client: it knows no chunks (RFC 9112, section 6.1).
+
+    A reply whose length is not told ends where the connection does.
+    """
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        async def send_plain(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        cycle.chunked_encoding = False
+        await app(scope, receive, send_plain)
+
+    return run
 
 
 def _tell(problem: Problem, request_id: str) -> None:

@@ -39,7 +39,12 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
     408: ("body-timeout", "header-timeout"),
     409: ("idempotency-in-flight",),
     413: ("body-too-large", "decode-out-of-memory", "file-too-large", "image-too-large"),
-    415: ("unsupported-body", "unsupported-media-type", "unsupported-transfer-syntax"),
+    415: (
+        "encoded-body",
+        "unsupported-body",
+        "unsupported-media-type",
+        "unsupported-transfer-syntax",
+    ),
     421: ("unknown-host",),
     422: (
         "aspect-ratio-too-extreme",
@@ -63,6 +68,7 @@ PROBLEM_CODES: dict[int, tuple[str, ...]] = {
     429: ("too-many-requests",),
     431: ("headers-too-large",),
     500: ("internal-error",),
+    501: ("unknown-method", "unknown-transfer-coding"),
     503: (
         "audit-unavailable",
         "decode-worker-died",
@@ -91,6 +97,7 @@ _MEANING = {
     429: "The caller's share is used up; see Retry-After.",
     431: "Too many bytes of headers.",
     500: "The service failed.",
+    501: "The request uses what HTTP allows and this service does not know.",
     503: "The service cannot answer now; see Retry-After.",
     504: "The request's deadline passed.",
 }

@@ -42,7 +42,8 @@ def _methods(request: Request) -> list[str]:
     """Return what the path can be asked by; the router names those of one route only."""
     path = request.scope["path"]
     routes = (route for route in request.app.routes if getattr(route, "path", None) == path)
-    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+    methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _problem_of(error: Exception) -> Problem:

@@ -27,6 +27,9 @@ from service.telemetry import Span, places_of, request_span
 UNMATCHED = "unmatched"
 """Stands for the route of a request that has none."""
 
+CUT_OFF = "cut_off"
+"""Says in a request's state that its client did not take the reply, and got only part of it."""
+
 _METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 )
@@ -105,6 +108,8 @@ class RequestRecord:
         outcome: int | None = None
         try:
             await self._app(scope, receive, send_with_headers)
+            if CUT_OFF in scope["state"]:
+                outcome = 499
         except (ClientDisconnectedError, ClientDisconnect):
             outcome = 499
         except Problem as problem:
@@ -117,6 +122,19 @@ class RequestRecord:
             # No status at all: the server cancelled the task before an answer was begun.
             code = outcome or status or 499
             _record(scope, code, time.perf_counter() - started, span)
+
+
+class HeadAsGet:
+    """Answer HEAD as GET: the server leaves out the body (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request. The server, and what is recorded, know the method that was sent."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 class BodyCap:

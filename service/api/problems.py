@@ -145,6 +145,36 @@ def malformed_http() -> Problem:
     )
 
 
+def unknown_method() -> Problem:
+    """Return the 501 for a method that HTTP's registry does not have (RFC 9110, section 9.1)."""
+    return Problem(
+        "unknown-method",
+        501,
+        "The request's method is not one that is known here.",
+        "GET /docs lists what each path takes: GET, HEAD or POST, in capital letters.",
+    )
+
+
+def unknown_transfer_coding() -> Problem:
+    """Return the 501 for a transfer coding other than ``chunked`` (RFC 9112, section 6.1)."""
+    return Problem(
+        "unknown-transfer-coding",
+        501,
+        "The request's body comes in a transfer coding that is not known here.",
+        "Send it with Content-Length, or with `Transfer-Encoding: chunked` alone.",
+    )
+
+
+def encoded_body() -> Problem:
+    """Return the 415 for a body that is compressed for the way (RFC 9110, section 15.5.16)."""
+    return Problem(
+        "encoded-body",
+        415,
+        "The request's body is encoded, and is taken as it is only.",
+        "Send it without Content-Encoding; films may be compressed in their own format.",
+    )
+
+
 def headers_too_large(limit: int) -> Problem:
     """Return the 431 for a request line and headers over the cap."""
     return Problem(
@@ -505,6 +535,8 @@ def problem_response(problem: Problem, request_id: str | None = None) -> JSONRes
     headers = {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(problem.retry_after)
+    if problem.code == "encoded-body":
+        headers["Accept-Encoding"] = "identity"
     if isinstance(problem, Challenge):
         headers["WWW-Authenticate"] = problem.challenge
     return JSONResponse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from service.api.problems import (
     FieldProblem,
     InvalidFields,
     body_timeout,
+    encoded_body,
     fields_in_two_places,
     malformed_request,
     missing_image,
     too_many_images,
+    unknown_transfer_coding,
     unsupported_body,
 )
 
@@ -39,6 +42,7 @@ _FORM_ADVICE = (
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1")
 """Python knows many more; some take quadratic time over hostile text."""
 
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=", re.I)
 Fields = TypeVar("Fields", bound=BaseModel)
 
 
@@ -58,6 +62,16 @@ class _InMemoryParser(MultiPartParser):
 
     spool_max_size = sys.maxsize
     ended = False
+
+    def on_headers_finished(self) -> None:
+        """Take a part for a file whose name is given in the extended form alone, as some send it.
+
+        RFC 7578, section 4.2, has no such form; taken for a text, a film would be no film.
+        """
+        disposition = self._current_part.content_disposition
+        if disposition and _EXTENDED_NAME.search(disposition):
+            self._current_part.content_disposition = disposition + b'; filename=""'
+        super().on_headers_finished()
 
     def on_end(self) -> None:
         """Note the closing boundary."""
@@ -97,6 +111,7 @@ async def read_submission(
         400, 408, 413, 415 or 422, see ``service.api.problems``.
     """
     body = b""
+    _check_coding(request)
     content_type = request.headers.get("content-type", RAW[-1]).split(";")[0].strip().lower()
     try:
         async with asyncio.timeout(timeout):
@@ -172,6 +187,17 @@ def _field_problems(errors: Iterable[Any], model: type[BaseModel]) -> list[Field
         if problem not in problems:
             problems.append(problem)
     return problems
+
+
+def _check_coding(request: Request) -> None:
+    headers = request.headers
+    encodings = {
+        item.strip().lower() for item in ",".join(headers.getlist("content-encoding")).split(",")
+    }
+    if encodings - {"", "identity"}:
+        raise encoded_body()
+    if headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        raise unknown_transfer_coding()
 
 
 def _no_query(request: Request) -> None:

@@ -40,6 +40,8 @@ def verify(
         typer.echo("--expect-last takes a line's whole hash, 64 hexadecimal digits.", err=True)
         raise typer.Exit(2)
     try:
+        for file in files:  # what cannot be read is told by its own name
+            file.open("rb").close()
         found = verify_trail(files, expected_head=expect_last)
     except OSError as error:
         typer.echo(f"{error.filename} cannot be read: {error.strerror}.", err=True)

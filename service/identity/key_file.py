@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.identity.api_keys import ApiKey, KeySet, new_key
-from service.identity.principal import Scope
+from service.identity.principal import ANONYMOUS, Scope
 
 _MODE = 0o600
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -128,9 +128,15 @@ class KeyFile:
         Raises
         ------
         KeyFileError
-            When a key of that name is active, or the file cannot be used.
+            When a key of that name is active, the name stands for nobody, or the file cannot be
+            used.
         """
         now = datetime.now(UTC)
+        if name.casefold() == ANONYMOUS.name:
+            raise KeyFileError(
+                f"{ANONYMOUS.name} is what the audit trail calls a caller without a credential. "
+                "Choose another name."
+            )
         try:
             record, key = new_key(name, scopes, now=now, expires=expires)
         except ValidationError as error:

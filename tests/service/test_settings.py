@@ -129,3 +129,9 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path):
 def test_a_part_of_the_providers_settings_does_not_leave_the_door_open(name):
     with pytest.raises(SettingsError, match="DEEPMEDIX_OIDC_ISSUER"):
         load_settings(**{name: "https://idp.example/keys"})
+
+
+def test_metrics_that_nobody_could_read_are_an_error(tmp_path):
+    with pytest.raises(SettingsError, match="DEEPMEDIX_METRICS_PUBLIC=false needs"):
+        load_settings(metrics_public=False)
+    assert not load_settings(metrics_public=False, keys_file=tmp_path / "keys.json").metrics_public

@@ -49,14 +49,12 @@ class Version(BaseModel):
     ]
 
 
-@router.head("/livez", include_in_schema=False)
 @router.get("/livez", operation_id="livez", responses=problem_replies(*_ANYWHERE))
 async def livez() -> Health:
     """Is the process alive? 200 as soon as it listens, also while the engine starts."""
     return Health(status="alive")
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", operation_id="readyz", responses=problem_replies(*_ANYWHERE))
 async def readyz(service: ServiceDep) -> Health:
     """Will a request be answered? Engine healthy, warm-up done, not shutting down."""

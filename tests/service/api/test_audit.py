@@ -14,9 +14,11 @@ import pytest
 from prometheus_client import REGISTRY
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from starlette.responses import Response
 
 import service.app
 from service.api.known_host import KnownHosts
+from service.api.middleware import CUT_OFF
 from service.audit import (
     AuditFile,
     AuditTrail,
@@ -552,6 +554,28 @@ async def test_a_stream_that_breaks_off_is_recorded_a_second_time(recording, tra
     ]
     first, second = events(trail)
     assert first["entity"] == second["entity"]
+
+
+async def test_a_reply_that_its_client_did_not_take_is_recorded_a_second_time(
+    recording, trail, film, monkeypatch
+):
+    app = recording()
+    sent = Response.__call__
+
+    async def cut_off(self, scope, receive, send):
+        scope["state"][CUT_OFF] = True  # as the connection says of it
+        await sent(self, scope, receive, send)
+
+    labels = {"route": "/render", "code": "499"}
+    before = REGISTRY.get_sample_value("deepmedix_requests_total", labels) or 0
+    async with running(app) as client:
+        monkeypatch.setattr(Response, "__call__", cut_off)
+        await post(client, "/render", film)
+    assert [told(event)[1:] for event in events(trail)] == [
+        ("0", "200"),
+        ("4", "499 broken-off client-left"),
+    ]
+    assert REGISTRY.get_sample_value("deepmedix_requests_total", labels) == before + 1
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from service.api import metrics
 from service.api.connection import bounded_protocol
+from service.api.middleware import CUT_OFF
 from service.settings import Settings
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -144,6 +145,71 @@ async def test_a_head_within_the_cap_and_a_body_beyond_it_are_taken(application)
         assert b" 200 " in await reader.read()
 
 
+@pytest.mark.parametrize("method", [b"BREW", b"get", b"FOO-BAR"])
+async def test_a_method_that_http_does_not_have_is_501(application, method):
+    async with serving(application) as connect:
+        reader, _ = await connect(method + b" /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await refusal(reader))[:2] == (501, "unknown-method")
+    assert not application.paths
+
+
+NO_HTTP = b"no HTTP at all\r\n\r\n"
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("requests", [1, 3])
+async def test_what_is_no_http_after_requests_at_work_is_refused_when_they_are_answered(
+    application, together, requests
+):
+    application.answer.clear()
+    whole = (GET + b"\r\n") * requests
+    async with serving(application) as connect:
+        reader, writer = await connect(whole + NO_HTTP if together else whole)
+        await application.asked.wait()
+        if not together:
+            writer.write(NO_HTTP)
+            await writer.drain()
+        application.answer.set()
+        for _ in range(requests):
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\nok")
+        assert (await refusal(reader))[:2] == (400, "malformed-http")
+    assert application.paths == ["/livez"] * requests
+
+
+async def test_a_further_request_whose_body_is_no_http_is_refused_after_the_one_at_work(
+    application,
+):
+    application.answer.clear()
+    async with serving(application) as connect:
+        reader, _ = await connect(GET + b"\r\n" + CHUNKED + b"no chunk\r\n")
+        await application.asked.wait()
+        application.answer.set()
+        assert b" 200 " in await reader.readuntil(b"\r\n\r\nok")
+        assert (await refusal(reader))[:2] == (400, "malformed-http")
+    assert application.paths == ["/livez"]
+
+
+async def untold_length(scope, receive, send):
+    """Answers in two pieces, without a length."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"first ", "more_body": True})
+    await send({"type": "http.response.body", "body": b"second"})
+
+
+untold_length.answer = asyncio.Event()
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_a_client_of_http_1_0_gets_no_chunks(version):
+    async with serving(untold_length) as connect:
+        head = b"GET / HTTP/" + version + b"\r\nHost: x\r\nConnection: close\r\n\r\n"
+        reader, _ = await connect(head)
+        told, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    chunked = version == b"1.1"
+    assert (b"chunked" in told.lower()) is chunked
+    assert (body == b"first second") is not chunked
+
+
 @pytest.mark.parametrize("sent", [b"", GET, b"\r\n"], ids=["silent", "half a head", "blank"])
 async def test_a_head_that_does_not_come_in_time_is_408(application, sent):
     async with serving(application, header_timeout=0.1) as connect:
@@ -207,6 +273,7 @@ class UnreadReplies:
         if scope["path"] == "/livez":
             await Application()(scope, receive, send)
             return
+        self.state = scope["state"]
         leaving = asyncio.create_task(self._leaves(receive))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while not leaving.done():
@@ -232,6 +299,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_what_waited_for_it_is_
         with pytest.raises(ConnectionResetError):
             await reader.read()
     assert "a connection was cut off" in caplog.text
+    assert application.state == {CUT_OFF: True}
 
 
 async def test_over_the_most_connections_clients_that_read_nothing_give_way():

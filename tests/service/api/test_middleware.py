@@ -135,7 +135,7 @@ async def test_the_frameworks_own_errors_are_problems_too(client, method, path, 
 
 
 async def test_a_refused_method_says_which_are_allowed(client):
-    assert (await client.post("/fine")).headers["Allow"] == "GET"
+    assert (await client.post("/fine")).headers["Allow"] == "GET, HEAD"
 
 
 async def test_requests_are_counted_by_route_and_code(client):

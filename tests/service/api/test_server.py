@@ -51,6 +51,18 @@ async def test_a_connection_that_closes_stops_the_generation(make_app, engine, f
                 await asyncio.sleep(0)
 
 
+async def test_what_can_be_got_can_be_asked_for_its_head(make_app):
+    app = make_app()
+    paths = [path for path, asked in app.openapi()["paths"].items() if "get" in asked]
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+        for path in [*paths, "/openapi.json", "/docs"]:
+            whole, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (whole.status_code, b""), path
+            assert head.headers["content-type"] == whole.headers["content-type"]
+        refused = await client.head("/report")
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+
 async def test_events_arrive_while_the_model_still_writes(make_app, engine, film):
     async with serving(make_app()) as url:
         release = asyncio.Event()

@@ -273,6 +273,7 @@ def part(head: str, body: bytes) -> bytes:
 
 WHOLE_FILM = part('name="image"; filename="a"', FILM)
 QUESTION = part('name="question"', b"x")
+EXTENDED = part("name=\"image\"; filename*=UTF-8''a%20b.png", FILM)
 CUT_FILM = part('name="image"; filename="b"', FILM)[:-100]
 
 
@@ -290,6 +291,32 @@ async def test_a_form_that_is_cut_off_or_garbled_is_malformed(client, body, char
     content_type = f"multipart/form-data; boundary=xyz; charset={charset}"
     reply = await client.post("/echo", content=body, headers={"Content-Type": content_type})
     assert (reply.status_code, reply.json()["code"]) == (400, "malformed-request")
+
+
+async def test_a_film_whose_name_is_given_in_the_extended_form_alone_is_a_film(client):
+    reply = await client.post(
+        "/echo",
+        content=EXTENDED + QUESTION + b"--xyz--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=xyz"},
+    )
+    assert [base64.b64decode(film) for film in reply.json()["films"]] == [FILM]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br, gzip", "Deflate"])
+async def test_an_encoded_body_is_refused_by_name(client, encoding):
+    headers = {"Content-Type": "image/png", "Content-Encoding": encoding}
+    reply = await client.post("/echo?question=x", content=FILM, headers=headers)
+    assert (reply.status_code, reply.json()["code"]) == (415, "encoded-body")
+    assert reply.headers["Accept-Encoding"] == "identity"
+    headers["Content-Encoding"] = "identity"
+    plain = await client.post("/echo?question=x", content=FILM, headers=headers)
+    assert plain.status_code == 200
+
+
+async def test_a_transfer_coding_that_is_not_known_is_refused(client):
+    headers = {"Content-Type": "image/png", "Transfer-Encoding": "gzip, chunked"}
+    reply = await client.post("/echo?question=x", content=FILM, headers=headers)
+    assert (reply.status_code, reply.json()["code"]) == (501, "unknown-transfer-coding")
 
 
 async def test_an_invalid_field_is_named_with_the_kind_of_error(client):

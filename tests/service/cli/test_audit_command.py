@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
@@ -40,6 +41,23 @@ def test_an_intact_trail_exits_with_0_and_tells_its_head(trail):
     file.close()
     assert run("audit", "verify", trail, "--expect-last", found["head"].upper()).exit_code == 0
     assert run("audit", "verify", trail, "--expect-last", "f" * 64).exit_code == 1
+
+
+def test_what_cannot_be_read_is_told_by_its_own_name(trail, tmp_path):
+    for path in (trail / "x", tmp_path / "none.jsonl"):
+        result = run("audit", "verify", trail, path)
+        assert result.exit_code == 2
+        assert f"{path} cannot be read" in result.output
+
+
+def test_a_trail_may_come_through_a_pipe(trail):
+    reading, writing = os.pipe()
+    os.write(writing, trail.read_bytes())
+    os.close(writing)
+    result = run("audit", "verify", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert result.exit_code == 0, result.output
+    assert "3 events" in result.stdout
 
 
 def test_a_changed_line_exits_with_1_and_is_named(trail):

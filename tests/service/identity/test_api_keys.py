@@ -111,6 +111,12 @@ def test_a_name_is_short_and_plain(tmp_path, name):
         KeyFile(tmp_path / "keys.json").add(name, [Scope.READ])
 
 
+@pytest.mark.parametrize("name", ["anonymous", "Anonymous"])
+def test_no_key_bears_the_name_of_those_without_one(tmp_path, name):
+    with pytest.raises(KeyFileError, match="audit trail"):
+        KeyFile(tmp_path / "keys.json").add(name, {Scope.READ})
+
+
 def test_a_file_that_others_write_to_is_refused_with_the_mend(tmp_path):
     file = KeyFile(tmp_path / "keys.json")
     file.add("ward-3", [Scope.READ])
