@@ -51,8 +51,8 @@ def verify(
     else:
         if found.continues is not None:
             typer.echo(f"The first file continues one whose last line has {found.continues}.")
-        for file, line in found.torn:
-            typer.echo(f"{file}:{line}: torn: this line was cut off while it was written")
+        for torn_file, line in found.torn:
+            typer.echo(f"{torn_file}:{line}: torn: this line was cut off while it was written")
         if found.fault is not None:
             fault = found.fault
             typer.echo(f"{fault.file}:{fault.line}: {fault.kind}: {fault.detail}")
