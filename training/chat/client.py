@@ -14,6 +14,7 @@ from training.chat.address import Endpoint
 from training.chat.errors import (
     AwayError,
     ChatError,
+    GarbledReplyError,
     RefusedError,
     SilentError,
     UnansweredError,
@@ -111,7 +112,7 @@ class ChatServer:
         when the server is gone, ``SilentError`` when it may be this request that it fails at.
     RefusedError
         From :meth:`ask`: when the server refuses this request; ``UnansweredError`` when it never
-        answers it while it answers others.
+        answers it while it answers others, ``GarbledReplyError`` when the answer is none.
     """
 
     endpoint: Endpoint
@@ -248,7 +249,7 @@ def _read(reply: httpx.Response) -> Answer:
             _whole(reasoning) if isinstance(reasoning, str) else "",
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise RefusedError("the reply is no chat completion") from error
+        raise GarbledReplyError("the reply is no chat completion") from error
 
 
 def _whole(text: str) -> str:

@@ -17,5 +17,9 @@ class RefusedError(Exception):
     """The server refuses this one request; asking it again would change nothing."""
 
 
+class GarbledReplyError(RefusedError):
+    """The server answered with what is no chat completion, which may have been paid for."""
+
+
 class UnansweredError(RefusedError):
     """The server answers others, but not this request; another time it may."""

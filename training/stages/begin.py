@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -25,6 +27,12 @@ from training.stages.config import ModelSettings
 from training.stages.errors import ConfigError
 from training.stages.processes import is_first_process
 
+PROCESSOR = "preprocessor_config.json"
+_OF_PIXELS = (
+    *("size", "patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std"),
+    *("rescale_factor", "do_rescale", "do_normalize"),
+)
+"""Its fields that decide what the model sees of a film."""
 RUN_CONFIG = Path("run", "config.json")
 """In a stage's output, what it was begun with."""
 
@@ -70,6 +78,7 @@ def begin(settings: ModelSettings, output: Path) -> Beginning:
         )
     _refuse_unfinished(start)
     conventions, grid = conventions_of(settings)
+    _refuse_other_pixels(start, grid)
     try:
         tokenizer = AutoTokenizer.from_pretrained(settings.start)
     except Exception as error:  # whatever the libraries raise over a damaged file
@@ -107,6 +116,31 @@ def _refuse_unfinished(start: Path) -> None:
             check_weights(start, left=record)
     except CheckpointError as error:
         raise ConfigError(f"model.start: {error}") from error
+
+
+def _refuse_other_pixels(start: Path, grid: PixelGrid) -> None:
+    """What a stage wrote for those who load its output, who would see other films than it did."""
+    path = start / PROCESSOR
+    if not ((start / STAGE_RECORD).is_file() and path.is_file()):
+        return
+    from training.stages.model import image_processor
+
+    wrote = image_processor(grid).to_dict()
+    try:
+        found = json.loads(path.read_text())
+        changed = sorted(name for name in _OF_PIXELS if found.get(name) != _plain(wrote.get(name)))
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"model.start: {path} is not a JSON object.") from error
+    if changed:
+        raise ConfigError(
+            f"model.start: {path} is not what the stage wrote, or model.manifest names other "
+            f"pixels than it was trained with: {', '.join(changed)}. Put the file back, or name "
+            "the manifest that the stage before was given."
+        )
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=lambda other: dict(other)))
 
 
 def _refuse_missing_folder(start: str, output: Path) -> None:

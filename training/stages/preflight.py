@@ -15,7 +15,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 
 from service.radiograph import PixelGrid
 from service.reading import SPECIAL_TOKENS
-from training.stages.errors import SilentFailureError
+from training.stages.errors import ConfigError, SilentFailureError
 
 _YES = ("1", "true", "yes", "on", "y", "t")
 
@@ -266,7 +266,7 @@ def check_engine(engine: str) -> None:
 
     Raises
     ------
-    SilentFailureError
+    ConfigError
         When there is no GPU, or vLLM is not of the versions that TRL knows.
     """
     if not engine.startswith("vllm"):
@@ -274,7 +274,7 @@ def check_engine(engine: str) -> None:
         warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
         return
     if not torch.cuda.is_available():
-        raise SilentFailureError(
+        raise ConfigError(
             f"rollouts.engine {engine} needs a GPU: TRL hands weights to vLLM over NCCL alone. On "
             "a CPU use shared-prefix."
         )
@@ -283,7 +283,7 @@ def check_engine(engine: str) -> None:
     except PackageNotFoundError:
         found = "none"
     if found == "none" or not (0, 22) <= _minor(found) <= (0, 31):
-        raise SilentFailureError(
+        raise ConfigError(
             f"rollouts.engine {engine} needs vLLM 0.22 to 0.31 beside TRL 1.16 (found: {found}): "
             "0.32 changed the log-probabilities that TRL reads. Rollouts have an environment of "
             "their own (docs/stages.md)."

@@ -188,6 +188,24 @@ def test_patients_of_files_that_share_them_are_one(films: Path) -> None:
     assert subjects == {"own:7"}
 
 
+@pytest.mark.parametrize("name", ["own.csv", "own.jsonl"])
+def test_a_file_in_latin_1_is_refused_with_its_line_and_the_mend(films: Path, name: str) -> None:
+    record = {"image": "films/a.png", "subject": "7", "question": "Erguß?", "answer": "Ja"}
+    lines = [json.dumps(record, ensure_ascii=False)]
+    if name.endswith("csv"):
+        lines = [",".join(record), ",".join(record.values())]
+    (films / name).write_bytes("\n".join(lines).encode("latin-1"))
+    with pytest.raises(DataError, match=rf"{name}, line {len(lines)}, is not in UTF-8.*iconv"):
+        read_all(name.rpartition(".")[2], films / name)
+
+
+def test_a_table_that_a_spreadsheet_wrote_in_utf_16_is_read(films: Path) -> None:
+    table = "image,subject,question,answer\nfilms/a.png,7,Erguß?,Ja\n"
+    (films / "own.csv").write_text(table, encoding="utf-16")
+    (example,), _ = read_all("csv", films / "own.csv")
+    assert (example.question, example.answer) == ("Erguß?", "Ja")
+
+
 def test_a_file_that_was_cut_off_is_told(films: Path) -> None:
     packed = gzip.compress(b"image,subject,findings\nfilms/a.png,7,Clear.\n" * 400)
     (films / "own.csv.gz").write_bytes(packed[:-20])

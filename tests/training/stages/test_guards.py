@@ -431,11 +431,11 @@ def test_weights_that_are_lost_stop_the_rollouts_in_words(
 
 def test_vllm_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SilentFailureError, match="shared-prefix"):
+    with pytest.raises(ConfigError, match="shared-prefix"):
         check_engine("vllm-server")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("training.stages.preflight.version", lambda name: "0.32.0")
-    with pytest.raises(SilentFailureError, match=r"0\.22 to 0\.31"):
+    with pytest.raises(ConfigError, match=r"0\.22 to 0\.31"):
         check_engine("vllm-colocate")
     monkeypatch.setattr("training.stages.preflight.version", lambda name: "0.31.0")
     check_engine("vllm-colocate")

@@ -150,6 +150,24 @@ def test_a_start_that_is_not_what_its_stage_left_is_refused(tiny: Path, tmp_path
         run_supervised("sft", config)
 
 
+def test_a_start_that_shows_films_otherwise_than_its_stage_did_is_refused(
+    tiny: Path, tmp_path: Path
+) -> None:
+    run_supervised("sft", stage(tiny, tmp_path / "sft", max_steps=1))
+    model = {"start": str(tmp_path / "sft"), "manifest": "embedded"}
+    config = stage(tiny, tmp_path / "out", model=model)
+    begin(config.model, config.output)
+    path = tmp_path / "sft" / "preprocessor_config.json"
+    told = json.loads(path.read_text())
+    for changed in (
+        {"image_mean": [0.5, 0.5, 0.5]},
+        {"size": {"longest_edge": 9, "shortest_edge": 9}},
+    ):
+        path.write_text(json.dumps(told | changed))
+        with pytest.raises(ConfigError, match=rf"preprocessor_config.*{next(iter(changed))}"):
+            begin(config.model, config.output)
+
+
 def test_a_stage_that_has_not_finished_is_no_start(tiny: Path, tmp_path: Path) -> None:
     start = Path(shutil.copytree(tiny / "model", tmp_path / "model"))
     (start / "run").mkdir()

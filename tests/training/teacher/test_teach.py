@@ -218,6 +218,20 @@ def test_a_refusal_is_counted_and_asked_for_again_by_another_run(store, server, 
         assert len(server.requests) == number
 
 
+def test_a_garbled_reply_is_counted_as_one_and_asked_for_again_by_another_run(
+    store, server, tmp_path
+) -> None:
+    garbled = (200, {}, b"<html>a proxy's page</html>")
+    server.script = lambda asked: garbled if film_number(asked) == 3 else distinct(asked)
+    assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
+    assert rejections(tmp_path / "out")["dropped"] == {"garbled-reply": 1}
+    server.script = distinct
+    server.requests.clear()
+    assert run(store, server, tmp_path / "out", "--near-duplicates", "1").exit_code == 0
+    assert rejections(tmp_path / "out")["dropped"] == {}
+    assert len(server.requests) == 1
+
+
 def test_the_console_tells_the_last_refusal_in_the_servers_words(store, server, tmp_path) -> None:
     refusal = (400, {}, {"error": {"message": "too many pictures"}})
     server.script = lambda asked: refusal if film_number(asked) == 3 else distinct(asked)

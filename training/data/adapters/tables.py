@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -53,8 +54,38 @@ def opened(path: Path) -> Iterator[IO[str]]:
         with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
             yield io.TextIOWrapper(member, "utf-8-sig", newline="")
     else:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=_encoding(path), newline="") as file:
             yield file
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, with or without a byte order mark; UTF-16 where one says so, as spreadsheets do."""
+    with path.open("rb") as file:
+        return (
+            "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        )
+
+
+def _unread(path: Path, kind: str, error: Exception) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return f"{path.name} cannot be read {kind}".rstrip() + f": {error}."
+    return (
+        f"{path.name}{_first_other_line(path)} is not in UTF-8. Save it as that (a spreadsheet's "
+        "`CSV UTF-8`, or `iconv -f latin1 -t utf-8` where it is in Latin-1)."
+    )
+
+
+def _first_other_line(path: Path) -> str:
+    """The first line that is no UTF-8, of a file that is not packed."""
+    if path.suffix in _PACKED:
+        return ""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return f", line {number},"
+    return ""
 
 
 def read_table(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
@@ -121,7 +152,7 @@ def numbered_rows(
             "must be closed, and one within a text written twice."
         ) from error
     except _BROKEN as error:
-        raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
+        raise DataError(_unread(path, "as a table", error)) from error
 
 
 def columns_of(path: Path) -> list[str]:
@@ -136,7 +167,7 @@ def columns_of(path: Path) -> list[str]:
         with opened(path) as file:
             return list(filter(None, _header(csv.reader(file, strict=True), path)))
     except _BROKEN as error:
-        raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
+        raise DataError(_unread(path, "as a table", error)) from error
 
 
 def _header(reader: Iterator[list[str]], path: Path) -> list[str]:
@@ -176,7 +207,7 @@ def read_json(path: Path) -> Any:
         with opened(path) as file:
             return json.load(file, parse_constant=no_number)
     except (*_BROKEN, json.JSONDecodeError) as error:
-        raise DataError(f"{path.name} cannot be read as JSON: {error}.") from error
+        raise DataError(_unread(path, "as JSON", error)) from error
 
 
 def no_number(constant: str) -> None:
@@ -237,4 +268,4 @@ def _lines(path: Path) -> Iterator[str]:
         with opened(path) as file:
             yield from file
     except _BROKEN as error:
-        raise DataError(f"{path.name} cannot be read: {error}.") from error
+        raise DataError(_unread(path, "", error)) from error

@@ -55,7 +55,7 @@ def _table(path: Path) -> Table:
     return parquet.read_table(path)
 
 
-def read_examples(folder: Path, split: str | None = None) -> StoredExamples:
+def read_examples(folder: Path | str, split: str | None = None) -> StoredExamples:
     """Examples of a split, or of all.
 
     Parameters
@@ -71,6 +71,7 @@ def read_examples(folder: Path, split: str | None = None) -> StoredExamples:
         When the folder is no store, has no such split, or a shard is missing, was changed, or
         has other columns than this version's.
     """
+    folder = Path(folder)
     description = read_description(folder)
     shards = [shard for shard in description.shards if split in (None, shard.split)]
     if not shards:

@@ -59,10 +59,10 @@ class Answers:
         return self._answers.get(key) or self._refusals.get(key)
 
     def find_settled(self, key: str) -> Answer | Refusal | None:
-        """As :meth:`find`, without what the server refused: another start of it may answer."""
+        """As :meth:`find`, without what the server refused or garbled: it may answer yet."""
         found = self.find(key)
-        refused = isinstance(found, Refusal) and found.reason is Reason.REFUSED
-        return None if refused else found
+        again = isinstance(found, Refusal) and found.reason in (Reason.REFUSED, Reason.GARBLED)
+        return None if again else found
 
     def keep(self, key: str, example: str, model: str, answer: Answer | Refusal) -> None:
         """Write an answer, or a refusal, down at once."""

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SAME_QUESTION = "same-question", "not asked: the same films, question and answer again"
     FILM = "film-cannot-be-shown", "not asked: a film is missing, or cannot be decoded or shown"
     REFUSED = "refused-by-server", "the server refuses the request; another run asks again"
+    GARBLED = "garbled-reply", "the reply is no chat completion; another run asks again"
     UNANSWERED = "no-answer", "no answer in all tries; another run asks again"
     CUT_OFF = "cut-off", "cut off at the length limit"
     NOT_PARSED = "does-not-parse", "not one closed think-block and one boxed answer"

@@ -13,7 +13,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.chat.client import Answer, ChatServer
-from training.chat.errors import AwayError, RefusedError, SilentError, UnansweredError
+from training.chat.errors import (
+    AwayError,
+    GarbledReplyError,
+    RefusedError,
+    SilentError,
+    UnansweredError,
+)
 from training.data.example import Example
 from training.data.store import DESCRIPTION, DataError, write_examples
 from training.data.store.description import PREPARATION
@@ -187,6 +193,8 @@ async def _ask_until_kept(
                 if silence.requests >= lesson.silent:
                     raise silence.told() or error from None
                 return
+            except GarbledReplyError as error:
+                found = Refusal(Reason.GARBLED, str(error))
             except RefusedError as error:
                 found = Refusal(Reason.REFUSED, str(error))
             if isinstance(found, Answer) or found.was_sent:

@@ -220,6 +220,10 @@ def _explain(error: ValidationError, kind: type, place: str) -> str:
             lines.append(f"  {name}: must be given.")
         else:
             said = _IN_YAML.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
+            if item["type"] == "value_error" and isinstance(item["input"], Mapping):
+                # A rule of a section's, which says itself what of it is wrong.
+                lines.append(f"  {said}." if not where else f"  {name}: {said}.")
+                continue
             lines.append(f"  {name}: {said} (it is {item['input']!r})."[:400])
     return "\n".join(lines)
 

@@ -87,7 +87,10 @@ class DataSettings:
             When it is the split that checkpoints are tested on.
         """
         if self.split == "test":
-            raise ValueError("data.split test: what is tested on must not be taught")
+            raise ValueError(
+                "data.split test: what is tested on must not be taught. Choose train, or make a "
+                "store whose training split holds these examples"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
