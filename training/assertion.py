@@ -56,6 +56,11 @@ _IRREAL = re.compile(
     r"|\b(?:claims?|claimed|alleges?|alleged(?:ly)?|supposed(?:ly)?|purported(?:ly)?|pretends?)\b"
     r"|\b(?:are|is) (?:very |quite )?(?:common|frequent|rare|usual|often|usually|commonly"
     r"|typically)(?: \w+)? in\b|\b(?:one (?:sees|finds|expects)|you (?:see|find|expect))\b"
+    r"|\beither\b[^.;]*\bor (?:they|it) (?:is|are) not\b|\bin theory\b"
+    r"|\bnobody (?:said|says|claims)\b|\btypical report\b"
+    r"|\b(?:is|are) (?:an? )?(?:\w+ )?(?:emergenc(?:y|ies)|defined as|terms? for|accumulations? of"
+    r"|conditions? (?:in|of))\b"
+    r"|\b(?:possible|potential|typical) findings\b[^.;]*\binclude\b"
     r"|\btrained on\b|\b(?:dream|imagination|fairy)\w*\b",
     re.I,
 )
@@ -99,8 +104,9 @@ grandfather grandparents wife husband spouse relative relatives family neighbor 
 neighbours colleague colleagues another other different wrong previous patient case examples person
 individual world else hypothetical hypothetically textbook textbooks claim claims claimed allege
 alleges alleged allegedly purported purportedly frequent rare usual often usually commonly
-typically one you prevent avoid trained fairy earlier prior older old last preceding former formerly
-previously risk
+typically either theory nobody emergency emergencies defined term terms accumulation
+accumulations condition conditions possible potential one you prevent avoid trained fairy earlier
+prior older old last preceding former formerly previously risk
 """
 UNASSERTING = frozenset(_WORDS.split())
 """Words, lower case, without one of which a sentence tells of its film in whole, but for questions

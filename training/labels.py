@@ -201,6 +201,11 @@ _SHORT_SIDES = {
     "b/l": "bilateral",
 }
 _SHORT_WORDS = frozenset(_SHORT_SIDES)
+_COLLAPSING = frozenset(("collapse", "collapsed"))
+_LUNG_COLLAPSED = re.compile(r"collaps.*lungs?\b|lungs?\b.*collaps", re.I)
+_SHORT_STOP = re.compile(r"\b([RrLl]t|[RL])\.(?= [a-z0-9])")
+"""*Rt. effusion*: its stop ends no sentence."""
+_STRUCK_OUT = re.compile(r"~~.*?(?:~~|\Z)", re.S)
 _SHORT_SIDE = re.compile(
     r"(?<![\w/.'-])(?:(?i:rll|rml|rul|lll|lul|b/l)|BL|(?<!\d )[RL](?!/| ?\d| spine))"
     r"(?![\w'/]|\.\w|-(?!sided))"
@@ -283,7 +288,7 @@ _BUT_NOT = re.compile(
 """Before a mention that one side has and the other has not."""
 _BEFORE = 60
 """Characters before a mention in which that is looked for."""
-_BETWEEN = re.compile(r"\b(?:and|or|with|without|but|plus)\b|[,;]", re.I)
+_BETWEEN = re.compile(r"\b(?:and|or|with|without|but|plus)\b|[,;]|\s[-\u2013\u2014]+\s", re.I)
 _OF_THE_NEXT = re.compile(
     r",? (?:and|with|plus|as well as)(?: (?:an?|new|small|tiny|trace|minimal|mild|moderate|large"
     r"|severe|possible|probable|likely|questionable))+"
@@ -463,6 +468,10 @@ def read_findings(text: str) -> Findings:
         text = _ANSWERED.sub(": ", text)
     if "**" in text or "__" in text:
         text = text.replace("**", "").replace("__", "")
+    if "~~" in text:
+        text = _STRUCK_OUT.sub(" ", text)
+    if "t. " in text or "R. " in text or "L. " in text:
+        text = _SHORT_STOP.sub(r"\1", text)
     if _has_ellipsis(text):
         text = _with_ellipses_filled(text)
     if ":" in text:
@@ -665,6 +674,8 @@ def _read_sentence(sentence: str) -> Findings:
         if spelt_out != sentence:
             return _read_sentence(spelt_out)
     mentions = _mentions(sentence, words)
+    if len(mentions) > 1 and not words.isdisjoint(_COLLAPSING):
+        mentions = _without_its_collapse(sentence, mentions)
     denials = None if words.isdisjoint(DENYING) else negations(sentence)
     unasserting = not words.isdisjoint(UNASSERTING)
     only_asked = asked_until(sentence) if unasserting or "?" in sentence else 0
@@ -713,6 +724,18 @@ def _read_sentence(sentence: str) -> Findings:
         frozenset(denied - plainly),
         frozenset(supposed),
     )
+
+
+def _without_its_collapse(sentence: str, mentions: list[_Mention]) -> list[_Mention]:
+    """Without *collapse of the lung* beside the pneumothorax that it is told of."""
+    if not any(mention.kind == "pneumothorax" for mention in mentions):
+        return mentions
+    return [
+        mention
+        for mention in mentions
+        if mention.kind != "atelectasis"
+        or not _LUNG_COLLAPSED.search(sentence[mention.start : mention.end])
+    ]
 
 
 def _is_of_a_kind(sentence: str, mention: _Mention) -> bool:

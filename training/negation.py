@@ -30,7 +30,8 @@ DENYING = frozenset(
         *("assessment", "look", "looking", "watch", "monitor", "screening", "risk", "history"),
         *("chance", "probability", "likelihood", "expected", "anticipated", "feared", "sought"),
         *("denies", "anything", "confirmed", "refuted", "disproved", "disproven", "dispelled"),
-        *("hoped", "searched", "looked", "asked", "queried", "question"),
+        *("hoped", "searched", "looked", "asked", "queried", "question", "missing"),
+        *("should", "must", "needs", "need", "remains", "remain", "n"),
     )
 )
 """Words, lower case, without one of which no finding of a sentence is denied or only looked for."""
@@ -62,8 +63,8 @@ _STILL_TOLD = rf"(?!{_SLIGHTLY} {_UNTOLD})"
 _HALF = r"(?:only|merely|previously|newly|fully|completely|entirely|wholly|adequately|optimally)\b"
 """Adverbs after which what is *not seen* is there all the same."""
 _NOT_THERE = (
-    rf"(?:{_SHOWN}|there|here|real|true|the case|in evidence|suspected|expected|anticipated"
-    r"|likely|probable|favou?red|suggested|indicated|supported|existent|imaged|reported"
+    rf"(?:{_SHOWN}|something|there|here|real|true|the case|in evidence|suspected|expected"
+    r"|anticipated|likely|probable|favou?red|suggested|indicated|supported|existent|imaged|reported"
     r"|discern(?:ed|ible)|demonstrable|recogni[sz](?:ed|able)|noticed|depicted|delineated"
     r"|detectable|identifiable|an? (?:concern|consideration|feature|finding)"
     r"|(?:thought|felt|believed|considered|deemed)(?: likely| present"
@@ -117,6 +118,7 @@ _UNLIKELY_ENDS = (
 _AS_IT_WERE = r"(?: (?:\w+ly )?(?:consistent|compatible|in keeping|in line) with)?"
 _NEGATION = re.compile(
     rf"\b(?:(?:(?:no(?: longer)?|zero|nil)\b(?!{_ITEM_ENDS})|denies|anything but"
+    r"|nothing (?:like|of)"
     rf"|(?:(?!(?<=\bor )not{_ITEM_ENDS})not|{_SHORTENED}){_AS_IT_WERE}"
     r"|never|cannot|without|free (?:of|from)|devoid of"
     r"|lack(?:s|ed|ing)?(?: of)?|(?<!is )(?<!are )(?<!was )(?<!were )absent|absence of"
@@ -250,39 +252,55 @@ _DENIED_AFTER = re.compile(
     rf"| to be| completely| fully| entirely| \w+ed and {_BE})*"
     rf" (?:(?:not|never|no longer)\b{_TOLD_GONE}{_BEFORE_NOW}"
     r"|resolved|absent|excluded|ruled out|cleared|non-?existent|nil|false|gone|disappeared|vanished"
-    rf"|denied|refuted|disprove[nd]|dispelled|(?:less likely|unlikely|doubtful){_UNLIKELY_ENDS})"
+    rf"|lacking|missing|denied|refuted|disprove[nd]|dispelled"
+    rf"|(?:less likely|unlikely|doubtful){_UNLIKELY_ENDS})"
     rf"|\b(?:(?:is|are|was|were|has|have|had|ca|could){_NT}|can(?:not| not)|could not)\b"
     rf"{_TOLD_GONE}{_BEFORE_NOW}"
     rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:(?:exist|persist|occur|recur)\b{_STILL_TOLD}"
     rf"|(?:be|remain|appear|seem|show)\b{_TOLD_GONE}){_BEFORE_NOW}"
     rf"|\b(?:not(?: (?!{_HALF})\w+ly)?|no longer) {_SHOWN}\b{_BEFORE_NOW}"
     r"|\b(?:absent|resolved|denied|non-?existent)\b|\bnow gone\b"
+    rf"|(?<!not )(?<!be )(?<!been )\b(?:excluded|ruled out|missing|lacking)\b"
+    rf"(?:{_ENDS}| (?:on|by|at|in|with)\b)"
     rf"|\b(?:less likely|unlikely|(?:seem|appear|look)s? doubtful){_UNLIKELY_ENDS})"
     # "Effusion, pneumothorax: none", but not of "Effusion: small, pneumothorax: none"
     rf"|(?:(?!\b(?:{_BE}|yes|present|seen|positive|with|without|but)\b)[^.;:(+]){{0,80}}?"
-    rf"(?::\s*(?:not\b{_TOLD_GONE}|(?!not\b){_GONE}\b{_STILL_TOLD})"
-    rf"|\(\s*(?:{_GONE}|{_MINUS})\s*\)|\s{_MINUS}+\s*{_GONE}{_ENDS})"
+    rf"(?:(?:[:=]|[-=]>|\u2192)\s*(?:not\b{_TOLD_GONE}|0(?![.\d])|(?!not\b){_GONE}\b{_STILL_TOLD})"
+    rf"|\(\s*(?:{_GONE}|{_MINUS}"
+    r"|not (?:present|seen|visible|found|there|here|on|in|this)\b[^)]{0,30})"
+    rf"\s*\)|\s{_MINUS}+\s*(?:no (?:evidence|signs?|trace)(?: of (?:it|this|one))?|{_GONE}){_ENDS})"
     r"|-free\b(?! (?:air|fluid|flow))"
     rf"|(?:(?!\byes\b)[^.;,:(+]){{0,60}}?,?\s+(?:no|(?<!not )negative){_ITEM_ENDS}"
     rf"|:?\s*{_MINUS}{_ITEM_ENDS}",
     re.I,
 )
 _MAYBE_DENIED_AFTER = re.compile(
-    r"\b(?:no|not|never|cannot|longer|negative|refuted|disprove[nd]|dispelled|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil"
-    rf"|false|nonexistent|denied|gone|disappeared|vanished|doubtful|free)\b|{_NT}\b|[:(]"
+    r"\b(?:no|not|never|cannot|longer|negative|refuted|disprove[nd]|dispelled"
+    r"|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil"
+    rf"|false|nonexistent|denied|gone|disappeared|vanished|doubtful|free|missing|lacking)\b"
+    rf"|{_NT}\b|[:(=>\u2192]"
     rf"|{_MINUS} ?(?:[nzae]|\W|$)",
     re.I,
 )
-_MINUS_SIGN = re.compile(_MINUS)
+_SIGN = re.compile(rf"{_MINUS}|[=\u2192]|: ?0")
+"""Of those that deny what stands before them, in a sentence without a word that does."""
 _OR_NOT = re.compile(rf"(?:(?!\b{_BE}\b)[^.;,:]){{0,60}}?,? or not{_ITEM_ENDS}", re.I)
 """After a mention that is said to be there or not."""
-ASKED = re.compile(r"\?(?![a-z])")
-"""Not *?pneumonia*, which is a hedge."""
+ASKED = re.compile(r"(?<!\()\?(?!\w)")
+"""Not *?pneumonia*, nor *pneumonia (?)*, which are hedges."""
 _SUPPOSED = re.compile(r"\W*(?:if|unless|whether|suppos\w+|assuming|should|were|had)\b[^,]*", re.I)
+_MODAL = r"\b(?:is|are|was|were|cannot|could|should|must|needs?|has|have|remains?)\b"
 _AWAITED = re.compile(
-    r"(?:(?!\b(?:is|are|was|were|but|and|or|with|without)\b)[^.;,]){0,60}?"
-    r"\b(?:is|are|was|were|had been|has been)(?: \w+ly)? (?:expected|anticipated|feared|sought"
-    r"|hoped for|looked for|searched for|asked about|queried|in question)\b(?! to\b|,? and)",
+    r"(?:(?!\b(?:is|are|was|were|but)\b)[^.;,]"
+    rf"|,(?=[^.;]{{0,100}}\b(?:and|or)\b[^.;]{{0,60}}{_MODAL})){{0,120}}?"
+    r"(?:\b(?:is|are|was|were|had been|has been)(?: \w+ly)? (?:expected|anticipated|feared|sought"
+    r"|hoped for|looked for|searched for|asked about|queried|in question)\b(?! to\b|,? and)"
+    r"|\b(?:can(?:not| not)|could not) be (?:assessed|evaluated|judged|determined|commented on)\b"
+    r"|\b(?:is|are|was|were|has been|have been) not (?:\w+ly )?(?:assessed|evaluated|examined)\b"
+    r"|\b(?:should|must|ought to|needs? to|ha(?:s|ve) to) be (?:excluded|ruled out|evaluated"
+    r"|assessed|checked|looked for)\b|\bremains? to be (?:excluded|ruled out|shown|seen|proven"
+    r"|determined)\b"
+    r"|,? n/a\b)",
     re.I,
 )
 """After a mention that was only thought of."""
@@ -408,7 +426,7 @@ def polarity(
     if sentence.endswith(("non-", "Non-", "NON-"), 0, start):  # not "non-displaced fracture"
         return False
     if denials is None:
-        if not _MINUS_SIGN.search(sentence, end, end + _REACH):
+        if not _SIGN.search(sentence, end, end + _REACH):
             return True
     elif only_looked_for(sentence, start):
         return None

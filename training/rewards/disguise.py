@@ -28,6 +28,12 @@ _ALIKE = ("LATIN", "MATHEMATICAL", "CHEROKEE", "CANADIAN", "LISU", "ARMENIAN", "
 _IN_PLACE_OF_LATIN = 2
 """Signs in a row that stand for Latin letters from which they are no ordinal and no ligature."""
 _LATIN_LETTER = re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
+_NEVER = re.compile(
+    "[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
+    "|(?<=[A-Za-z])[\u0131\u0237\u017f\u2160-\u217f]|[\u0131\u0237\u017f\u2160-\u217f](?=[A-Za-z])"
+)
+"""Signs that turn what is read about or tag it unseen; letters without their dots, the long s and
+numerals beside Latin letters."""
 _UNSEEN, _MARKS = "Cf", frozenset(("Mn", "Mc", "Me"))
 """Categories of format characters and of combining marks."""
 _ACCENTED_BY_CHANCE = 2
@@ -50,7 +56,7 @@ def disguised(text: str, known: Container[str]) -> bool:
     """
     if text.isascii():
         return False
-    if any(sign.isdecimal() and not sign.isascii() for sign in text):
+    if _NEVER.search(text) or any(sign.isdecimal() and not sign.isascii() for sign in text):
         return True
     text = normalize("NFC", text)
     if _holds_what_is_no_letter(text):

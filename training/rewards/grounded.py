@@ -32,6 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service.reading import Mode, parse_text
 from training.labels import Findings, clashes, read_findings
 from training.rewards.agreement import kinds, label_f1, settled
+from training.rewards.change import changed_otherwise
 from training.rewards.coherence import coherence as coherence_of
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import answer_worth
@@ -228,6 +229,9 @@ class _Read:
             in_vain = int(self._names_what_is_grave())
             if named != truth.labels:
                 self.contradicted = self._contradicted(named)
+            if truth.changes:
+                self.contradicted += changed_otherwise(self.parsed.answer, truth.changes)
+            if self.contradicted:
                 in_vain += _CONTRADICTED * self.contradicted
             return label_f1(named, truth.labels, in_vain)
         abnormal = self.answered.abnormal and not truth.told.abnormal
@@ -292,8 +296,12 @@ class _Read:
         if self.truth.example.mode is Mode.THINK:
             parts["coherence"] = right and right * self.coherent
             if self.close is not None:
-                unsaid = wording is not None and self.right is not None
-                parts["places"] = self.close * (1 + right) / 2 if unsaid else self.close
+                share = 1.0
+                if wording is None:  # of a question all is paid as far as the answer is right
+                    share = right
+                elif self.right is not None:
+                    share = (1 + right) / 2
+                parts["places"] = share and share * self.close
         mean = total = 0.0
         for name, value in parts.items():
             total += weights[name]
@@ -301,9 +309,7 @@ class _Read:
         mean = mean / total if total else 0.0
         if unread:  # each another word for what the reference tells of, or made up
             mean /= 1 + unread
-        if wording is None:
-            mean *= right
-        else:
+        if wording is not None:
             told = wording.words / _HARDLY_A_WORD
             if told < 1.0:
                 told = max(told, self._told_in_short(self.length))

@@ -20,6 +20,8 @@ _NOTHING = frozenset[str]()
 _CONTRADICTION = 3
 _IDLE_STEPS = 2
 """Steps that may name nothing beyond those of the reference."""
+_MADE_UP = 2
+"""Kinds of findings of a report that nobody knows of and that cost what F1 takes, and no more."""
 _NOTHING_NEW = 0.5
 """Of such a step, what one counts that only names again what one before it named."""
 
@@ -70,13 +72,17 @@ def honesty(
             there = kinds(stepped | truth.labels) - kinds(answered.affirmed)
             own = truth.told.asked | truth.told.supposed
             tricks += len(there & kinds(not_told) - kinds(own))
+        vain = len(kinds(answered.affirmed) - kindred(truth.labels))
+        if vain > _MADE_UP and not truth.told_nothing:
+            tricks += vain - _MADE_UP
         if not stepped <= answered.affirmed:  # else the answer says what they do
             known = kindred(answered.affirmed | truth.labels)
             tricks += len(kinds(stepped) - known)
             tricks += len(stepped & truth.elsewhere - answered.affirmed)
     else:
-        if truth.known is not None and not stepped <= truth.labels:
-            tricks += len(kinds(stepped) - truth.known) + len(stepped & truth.elsewhere)
+        told_of = stepped | answered.affirmed if truth.presence else stepped
+        if truth.known is not None and not told_of <= truth.labels:
+            tricks += len(kinds(told_of) - truth.known) + len(told_of & truth.elsewhere)
     return 0.5**tricks if tricks else 1.0
 
 

@@ -27,7 +27,7 @@ _STEP_TIMES, _STEP = 3, 224
 _BLOCK_TIMES, _BLOCK_BESIDE, _OF_AN_UNKNOWN_STEP = 3, 320, 112
 """All steps may have so many times the bytes of the reference's and some; where it has none, so
 many for each that is expected."""
-_FREE_SIGNS, _BYTES_PER_SIGN = 6, 8
+_FREE_SIGNS, _BYTES_PER_SIGN = 12, 8
 """Bytes of signs that a text may have, and one more for so many bytes of words."""
 _OF_A_BOX, _AROUND_A_STEP, _AROUND = 48, 12, 192
 """Bytes that four numbers in brackets take, a step's number and divider, and all the rest."""

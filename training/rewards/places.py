@@ -188,6 +188,8 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
             total += _named_share(place, said) * matched_closeness(
                 boxed[place], truth.boxes[place], wanted
             )
+        elif (same := _shadow_boxed(place, boxed, truth)) is not None:
+            total += matched_closeness(boxed[same], truth.boxes[place], wanted)
         elif fits := _boxed_by_another_word(place, wanted, boxed, truth, taken):
             value, related = max(fits)
             taken += (related,)
@@ -208,6 +210,18 @@ def closeness_of_places(said: Places, named: frozenset[str], truth: Truth) -> fl
             vain -= frozenset().union(*map(relatives, kinds_named & truth.expected))
         count += len(vain - {kind for _, kind in boxed} if vain else vain)
     return total / count if count else None
+
+
+def _shadow_boxed(place: Place, boxed: dict[Place, list[Sided]], truth: Truth) -> Place | None:
+    """Where a finding's relative is boxed that is there, too, and on the same shadow.
+
+    *Opacity, likely atelectasis* has one region by two names: a box by either shows both.
+    """
+    for kind in relatives(place[1]):
+        other = place[0], kind
+        if other in boxed and _lie_together(place, other, truth):
+            return other
+    return None
 
 
 def _named_share(place: Place, said: Places) -> float:

@@ -49,6 +49,13 @@ _NOTHING_FOUND = re.compile(
     r"(?:findings?|abnormalit(?:y|ies)|disease|process)\b(?! in\b| of\b)",
     re.I,
 )
+_JUST_NORMAL = re.compile(
+    r"\W*(?:(?:all |completely |entirely )?(?:normal|unremarkable|negative|clear|fine)"
+    r"|n\.?a\.?d\.?|wnl|within normal limits|nothing abnormal(?: is)?(?: seen| detected| found)?"
+    r"|no abnormality(?: is)?(?: seen| detected| found)?)\W*",
+    re.I,
+)
+"""A whole text that says no more than that all is normal."""
 _OF_NO_DISEASE = re.compile(
     r"\b(?:abnormal(?:ly)?|abnormalit(?:y|ies)|normal|unremarkable|clear(?! of\b))\b", re.I
 )
@@ -76,7 +83,9 @@ def names_what_is_grave(text: str) -> bool:
 
 def all_called_normal(text: str) -> bool:
     """Whether a text says of all that is on the film that it is normal, in whatever words."""
-    return film_called_normal(text) or _NOTHING_FOUND.search(text) is not None
+    if film_called_normal(text) or _NOTHING_FOUND.search(text) is not None:
+        return True
+    return _JUST_NORMAL.fullmatch(text) is not None
 
 
 def same_called_normal(said: str, read: Findings, reference: str, told: Findings) -> float:

@@ -16,6 +16,7 @@ from training.labels import (
     read_findings,
 )
 from training.rewards.agreement import elsewhere, kindred, kinds, settled, share_led_to
+from training.rewards.change import changes_told
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import asks_for_presence_alone, asks_more, is_closed, says_yes
 from training.rewards.geometry import Box
@@ -67,6 +68,8 @@ class Truth:
     clashes, step_clashes
         Labels that the reference's answer contradicts, itself or its steps; the same with those
         that its steps contradict between them.
+    changes
+        How the reference's report tells its findings to have changed, by their kinds.
     questions
         How many the reference's report asks itself.
     steps_expected, bulk_allowed
@@ -113,6 +116,7 @@ class Truth:
             "steps_expected",
             "bulk_allowed",
             "questions",
+            "changes",
             "led_to",
             "presence_alone",
             "clashes",
@@ -170,6 +174,7 @@ class Truth:
         texts = [step.text for step in example.steps]
         self.steps_expected = len(texts) or _STEPS_WITHOUT_REFERENCE
         self.bulk_allowed = bulk_allowed(example.answer, texts, self.steps_expected, self.report)
+        self.changes = changes_told(example.answer) if self.report else {}
         self.questions = questions_in(example.answer)
         self.disguised = disguised(example.answer, ())
         self.known = None if self.report else self._known(marked)

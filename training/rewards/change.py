@@ -1,0 +1,49 @@
+"""Which way findings are told to have changed since an earlier film."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from training.labels import kind_of, read_findings
+from training.rewards.wording import sentences
+
+_WAYS = {
+    "larger": r"increas\w+|larger|bigger|wors\w+|progress(?:ed|ing|ion)|grown|more extensive",
+    "smaller": r"decreas\w+|smaller|improv\w+|regress\w+|shrunk|reduc\w+|less extensive|resolving",
+    "unchanged": r"unchanged|stable|similar|the same",
+}
+_CHANGE = re.compile(
+    r"\b(?:(?P<none>(?:no|not|without)(?: (?:\w+ly|any|significant|interval|further|appreciable"
+    r"|substantial|definite|been|relevant))*"
+    rf" (?:chang\w+|differ\w+|{_WAYS['larger']}|{_WAYS['smaller']}))"
+    + "".join(rf"|(?P<{way}>{words})" for way, words in _WAYS.items())
+    + r")\b(?! (?:lung )?(?:markings?|densit\w+|opaci\w+|attenuation|lucency))",
+    re.I,
+)
+
+
+@lru_cache(maxsize=4096)
+def changes_told(text: str) -> dict[str, frozenset[str]]:
+    """For kinds of findings, ``larger``, ``smaller`` or ``unchanged`` as a text tells of them.
+
+    A kind is left out where nothing is told of its change. Of a sentence, what it tells is told of
+    all findings that it affirms.
+    """
+    if not _CHANGE.search(text):
+        return {}
+    told: dict[str, set[str]] = {}
+    for sentence in sentences(text):
+        ways = {
+            "unchanged" if change.lastgroup == "none" else str(change.lastgroup)
+            for change in _CHANGE.finditer(sentence)
+        }
+        for label in read_findings(sentence).affirmed if ways else ():
+            told.setdefault(kind_of(label), set()).update(ways)
+    return {kind: frozenset(ways) for kind, ways in told.items()}
+
+
+def changed_otherwise(said: str, reference: dict[str, frozenset[str]]) -> int:
+    """Of how many kinds a text tells another change than the reference does."""
+    told = changes_told(said)
+    return sum(kind in told and told[kind].isdisjoint(ways) for kind, ways in reference.items())
