@@ -203,7 +203,7 @@ _SHORT_SIDES = {
 _SHORT_WORDS = frozenset(_SHORT_SIDES)
 _COLLAPSING = frozenset(("collapse", "collapsed"))
 _LUNG_COLLAPSED = re.compile(r"collaps.*lungs?\b|lungs?\b.*collaps", re.I)
-_SHORT_STOP = re.compile(r"\b([RrLl]t|[RL])\.(?= [a-z0-9])")
+_SHORT_STOP = re.compile(r"\b(?:([RrLl]t)\.(?= \w)|([RL])\.(?= [a-z0-9]))")
 """*Rt. effusion*: its stop ends no sentence."""
 _STRUCK_OUT = re.compile(r"~~.*?(?:~~|\Z)", re.S)
 _SHORT_SIDE = re.compile(
@@ -471,7 +471,7 @@ def read_findings(text: str) -> Findings:
     if "~~" in text:
         text = _STRUCK_OUT.sub(" ", text)
     if "t. " in text or "R. " in text or "L. " in text:
-        text = _SHORT_STOP.sub(r"\1", text)
+        text = _SHORT_STOP.sub(r"\1\2", text)
     if _has_ellipsis(text):
         text = _with_ellipses_filled(text)
     if ":" in text:

@@ -121,7 +121,7 @@ def average(
 
 @checkpoint.command()
 def verify(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or a hub id.")],
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, a hub id, or `embedded`.")],
     load: Annotated[
         bool, typer.Option("--load", help="Load the model with transformers, too.")
     ] = False,
@@ -133,7 +133,7 @@ def verify(
     with _in_words():
         from training.checkpoint.verify import verify_checkpoint
 
-        verified = verify_checkpoint(model, load=load)
+        verified = verify_checkpoint(_located(model), load=load)
         manifest = verified.manifest
         size = f", {verified.parameters:,} parameters load" if verified.parameters else ""
         typer.echo(
@@ -144,7 +144,7 @@ def verify(
 
 @checkpoint.command()
 def show(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, or a hub id.")],
+    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, a hub id, or `embedded`.")],
     as_json: AsJson = False,
 ) -> None:
     """Show what a checkpoint is, the stages behind it, and its results."""
@@ -152,7 +152,7 @@ def show(
         from training.checkpoint.tables import manifest_tables, print_tables
         from training.checkpoint.verify import verify_checkpoint
 
-        verified = verify_checkpoint(model)
+        verified = verify_checkpoint(_located(model))
         if as_json:
             typer.echo(verified.manifest.model_dump_json(indent=2))
         else:
@@ -161,7 +161,7 @@ def show(
 
 @checkpoint.command()
 def diff(
-    first: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    first: Annotated[Path, typer.Argument(help="Folder of a checkpoint, or `embedded`.")],
     second: Annotated[Path, typer.Argument(help="Folder of the other.")],
     weights: Annotated[bool, typer.Option(help="Whether to compare the tensors.")] = True,
     most: Annotated[int, typer.Option(help="Changed tensors to name.", min=0)] = 20,
@@ -172,11 +172,19 @@ def diff(
         from training.checkpoint.compare import compare_checkpoints
         from training.checkpoint.tables import comparison_tables, print_tables
 
-        comparison = compare_checkpoints(first, second, weights=weights)
+        one, other = Path(_located(str(first))), Path(_located(str(second)))
+        comparison = compare_checkpoints(one, other, weights=weights)
         if as_json:
             typer.echo(json.dumps(_plain(asdict(comparison)), indent=2, allow_nan=False))
         else:
             print_tables(comparison_tables(comparison, most=most))
+
+
+def _located(model: str) -> str:
+    """Folder of the shipped checkpoint for its name, unless a folder bears that."""
+    from service.settings import EMBEDDED_CHECKPOINT
+
+    return str(EMBEDDED_CHECKPOINT) if model == "embedded" and not Path(model).exists() else model
 
 
 def _history(

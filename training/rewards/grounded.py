@@ -39,7 +39,7 @@ from training.rewards.equivalence import answer_worth
 from training.rewards.honesty import affirmed_in
 from training.rewards.honesty import honesty as honesty_of
 from training.rewards.places import closeness_of_places, read_places
-from training.rewards.predicates import names_what_is_grave, same_called_normal
+from training.rewards.predicates import just_normal, names_what_is_grave, same_called_normal
 from training.rewards.protocol import Rollout
 from training.rewards.truth import Truth
 from training.rewards.wording import (
@@ -235,6 +235,8 @@ class _Read:
                 in_vain += _CONTRADICTED * self.contradicted
             return label_f1(named, truth.labels, in_vain)
         abnormal = self.answered.abnormal and not truth.told.abnormal
+        if just_normal(self.parsed.answer):
+            return 1.0
         return float(self.answered.normal and not abnormal)
 
     def _contradicted(self, named: frozenset[str]) -> int:

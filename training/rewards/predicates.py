@@ -85,6 +85,11 @@ def all_called_normal(text: str) -> bool:
     """Whether a text says of all that is on the film that it is normal, in whatever words."""
     if film_called_normal(text) or _NOTHING_FOUND.search(text) is not None:
         return True
+    return just_normal(text)
+
+
+def just_normal(text: str) -> bool:
+    """Whether a text says that all is normal and nothing else: *Normal.*, *NAD*."""
     return _JUST_NORMAL.fullmatch(text) is not None
 
 

@@ -32,7 +32,17 @@ _DISOWNING = frozenset(
         *("disagree", "disagrees", "disagreed", "agree", "agrees", "made", "making", "make"),
         *("belong", "belongs", "pertain", "pertains", "apply", "applies", "refer", "refers"),
         *("relate", "relates", "describe", "describes", "exist", "match", "concern", "another"),
-        *("different", "someone", "somebody", "example", "exercise", "joke", "draft", "template"),
+        *(
+            "different",
+            "someone",
+            "somebody",
+            "example",
+            "fabrication",
+            "exercise",
+            "joke",
+            "draft",
+            "template",
+        ),
         *("guess", "guesses", "guessing", "guessed", "placeholder", "sample", "fiction", "lie"),
         *("illustration", "demonstration", "teaching", "lying", "lied", "joking", "kidding"),
         *("hypothetical", "imaginary", "imagined", "fictional", "fabricated", "hallucinated"),
@@ -64,14 +74,14 @@ _TAKEN_BACK = re.compile(
     rf"(?: {_BE} (?:\w+ly )?(?:{_IS_RIGHT}|{_IS_THERE}))?{_ENDS}"
     rf"|\b(?:all|each|everything)(?: of)? {_WHAT_WAS_SAID}(?: {_BE}|:)?"
     rf" (?:{_IS_WRONG}|absent|denied|gone|not (?:{_IS_THERE}|{_IS_RIGHT}))\b"
-    r"|\bthe (?:opposite|contrary|reverse) (?:is|was|holds)\b"
+    r"|\bthe (?:opposite|contrary|reverse)(?: of (?:\w+ ){1,3}?)? ?(?:is|was|holds)\b"
     rf"|(?:[:,(\u2013\u2014]|\s-)\s*(?:(?:that|this|which) is )?(?:{_IS_WRONG}"
     rf"|not (?:{_IS_RIGHT}|really)){_ENDS}",
     re.I,
 )
 """Where a report takes back what it said."""
 _NO_REPORT = (
-    r"(?:examples?|exercises?|tests?|jokes?|drafts?|templates?|guess(?:es|work)?|placeholders?"
+    r"(?:fabrications?|examples?|exercises?|tests?|jokes?|drafts?|templates?|guess(?:es|work)?|placeholders?"
     r"|samples?|lies?|fiction|fantasy|illustrations?|demonstrations?|hallucinations?|inventions?"
     r"|errors?|mistakes?|nonsense|random text)"
 )

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -298,15 +299,30 @@ def train_or_restore(trainer: Any, state: Path | None) -> None:
     Raises
     ------
     ConfigError
-        When the state is the run's last, under DeepSpeed.
+        When the state is damaged, or the run's last, under DeepSpeed.
     """
     if state is not None:
+        _refuse_damaged(state)
         told = json.loads((state / "trainer_state.json").read_text())
         if told["global_step"] >= _steps_of(trainer):
             _refuse_deepspeed(trainer, state)
             trainer._load_from_checkpoint(str(state))
             return
     trainer.train(resume_from_checkpoint=str(state) if state else None)
+
+
+def _refuse_damaged(state: Path) -> None:
+    """A state that was marked whole may have lost its end since, as where the power failed."""
+    try:
+        json.loads((state / "trainer_state.json").read_text())
+        broken = [path.name for path in sorted(state.glob("*.pt*")) if not zipfile.is_zipfile(path)]
+    except (OSError, ValueError):
+        broken = ["trainer_state.json"]
+    if broken:
+        raise ConfigError(
+            f"{state} is damaged ({', '.join(broken)} cannot be read). Delete that folder to "
+            "resume from the one before it, or, where there is none, start the stage anew."
+        )
 
 
 def _refuse_deepspeed(trainer: Any, state: Path) -> None:

@@ -151,3 +151,12 @@ def test_a_section_of_nothing_but_gaps_is_none(tmp_path: Path) -> None:
     assert [e.answer for e in examples if e.subject.endswith("0001")] == ["Clear."]
     assert examples[0].impression is None
     assert remarks == {ONLY_GAPS: 3, NO_SECTIONS: 1}
+
+
+def test_a_report_in_latin_1_keeps_its_letters(tmp_path: Path) -> None:
+    write_mimic_jpg(tmp_path)
+    (report,) = tmp_path.rglob("s50000001.txt")
+    text = report.read_text().replace("The heart is normal.", "Fever of 38\u00b0C.")
+    report.write_bytes(text.encode("latin-1"))
+    examples, _ = read_all("mimic-cxr-jpg", tmp_path)
+    assert any("38\u00b0C" in example.answer for example in examples)

@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from published import write_film, write_table
@@ -186,6 +187,24 @@ def test_patients_of_files_that_share_them_are_one(films: Path) -> None:
         (other,), _ = read_all("jsonl", films / f"{name}.jsonl", patients=f"{name}-hospital")
         assert other.subject == f"{name}-hospital:7"
     assert subjects == {"own:7"}
+
+
+def test_columns_in_capitals_are_told_with_those_that_are_meant(films: Path) -> None:
+    (films / "own.csv").write_text("Image,Subject,findings\nfilms/a.png,7,Clear.\n")
+    with pytest.raises(DataError, match="Did you mean image, subject"):
+        read_all("csv", films / "own.csv")
+
+
+def test_a_film_is_found_however_its_accents_are_written(films: Path) -> None:
+    write_film(films / "films" / normalize("NFC", "Th\u00e9o.png"), 40, 50)
+    record = {
+        "image": normalize("NFD", "films/Th\u00e9o.png"),
+        "subject": "7",
+        "findings": "Clear.",
+    }
+    (example,), remarks = read_all("jsonl", write_lines(films / "own.jsonl", record))
+    assert not remarks
+    assert example.sizes == ((40, 50),)
 
 
 @pytest.mark.parametrize("name", ["own.csv", "own.jsonl"])

@@ -8,6 +8,7 @@ import pytest
 
 from service.reading import Mode
 from training.data.example import Example, ReasoningTarget
+from training.labels import read_findings
 from training.rewards.gallery import ABSENCE, CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout
@@ -311,6 +312,102 @@ def test_a_differential_in_a_step_costs_less_than_to_miss_the_finding() -> None:
 def test_a_reference_whose_steps_leave_out_a_finding_of_its_report_is_paid_in_full() -> None:
     film = replace(FILM, answer=f"{FILM.answer} Old left rib fracture.")
     assert worth(film, HONEST, film.answer)["coherence"] == 1
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        *("{} excluded.", "{} excluded on CT.", "{}: 0", "{} = 0", "{} -> none", "{} missing."),
+        *("{} - no evidence.", "{} is lacking.", "Nothing like {}.", "{} (not on this film)."),
+        *("I see nothing of {}.", "{} is not something that can be seen.", "~~{}~~", "{}: n/a"),
+        *("{} cannot be assessed.", "{} was not evaluated.", "{} must be excluded."),
+    ],
+)
+def test_a_finding_denied_or_not_looked_at_is_not_told(denial: str) -> None:
+    film = replace(
+        FILM,
+        answer="Large right pneumothorax.",
+        labels=("right pneumothorax",),
+        regions=(("right pneumothorax", BASE),),
+        steps=(ReasoningTarget("Large right pneumothorax", ((0, BASE),)),),
+    )
+    steps = f"<think> Large right pneumothorax {list(BASE)} "
+    assert worth(film, steps, film.answer)["overall"] > 0.99
+    said = worth(film, steps, denial.format("large right pneumothorax"))
+    assert said["findings"] == 0
+    assert said["overall"] < 0.33
+
+
+@pytest.mark.parametrize(
+    "hedge", ["?Large right pneumothorax.", "Large right pneumothorax (?).", "Large Rt. PTX."]
+)
+def test_a_hedge_and_a_short_side_affirm(hedge: str) -> None:
+    assert read_findings(hedge).affirmed == {"right pneumothorax"}
+
+
+def test_a_dash_parts_the_sides_of_two_findings() -> None:
+    for dash in "-\u2013\u2014":
+        found = read_findings(f"Right effusion {dash} small left pneumothorax")
+        assert found.affirmed == {"right pleural effusion", "left pneumothorax"}
+
+
+def test_the_lung_that_a_pneumothorax_collapses_is_no_finding_of_its_own() -> None:
+    assert read_findings("Left pneumothorax with collapse of the left lung.").affirmed == {
+        "left pneumothorax"
+    }
+    assert "left atelectasis" in read_findings("Collapse of the left lung.").affirmed
+
+
+def test_the_wrong_way_of_a_change_is_paid_less_than_to_tell_of_none() -> None:
+    answer = "Interval increase in the left pleural effusion. No pneumothorax."
+    film = replace(FILM, answer=answer, labels=("left pleural effusion",))
+    paid = [
+        worth(film, HONEST, said)["findings"]
+        for said in (
+            answer,
+            "The left pleural effusion is larger. No pneumothorax.",
+            "Left pleural effusion. No pneumothorax.",
+            "Interval decrease in the left pleural effusion. No pneumothorax.",
+        )
+    ]
+    assert paid[0] == paid[1] == paid[2] == 1
+    assert paid[3] <= 0.5
+
+
+def test_everything_listed_beside_a_right_report_earns_next_to_nothing() -> None:
+    kinds = "pneumonia, edema, a fracture, a hernia, a granuloma, emphysema, fibrosis, atelectasis"
+    paid = [
+        worth(FILM, HONEST, f"{FILM.answer} There is {', '.join(kinds.split(', ')[:number])}.")
+        for number in (0, 1, 2, 4, 8)
+    ]
+    values = [one["overall"] for one in paid]
+    assert values == sorted(values, reverse=True)
+    assert values[2] > 0.5 > values[3]
+    assert values[4] < 0.15
+
+
+@pytest.mark.parametrize("said", ["Normal.", "Unremarkable.", "NAD.", "Nothing abnormal."])
+def test_a_normal_film_may_be_called_so_in_a_word(said: str) -> None:
+    assert worth(NORMAL, OF_NORMAL, said)["overall"] > 0.7
+
+
+def test_an_opacity_and_what_it_is_taken_for_are_one_place() -> None:
+    text = "Right basal opacity, likely atelectasis"
+    film = replace(
+        FILM,
+        answer=f"{text}.",
+        labels=("right opacity", "right atelectasis"),
+        regions=(("right opacity", BASE), ("right atelectasis", BASE)),
+        steps=(ReasoningTarget(text, ((0, BASE),)),),
+    )
+    steps = f"<think> Right basal opacity {list(BASE)} "
+    assert worth(film, steps, film.answer)["places"] == 1
+
+
+@pytest.mark.parametrize("sign", ["\U000e0041", "\u202e"])
+def test_signs_that_nobody_sees_are_a_disguise_wherever_they_stand(sign: str) -> None:
+    assert worth(FILM, HONEST, f"{FILM.answer} {sign} .")["format"] == 0
+    assert worth(FILM, HONEST, FILM.answer.replace("effusion", "effus\u0131on"))["format"] == 0
 
 
 def test_boxes_are_written_in_ascii_digits() -> None:

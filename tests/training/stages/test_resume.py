@@ -333,6 +333,19 @@ def test_a_run_does_not_go_on_with_weights_that_its_state_lacks_or_that_are_lost
         run("sft", file, *overrides, resume=True)
 
 
+@pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth", "trainer_state.json"])
+def test_a_state_that_lost_its_end_is_told_with_the_way_out(
+    killed: Path, tmp_path: Path, file: str
+) -> None:
+    shutil.copytree(killed / "sft", tmp_path / "sft")
+    state = max((tmp_path / "sft" / "run").glob("checkpoint-*"))
+    damaged = state / file
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    told = rf"{state.name} is damaged \({file}.*Delete that folder"
+    with pytest.raises(ConfigError, match=told):
+        train_or_restore(Mock(), damaged.parent)
+
+
 def mark(run: Path, step: int, keep: int, *, first: bool = True) -> None:
     state = TrainerState(global_step=step, is_world_process_zero=first)
     MarkWhole(keep).on_save(TrainingArguments(str(run)), state, TrainerControl())

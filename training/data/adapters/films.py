@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from service.problem import Problem
 from service.radiograph import load_radiograph, media_type_of
@@ -67,7 +68,10 @@ def find_film(
     The format is told by the content, as where films are opened.
     """
     relative = Path(path)
-    choices = [relative, *(relative.with_suffix(suffix) for suffix in suffixes)]
+    named = [relative, *(relative.with_suffix(suffix) for suffix in suffixes)]
+    # Letters with accents are written apart on some systems, and looked for as one on others.
+    written = [Path(normalize(form, str(one))) for form in ("NFC", "NFD") for one in named]
+    choices = dict.fromkeys([*named, *written])
     there = next((choice for choice in choices if (images / choice).is_file()), None)
     if there is None:
         remark(MISSING)

@@ -55,8 +55,16 @@ def read_report(root: Path, subject: str, study: str, gaps: str, remark: Remark)
     if not path.is_file():
         remark(NO_REPORT)
         return Report()
-    report = parse_report(path.read_text(encoding="utf-8-sig", errors="replace"))
+    report = parse_report(_decoded(path.read_bytes()))
     return drop_gaps(report) if gaps == "drop" else report
+
+
+def _decoded(data: bytes) -> str:
+    """A report's text: UTF-8, or where it is none, the Latin-1 of older systems."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)

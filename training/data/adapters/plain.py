@@ -110,9 +110,11 @@ class _Plain(ABC):
         for line, record in self._rows(path):
             unknown = set(record) - _FIELDS
             if unknown:
+                near = sorted({name.strip().lower() for name in unknown} & _FIELDS)
+                hint = f" Did you mean {', '.join(near)}?" if near else ""
                 raise DataError(
                     f"{path.name}, line {line}: unknown field {', '.join(sorted(unknown))}; "
-                    f"there are {', '.join(sorted(_FIELDS))}."
+                    f"there are {', '.join(sorted(_FIELDS))}.{hint}"
                 )
             yield str(line), record
 
