@@ -7,15 +7,45 @@ from collections.abc import Iterable
 from functools import lru_cache
 from unicodedata import normalize
 
-from training.labels import KINDS, clashes, kind_of, name_findings, read_findings, side_of
+from training.labels import (
+    KINDS,
+    clashes,
+    finding_labels,
+    kind_of,
+    name_findings,
+    read_findings,
+    side_of,
+)
 from training.rewards.agreement import affirm, deny, kinds
+from training.rewards.answer_words import (
+    BEGINS_A_PLACE,
+    BELIEVE,
+    BESIDE_SEEN,
+    BUT_POSSIBLY,
+    BY_DEGREE,
+    DETAILS,
+    DEVICES,
+    DOUBTS,
+    ELSEWHERE,
+    LIKELY,
+    OF_A_DEVICE,
+    OF_A_PLEURAL_SIDE,
+    OF_A_SIGN,
+    POSTURES,
+    SAME,
+    SEEN,
+    SUSPECTS,
+    VALUES,
+    in_full,
+    with_names_of_findings,
+)
 from training.rewards.predicates import film_called_normal, predicate_of
 from training.rewards.step_words import structures_named
 
 _BETWEEN = re.compile(r"\s*(?:[|,;/&\n]|\band\b|\bor\b)\s*")
 _WORD = re.compile(r"[^\W_]+(?:[.-][^\W_]+)*")
 _CLAUSE = re.compile(
-    r"[|,.;:/&\n]|\s-+\s|[\u2013\u2014]|\b(?:and|or|but|though|although|however|yet|while|whereas"
+    r"[|,.;:/&()\n]|\s-+\s|[\u2013\u2014]|\b(?:and|or|but|though|although|however|yet|while|whereas"
     r"|unless|except|wait)\b"
 )
 _FILLING_WORDS = (
@@ -23,61 +53,6 @@ _FILLING_WORDS = (
     " sides sized view film image size patient"
 )
 _FILLING = frozenset(_FILLING_WORDS.split())
-_SAME = {
-    "yeah": "yes",
-    "yep": "yes",
-    "true": "yes",
-    "correct": "yes",
-    "false": "no",
-    "nope": "no",
-    "affirmative": "yes",
-    "incorrect": "no",
-    "normally": "normal",
-    "unremarkable": "normal",
-    "bilateral": "both",
-    "bilaterally": "both",
-    "nothing": "none",
-    "mild": "small",
-    "minimal": "small",
-    "slight": "small",
-    "trace": "small",
-    "tiny": "small",
-    "severe": "large",
-    "big": "large",
-    "bigger": "larger",
-    "increased": "larger",
-    "worse": "larger",
-    "worsened": "larger",
-    "decreased": "smaller",
-    "improved": "smaller",
-    "stable": "unchanged",
-    "same": "unchanged",
-    "middle": "mid",
-    "lungs": "lung",
-    "lobes": "lobe",
-    "zones": "zone",
-    "rt": "right",
-    "lt": "left",
-    "man": "male",
-    "woman": "female",
-    "pacer": "pacemaker",
-    "thorax": "chest",
-    "thoracic": "chest",
-    "increasing": "larger",
-    "decreasing": "smaller",
-    "anteroposterior": "ap",
-    "posteroanterior": "pa",
-    "one": "1",
-    "two": "2",
-    "three": "3",
-    "four": "4",
-    "five": "5",
-    "six": "6",
-    "seven": "7",
-    "eight": "8",
-    "nine": "9",
-    "ten": "10",
-}
 _ALONE = {"f": "female", "m": "male", "y": "yes", "n": "no", "l": "left", "r": "right"}
 """Letters that stand for a word where they are all that an item says."""
 _WRITTEN_OUT = {
@@ -99,31 +74,38 @@ _MEASURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ -]?(cm|mm)\b")
 _WHOLE_NUMBER = re.compile(r"(?<![\d.])(\d+)\.0+(?![\d.])")
 _SIDED = re.compile(r"\b(\w+?)(?:-sided|(?:ly)?[ -]sized)\b")
 _INITIALS = re.compile(r"\b([ap])\.([ap])\b\.?")
-_TUBES = re.compile(r"\b(?:(?:ett|et tube)|(ngt|ng tube))\b")
 _LEFT_AND_RIGHT = re.compile(r"\b(?:left (?:and|&) right|right (?:and|&) left)\b")
 _NO_FINDING = re.compile(
     r"(?:there (?:is|are|was|were) )?"
-    r"no (?:\w+ ){0,3}(?:findings?|abnormalit(?:y|ies)|disease|process)"
-    r"(?: (?:is|are|was|were))?(?: (?:seen|noted|present|identified|found))?"
+    r"(?:no (?!(?:doubt|lack|normal|other|further|additional|fewer|less|absence)\b)(?:\w+ ){0,3}"
+    r"(?:findings?|abnormalit(?:y|ies)|disease|process|patholog(?:y|ies))"
+    r"|(?:nothing|none) (?:is )?"
+    r"(?:abnormal|acute|wrong|pathological|suspicious|remarkable|of note))"
+    r"(?: (?:is|are|was|were))?(?: (?:seen|noted|present|identified|found|detected|visible))?"
+    r"|(?:all|everything)(?: (?:is|looks|appears))? (?:normal|unremarkable)"
 )
 _SIDES = frozenset(("left", "right", "both"))
 _OF_A_SIDE = frozenset(("lung", "hemithorax", "chest"))
 _HEIGHTS = frozenset(("upper", "mid", "lower"))
-_OF_A_HEIGHT = frozenset(("lobe", "zone", "lung", "field"))
+_OF_A_HEIGHT = frozenset(("lobe", "zone", "lung", "field", "third"))
 _OF_LUNG = frozenset(("lung", "pulmonary"))
 _PARTS_OF_LUNG = frozenset(("lobe", "zone"))
 _DETAILS = _HEIGHTS | _OF_A_HEIGHT | frozenset(("small", "moderate", "large", "base", "apex"))
 """What may stand with a finding where the reference names no more than its kind."""
 _SIZES = frozenset(("small", "moderate", "large"))
-_PLACES = _HEIGHTS | _OF_A_HEIGHT | frozenset(("base", "apex"))
+_HEIGHTS_AND_ENDS = _HEIGHTS | frozenset(("base", "apex"))
+_MANY = frozenset(("many", "several", "multiple", "few", "numerous"))
+_PLACES = _HEIGHTS_AND_ENDS | _OF_A_HEIGHT
+_VIEWS = frozenset(("ap", "pa", "frontal", "lateral"))
 _VALUES = (
     _SIDES,
     _PLACES,
     _SIZES,
     frozenset(("larger", "smaller", "unchanged", "new")),
-    frozenset(("ap", "pa", "frontal", "lateral")),
+    _VIEWS,
     frozenset(("male", "female")),
     frozenset(("normal", "enlarged", "abnormal")),
+    *VALUES,
 )
 """Answers of which one is right; what else of its set stands beside it is another."""
 _ANY_VALUE = frozenset[str]().union(*_VALUES)
@@ -149,16 +131,30 @@ _OF_A_LIST = frozenset(
         *("following", "both", "new", "mild", "acute", "chronic", "i", "show", "shows"),
     )
 )
+_UNDERMINES = frozenset(
+    (
+        *("hardly", "scarcely", "barely", "rarely", "anything", "opposite", "contrary"),
+        *("instead", "than"),
+    )
+)
+"""Beside which a finding is not named as being there: *anything but a mass*."""
+_DEVICES_ALONE = DEVICES - {"central", "venous", "arterial", "gastric", "feeding", "line"}
 _AROUND = frozenset(("lung", "pulmonary", "hemithorax"))
 _ITEM_END = re.compile(r"[|,;:&\n]|/|\.(?!\d)|\b(?:and|or|with)\b")
 _CHOICE = re.compile(r"\s*\(?([A-H])[.):]\s*(\S.*)", re.S)
 """An answer of a multiple choice with its letter: ``A. Left lung``."""
+_OPTION = re.compile(
+    r"(?:^|(?<=[\s(]))([A-Ha-h])[.):]\s*(.+?)(?=[\s,;]+\(?[A-Ha-h][.):]\s|\s*\Z)", re.S
+)
+"""An answer of several that a question lists: ``(a) right upper lobe (b) left lower lobe``."""
+_OPTION_SAID = re.compile(r"\s*\(?([A-Ha-h])[.):]\s*(\S.*)", re.S)
 _LETTER_WANTED = re.compile(r"\W*([A-H])\W*")
 """A reference that is a letter: of a choice, or of a sex."""
 _LETTER = re.compile(
     r"\W*(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?\s+)?\W*([a-h])\W*", re.I
 )
 """The letter alone, or as *Option B*."""
+_SPACES = re.compile(r" {2,}")
 _MARKUP = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it))\s*\{([^{}]*)\}")
 _ANSWER_IS = re.compile(
     r"\W*(?:(?:so|thus|therefore),? )?(?:(?:the|my) )?(?:final |correct |right )?answer"
@@ -183,7 +179,7 @@ _BESIDE_WORDS = (
 _BESIDE = _FILLING | frozenset(_BESIDE_WORDS.split())
 """What a plain *yes* or *no* may stand with and be one still: *none seen*, *not visible*."""
 _EVADES = re.compile(
-    r"\b(?:can ?not|unable|unsure|uncertain|unknown|undetermined|n[/.]?a)\b"
+    r"\b(?:if|can ?not|unable|unsure|uncertain|unknown|undetermined|n[/.]?a)\b"
     r"|\b(?:no|not|never|without|neither|nothing|hard|difficult|impossible)\b[^|,.;:/&\n]{0,80}?"
     r"\b(?:sure|certain|tell|say|said|know(?:ing|able)?|answer\w*|determin\w+|assess(?:ed|able)?"
     r"|evaluat(?:ed?|able)|evaluable|judged?|decided?|idea|clue|comment|opinion|applicable|mind)\b"
@@ -208,6 +204,9 @@ _NOT_BEFORE = re.compile(
     r"\b(?:not|never)(?: \w+ly)? (?:seen|present|noted|visible|identified)"
     r" (?:previously|before|earlier|(?:on|in|at) (?:the |a )?(?:prior|previous|earlier|last)\b)"
     r"|\b(?:not previously|previously not|not before) (?:seen|present|noted|visible|identified)\b"
+)
+_NO_LONGER = re.compile(
+    r"\b(?:can )?(?:no longer|not any ?more)(?: be)? (?:seen|visible|present|there|identified)\b"
 )
 _EXCEPTION = re.compile(
     r"\b(?:except(?:ing)?|but|save|(?:other|rather) than|apart from|aside from|besides)"
@@ -238,7 +237,9 @@ _WITH_A_SIDE = _FILLING | _QUALIFYING | {"only", "just", "solely", "alone"}
 """What a clause may hold that says no more than on which side: *only on the right*."""
 _RETRACTS = frozenset(("wrong", "mistaken", "mistake", "disregard", "ignore"))
 _EITHER = {True, False}
-_ENLARGED, _BIG_HEART = (frozenset({(word,)}) for word in ("enlarged", "cardiomegaly"))
+_ABOVE_SIZE = frozenset(("enlarged", "cardiomegaly", "large", "larger", "dilated"))
+"""Of a heart, one and the same."""
+_ENLARGED, _ZERO = (frozenset({(word,)}) for word in ("enlarged", "0"))
 _YES, _NO, _NONE, _NORMAL = (frozenset({(word,)}) for word in ("yes", "no", "none", "normal"))
 
 Items = frozenset[tuple[str, ...]]
@@ -283,6 +284,13 @@ def answer_worth(
                 return 0.0
             said = chosen[2]
     wanted, single = _items(reference)
+    if not choice and (options := _options(question)):
+        letter = _LETTER.fullmatch(said)
+        chosen = letter or _OPTION_SAID.match(said)
+        if chosen and (text := options.get(chosen[1].lower())) is not None:
+            if _items(text)[0] != wanted:
+                return 0.0
+            said = text if letter else chosen[2]
     if wanted in (_YES, _NO):
         return float(says_yes(said, asked, question) is (wanted == _YES))
     if _VERDICT_FIRST.match(reference):  # *Yes, there is cardiomegaly*
@@ -295,8 +303,10 @@ def answer_worth(
     if wanted == _NONE and found != wanted and "device" not in structures_named(question):
         called_so = film_called_normal(said) and not read_findings(said).affirmed
         return float(found == _NORMAL or called_so)
-    if wanted == _ENLARGED and found == _BIG_HEART and "heart" in structures_named(question):
-        return 1.0
+    if wanted == _ZERO and found != _ZERO:
+        return float(found == _NONE or (bool(asked) and says_yes(said, asked, question) is False))
+    if wanted in (_ENLARGED, _NORMAL) and "heart" in structures_named(question):
+        found = frozenset(map(_size_of_heart, found))
     if found != wanted:
         labels = read_findings(reference).affirmed
         if wanted and wanted == frozenset(tuple(_sorted_words(label)) for label in labels):
@@ -317,46 +327,99 @@ def _without_what_is_known(
 
     *The effusion is small*, asked how large it is, is *small*. What is wanted, and whatever could
     stand in its place, is left, such as a size beside a size; so are alternatives that the question
-    names, and an item of which nothing else would be left.
+    names, and items of details alone where there are no others.
     """
     words = frozenset(word for item in wanted for word in item)
-    numbers = any(word[0].isdigit() for word in words)
     stems, _, in_question = _words_of_question(question)
     kinds_of_it = kinds(asked) or (KINDS if words <= _SIDES else frozenset())
     known = _BY_THE_WAY.union(*(kind.split() for kind in kinds_of_it))
-    choice = "or" in in_question or "/" in question
+    choice = "or" in in_question or "/" in question or bool(_options(question))
     told = frozenset[str]() if choice else frozenset(in_question) - _DENIALS
-    details = set() if numbers else {"1"}
     for values in _VALUES:
         if len(told & values) > 1:
             told -= values
-    places = not words.isdisjoint(_PLACES)
-    if words <= _SIDES | _PLACES | _SIZES or numbers:
-        details |= _SIZES
-        details |= set() if places else _PLACES
-        details |= set() if places or words & _SIDES else {"left", "right"}
     kept = words
     for values in _VALUES:
         if not words.isdisjoint(values):
             kept |= values
     if words & _OF_KINDS:
         kept |= _OF_KINDS
-    known = (known | told | details) - kept
+    if words & DEVICES:
+        kept |= DEVICES
+    numbers = any(word[0].isdigit() for word in words)
+    if numbers:
+        kept |= _MANY
+    if words & {"ap", "pa"}:  # a frontal view, either
+        kept -= {"frontal"}
+    details = _details(words, told, frozenset(in_question) if choice else told) - kept
+    known = (known | told) - kept | details
     told_stems = frozenset() if choice else stems
-    reduced = set()
+    reduced, idle = set(), set()
     for item in found:
         if _DENIALS.isdisjoint(item):
-            rest = tuple(
+            rest = [
                 word
-                for word in item
+                for word in (_singular(word, words) for word in item)
                 if word not in known
+                and (numbers or not word[0].isdigit() or word == "0")
+                and not ("-" in word and details.issuperset(_parts(word)))
                 and (word in kept or word in _ANY_VALUE or _ENDING.sub("", word) not in told_stems)
-            )
-            one_side = len(_SIDES.intersection(item)) < 2
-            reduced.add(tuple(_bare_place([*rest])) if rest and one_side else item)
+            ]
+            if len(_SIDES.intersection(item)) > 1:
+                reduced.add(item)
+            elif rest:
+                reduced.add(tuple(_bare_place(rest)))
+            else:
+                idle.add(item)
         elif len(found) < 2 or not _denies_another(item, wanted):
             reduced.add(item)
-    return frozenset(reduced)
+    return frozenset(reduced or idle)
+
+
+def _details(
+    words: frozenset[str], told: frozenset[str], in_question: frozenset[str]
+) -> frozenset[str]:
+    """What may be told beside the words wanted; not the other side than a question tells."""
+    details = DETAILS | _SIZES
+    numbers = any(word[0].isdigit() for word in words)
+    open_to_all = words.isdisjoint(_ANY_VALUE) and {"device"}.issuperset(
+        structures_named(" ".join(words))
+    )
+    if open_to_all or words <= _SIDES | _SIZES or numbers:
+        details |= _PLACES
+    if words <= _SIDES:
+        details |= OF_A_PLEURAL_SIDE
+    if words & {"ap", "pa"}:
+        details |= {"frontal"}
+    if words & POSTURES:
+        details |= {"ap", "pa"}
+    if words & DEVICES:
+        details |= OF_A_DEVICE
+    if open_to_all or (words & _ANY_VALUE and words.isdisjoint(_SIDES | _PLACES)) or numbers:
+        details |= {"left", "right"}
+    if told & _SIDES:
+        details -= _SIDES
+    return details - (in_question - told)
+
+
+def _size_of_heart(item: tuple[str, ...]) -> tuple[str, ...]:
+    """What is said of a heart's size, as *normal* or *enlarged* where it is one of them."""
+    if _ABOVE_SIZE.isdisjoint(item):
+        return item
+    rest = {*item} - _ABOVE_SIZE - _SIZES - {"heart"}
+    if rest in ({"no"}, {"not"}) and len(_ABOVE_SIZE.intersection(item)) == 1:
+        return ("normal",)
+    return tuple(sorted({"enlarged", *rest}))
+
+
+def _singular(word: str, wanted: frozenset[str]) -> str:
+    return word[:-1] if word[-1] == "s" and word[:-1] in wanted else word
+
+
+def _parts(word: str) -> set[str]:
+    """Of *semi-erect*, the words as :data:`SAME` has them, without a number."""
+    parts = (SAME.get(part, part) for part in word.split("-"))
+    return {part for part in parts if not part.isdigit()}
 
 
 def _denies_another(item: tuple[str, ...], wanted: Items) -> bool:
@@ -384,9 +447,14 @@ def _worth_of_findings(said: str, wanted: frozenset[str], question: str) -> floa
         elsewhere = side and there and side not in there and "both" not in there
         found.add(kind if kind in wanted and not elsewhere else label)
     for part in _ITEM_END.split(name_findings(lower)):
-        words = {*_tokens(part)} - _BESIDE - _OF_A_LIST - _DETAILS - _SIDES - _AROUND
+        tokens = {*_tokens(part)}
+        if tokens & _UNDERMINES or tokens == {"not"}:
+            return 0.0
+        words = tokens - _BESIDE - _OF_A_LIST - _DETAILS - _SIDES - _AROUND - OF_A_SIGN
         words -= {word for word in words if word.isdigit()}
-        if words and _DENIALS.isdisjoint(words) and not words & _OF_KINDS:
+        if words & _OF_KINDS:  # what else is told of a finding is of no matter, but a device
+            words &= _DEVICES_ALONE
+        if words and _DENIALS.isdisjoint(words):
             found.add(tuple(sorted(words)))
     right = len(wanted & found)
     if len(wanted) == 1:
@@ -399,11 +467,16 @@ def _sorted_words(kind: str) -> list[str]:
 
 
 def _plain(answer: str) -> str:
-    """An answer without its markup and what announces it; as it stands where no more is left."""
+    """An answer without its markup and what announces it, and with findings by their names.
+
+    What announces it is left where nothing follows.
+    """
+    if "  " in answer:  # long runs would be searched from each of their spaces
+        answer = _SPACES.sub(" ", answer)
     if "\\" in answer:
         answer = _MARKUP.sub(r"\1", answer)
     announced = _ANSWER_IS.match(answer) if "nswer" in answer.lower() else None
-    return answer[announced.end() :] if announced else answer
+    return with_names_of_findings(answer[announced.end() :] if announced else answer)
 
 
 def is_closed(reference: str) -> bool:
@@ -434,20 +507,25 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
     about a side, what is there on the other side alone is a *no*, and what is denied there alone is
     neither.
     """
-    lower = _plain(said).lower().replace("\u2019", "'").replace("can't", "cannot")
-    lower = lower.replace("n't", " not")
+    said = _plain(said)
+    lower = said.lower().replace("\u2019", "'").replace("can't", "cannot")
+    lower = in_full(lower.replace("n't", " not"))
     lower = _UNSEEN.sub(lambda no: "not " if _is_unseen(no, asked, question) else no[0], lower)
     if _INDEED.fullmatch(lower):
         return True
     lower = _AND_ON.sub(r"\1, ", lower).replace("ruled out", "excluded")
     if any(no.search(lower) for no in (_ASKS, _NEGATED_VERDICT, _EVADES)):
         return None
+    if not asked and (by_name := with_names_of_findings(question)) != question:
+        asked = finding_labels(by_name)
     told, spared, words_asked = _words_of_question(question)
     predicate = predicate_of(question, words_asked, asked)
     if not spared:
         lower = _NOT_BEFORE.sub("new", _STILL_THERE.sub("persists", lower))
     if predicate:
         lower = _UNCHANGED.sub("unchanged", lower)
+        if "gone" in predicate.says:
+            lower = _NO_LONGER.sub("gone", lower)
     if not asked and ":" in lower:
         lower = _VERDICT_ON.sub(r"\1", lower)
     spoken = [words for clause in _CLAUSE.split(lower) if (words := _tokens(clause))]
@@ -466,13 +544,17 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
             verdicts.add(True)
             words = words[1:]
         clause = " ".join(words)
+        believed = "so" in words or "there" in words
+        hedged = not (LIKELY if believed else LIKELY - BELIEVE).isdisjoint(words)
+        words = [word for word in words if word not in LIKELY | BY_DEGREE]
+        words = words[1:] if hedged and words[:1] == ["i"] else words
         found = read_findings(clause)
         if predicate:
             verdict = predicate.verdict(words, clause, found, _finds_nothing(clause))
             if verdict is not None:
                 verdicts.add(verdict)
                 continue
-        elif asked and film_called_normal(clause):
+        elif asked and (film_called_normal(clause) or _is_normal(words, words_asked)):
             verdicts.add(False)
         named = found.affirmed | found.denied
         denials = _SAYS_NO.intersection(words) - spared
@@ -499,7 +581,9 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
             taken_back |= _denies(words, denials)
         elif (
             _affirms(words)
-            or (len(spoken) == 1 and _AFFIRMS.fullmatch(clause))
+            or (hedged and _BESIDE.issuperset(words))
+            or (_is_seen(words, told) and _asks_for_sight(question))
+            or (len(spoken) == 1 and _AFFIRMS.fullmatch(" ".join(words)))
             or not (predicate or several or named or not _states(words, told, question))
         ):
             verdicts.add(True)
@@ -518,6 +602,8 @@ def says_yes(said: str, asked: frozenset[str] = frozenset(), question: str = "")
             here |= affirm(asked, found.affirmed)
         verdicts |= {True} if here else set()
         verdicts |= {False} if denied or (elsewhere and not here) else set()
+    if verdicts == {False} and (_suspects(lower, spoken, side) or BUT_POSSIBLY.search(lower)):
+        return None
     if verdicts == {False} and not predicate and _excepts(lower, side):
         return None
     if len(verdicts) != 1 or (True in verdicts and taken_back):
@@ -546,10 +632,18 @@ def _is_unseen(no: re.Match[str], asked: frozenset[str], question: str) -> bool:
 
 
 @lru_cache(maxsize=4_096)
+def _options(question: str) -> dict[str, str]:
+    """Answers that a question lists, by their letters, which begin with A and go on in order."""
+    found = {option[1].lower(): option[2].strip(" ,;") for option in _OPTION.finditer(question)}
+    return found if len(found) > 1 and [*found] == [*"abcdefgh"[: len(found)]] else {}
+
+
+@lru_cache(maxsize=4_096)
 def _words_of_question(question: str) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
     """Its words without their endings, those that would deny elsewhere, and all as they stand."""
-    words = _tokens(question.lower())
-    stems = frozenset(_ENDING.sub("", word) for word in words)
+    words = _tokens(in_full(question.lower()))
+    by_name = _tokens(in_full(with_names_of_findings(question).lower()))
+    stems = frozenset(_ENDING.sub("", word) for word in (*words, *by_name))
     return stems, _GONE.intersection(words), tuple(words)
 
 
@@ -578,10 +672,73 @@ def _excepts(lower: str, side: str | None) -> bool:
     return False
 
 
+def _suspects(lower: str, spoken: list[list[str]], side: str | None) -> bool:
+    """Whether what is said not to be there is said to be possible after all: *no, but possible*."""
+    if DOUBTS.isdisjoint(_WORD.findall(lower)):
+        return False
+    for words in spoken[1:]:
+        doubts, sides = DOUBTS.intersection(words), {"left", "right"}.intersection(words)
+        if not doubts or (side and sides and side not in sides):
+            continue
+        rest = {*words} - doubts - BY_DEGREE
+        if rest <= _BESIDE | _QUALIFYING | {"be", "still", "yet"} and (rest or doubts & SUSPECTS):
+            return True
+    return False
+
+
+def _is_normal(words: list[str], words_asked: tuple[str, ...]) -> bool:
+    """Whether a clause is a bare *normal* or *clear*, and the question has neither word."""
+    telling = {*words} - _BESIDE
+    return bool(telling) and telling <= {"normal", "clear"} and telling.isdisjoint(words_asked)
+
+
+def _is_seen(words: list[str], told: frozenset[str]) -> bool:
+    """Whether a clause is a plain *visible*, or *it can be seen*."""
+    words = _before_a_place(words, told)
+    return not SEEN.isdisjoint(words) and (_FILLING | SEEN | BESIDE_SEEN).issuperset(words)
+
+
+@lru_cache(maxsize=4_096)
+def _asks_for_sight(question: str) -> bool:
+    """Whether it is asked if something is there, or seen, and not if it is gone."""
+    words = _WORD.findall(question.lower())
+    return _SAYS_NO.isdisjoint(words) and (
+        not SEEN.isdisjoint(words) or _IS_THERE.match(question.lower()) is not None
+    )
+
+
 def _states(words: list[str], told: frozenset[str], question: str) -> bool:
-    """Whether a clause states what a question asks, in its words: *a pacemaker is present*."""
+    """Whether a clause states what a question asks, in its words: *a pacemaker is present*.
+
+    Where a question does not ask where, a place may be told; and details.
+    """
     needed = _to_be_stated(question)
-    return bool(needed) and needed <= (rest := _stems_that_tell(words)) and rest <= told
+    if not needed:
+        return False
+    rest = _stems_that_tell(words)
+    if needed <= rest <= told:
+        return True
+    if _WHERE.search(question):
+        return False
+    words = _before_a_place(words, told)
+    more = DETAILS | OF_A_DEVICE
+    if _SIZES.isdisjoint(_words_of_question(question)[2]):
+        more |= _SIZES
+    telling = [word for word in words if not more.issuperset(_parts(word))]
+    return needed <= _stems_that_tell(words) and _stems_that_tell(telling) <= told
+
+
+def _before_a_place(words: list[str], told: frozenset[str]) -> list[str]:
+    """A clause up to where it tells a place: *the tip is seen* at the carina.
+
+    All of it, where that is on another film, or on another side than the question tells.
+    """
+    for i, word in enumerate(words):
+        if i and (word in BEGINS_A_PLACE or (word[0].isdigit() and word != "1")):
+            sides = {"left", "right"}.intersection(words[i:])
+            other = ELSEWHERE.intersection(words[i:]) or (told & _SIDES and sides - told)
+            return words if other else words[:i]
+    return words
 
 
 @lru_cache(maxsize=4_096)
@@ -590,7 +747,7 @@ def _to_be_stated(question: str) -> frozenset[str]:
 
     All but where, of *is there one*; the last, of *is it so*; and all of any other.
     """
-    lower = question.lower()
+    lower = in_full(with_names_of_findings(question).lower())
     begins, *where = _WHERE.split(lower, maxsplit=1)
     if _IS_THERE.match(lower):
         return _stems_that_tell(_tokens(begins))
@@ -616,9 +773,9 @@ def _denies(words: list[str], denials: frozenset[str]) -> bool:
 @lru_cache(maxsize=65_536)
 def _items(answer: str) -> tuple[Items, bool]:
     """The items of an answer, and whether it is one answer, as it was written."""
-    lower = _SIDED.sub(r"\1", _INITIALS.sub(r"\1\2", _as_written(answer).lower()))
+    lower = in_full(_INITIALS.sub(r"\1\2", _as_written(answer).lower()))
+    lower = _SIDED.sub(r"\1", lower)
     lower = _UNCHANGED.sub("unchanged", _NOT_ENLARGED.sub("normal", lower))
-    lower = _TUBES.sub(lambda tube: f"{'nasogastric' if tube[1] else 'endotracheal'} tube", lower)
     lower = _LEFT_AND_RIGHT.sub("both", lower)
     lower = _WHOLE_NUMBER.sub(r"\1", _MEASURE.sub(_in_millimetres, lower))
     lower = _SHORT.sub(lambda match: _WRITTEN_OUT[match[0]], lower)
@@ -641,20 +798,23 @@ def _in_millimetres(measure: re.Match[str]) -> str:
 def _item(text: str) -> tuple[str, ...]:
     if _finds_nothing(text):
         return ("normal",)
-    words = _bare_place(_words(text))
+    words = _words(text)
+    if len(words) > 1 and not (KINDS.isdisjoint(words) and _PARTS_OF_LUNG.isdisjoint(words)):
+        words = [word for word in words if word not in _OF_LUNG] or words
+    words = _bare_place(words)
     if len(words) == 1:
         words = [_ALONE.get(words[0], words[0])]
-    elif not (KINDS.isdisjoint(words) and _PARTS_OF_LUNG.isdisjoint(words)):
-        words = [word for word in words if word not in _OF_LUNG]
     return tuple(sorted(words))
 
 
 def _bare_place(words: list[str]) -> list[str]:
-    """A side or height without the word for what it is of: *left lung*, *upper lobe*."""
-    for places, parts in ((_SIDES, _OF_A_SIDE), (_HEIGHTS, _OF_A_HEIGHT)):
-        if places.issuperset(bare := [word for word in words if word not in parts]) and bare:
-            words = bare
-    return words
+    """A side or height without the word for what it is of: *left lung*, *right upper lobe*."""
+    bare = [word for word in words if word not in _OF_A_SIDE]
+    if bare and _SIDES.issuperset(bare):
+        return bare
+    if _HEIGHTS_AND_ENDS.isdisjoint(words):
+        return words
+    return [word for word in words if word not in _OF_A_HEIGHT]
 
 
 def _finds_nothing(text: str) -> bool:
@@ -667,7 +827,7 @@ def _as_written(text: str) -> str:
 
 
 def _tokens(text: str) -> list[str]:
-    return [_SAME.get(word, word) for word in _WORD.findall(_as_written(text))]
+    return [SAME.get(word, word) for word in _WORD.findall(_as_written(text))]
 
 
 def _words(text: str) -> list[str]:

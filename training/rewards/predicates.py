@@ -178,7 +178,12 @@ _NORMAL = Predicate(
 )
 _GONE = Predicate(
     frozenset(("resolved", "gone", "cleared", "absent", "disappeared")),
-    frozenset(("persistent", "persists", "persisting", "remains", "residual", "present", "still")),
+    frozenset(
+        (
+            *("persistent", "persists", "persisting", "remains", "residual", "present", "still"),
+            *("seen", "visible"),
+        )
+    ),
 )
 _CHANGED = Predicate(
     frozenset(("changed", "change", "larger", "smaller", "new", "different")),
