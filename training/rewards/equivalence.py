@@ -42,6 +42,7 @@ from training.rewards.answer_words import (
 from training.rewards.predicates import film_called_normal, predicate_of
 from training.rewards.step_words import structures_named
 
+_EITHER_KIND = re.compile(r"\b(\w+)/(\w+)\b")
 _BETWEEN = re.compile(r"\s*(?:[|,;/&\n]|\band\b|\bor\b)\s*")
 _WORD = re.compile(r"[^\W_]+(?:[.-][^\W_]+)*")
 _CLAUSE = re.compile(
@@ -267,6 +268,8 @@ def answer_worth(
     question
         Its words; where they are not known, a denial of any finding is a *no* if none is asked for.
     """
+    if "/" in reference and (one_of := _with_one_of_each(reference)):
+        return max(answer_worth(said, one, asked, question) for one in one_of)
     said, reference = _plain(said), _plain(reference)
     choice = _CHOICE.match(reference)
     if not choice and (wanted_letter := _LETTER_WANTED.fullmatch(reference)):
@@ -318,6 +321,17 @@ def answer_worth(
         return 0.0
     right = len(wanted & found)
     return max(0, 2 * right - len(found)) / len(wanted)
+
+
+def _with_one_of_each(reference: str) -> tuple[str, ...]:
+    """References in which one kind, or both, stand for *Nodule/Mass*; none where there is none."""
+    either = [e for e in _EITHER_KIND.finditer(reference) if {e[1].lower(), e[2].lower()} <= KINDS]
+    if not either:
+        return ()
+    ways = [reference]
+    for pair in either:
+        ways = [way.replace(pair[0], one) for way in ways for one in (pair[1], pair[2])]
+    return (*ways, reference.replace("/", " | "))
 
 
 def _without_what_is_known(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from service.reading import ParsedText
-from training.labels import Findings, clashes, kind_of, questions_in
+from training.labels import Findings, clashes, kind_of, questions_in, side_of
 from training.rewards.agreement import count_beyond, kindred, kinds
 from training.rewards.equivalence import says_yes
 from training.rewards.padding import idle_steps_in, padding
@@ -17,6 +18,7 @@ from training.rewards.truth import Truth
 from training.rewards.wording import count_words
 
 _NOTHING = frozenset[str]()
+_SIDE = re.compile(r"\b(left|right)\b", re.I)
 _CONTRADICTION = 3
 _IDLE_STEPS = 2
 """Steps that may name nothing beyond those of the reference."""
@@ -112,6 +114,7 @@ def _contradictions(
         verdict = says_yes(parsed.answer, truth.asked, truth.question)
         if verdict:
             holds |= truth.asked
+            tricks += _CONTRADICTION * _on_another_side(parsed.answer, truth)
         elif verdict is False and truth.presence_alone:
             lacks |= truth.asked
     against = clashes(holds | affirmed, lacks) if lacks else _NOTHING
@@ -136,6 +139,16 @@ def _contradictions(
             own = unsays_itself(truth.example.answer, truth.words, findings=True)
             tricks += _CONTRADICTION * (not own)
     return tricks
+
+
+def _on_another_side(answer: str, truth: Truth) -> bool:
+    """Whether a *yes* says that it is on one side, and it is on the other alone."""
+    said = {side.lower() for side in _SIDE.findall(answer)}
+    if len(said) != 1:
+        return False
+    asked = kinds(truth.asked)
+    known = {side_of(label) for label in truth.labels if kind_of(label) in asked}
+    return bool(known) and known <= {"left", "right"} and said.isdisjoint(known)
 
 
 def _idle(parsed: ParsedText, said: Sequence[StepWords]) -> float:

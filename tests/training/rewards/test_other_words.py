@@ -9,6 +9,7 @@ import pytest
 from service.reading import Mode
 from training.data.example import Example, ReasoningTarget
 from training.labels import read_findings
+from training.rewards.equivalence import answer_worth
 from training.rewards.gallery import ABSENCE, CONVENTIONS, EXHIBITS, FILM, GRID, NORMAL, PRESENCE
 from training.rewards.grounded import grounded
 from training.rewards.protocol import Rollout
@@ -408,6 +409,24 @@ def test_an_opacity_and_what_it_is_taken_for_are_one_place() -> None:
 def test_signs_that_nobody_sees_are_a_disguise_wherever_they_stand(sign: str) -> None:
     assert worth(FILM, HONEST, f"{FILM.answer} {sign} .")["format"] == 0
     assert worth(FILM, HONEST, FILM.answer.replace("effusion", "effus\u0131on"))["format"] == 0
+
+
+def test_a_yes_about_the_other_side_or_with_findings_that_are_not_there_is_worth_little() -> None:
+    steps = "<think> There is a mass in the right upper zone [90, 90, 150, 150] "
+    assert worth(PRESENCE, steps, "Yes, in the right upper lobe")["overall"] > 0.99
+    assert worth(PRESENCE, steps, "Yes, in the left upper lobe")["overall"] < 0.15
+    listed = "Yes, with a pneumothorax, edema, a hernia and a fracture"
+    assert worth(PRESENCE, steps, listed)["overall"] < 0.15
+
+
+def test_half_of_a_list_is_paid_half() -> None:
+    right = "<think> The heart is enlarged [130, 180, 330, 330] "
+    film = replace(PRESENCE, question="Which findings are present?", answer="Cardiomegaly | Mass")
+    assert worth(film, right, "Cardiomegaly")["findings"] == 0.5
+    assert worth(film, right, "Cardiomegaly")["overall"] == pytest.approx(0.5, abs=0.3)
+    assert answer_worth("Mass", "Nodule/Mass") == answer_worth("Nodule", "Nodule/Mass") == 1
+    assert answer_worth("Mass | Cardiomegaly", "Nodule/Mass | Cardiomegaly") == 1
+    assert answer_worth("Fracture", "Nodule/Mass") == 0
 
 
 def test_boxes_are_written_in_ascii_digits() -> None:
