@@ -70,7 +70,7 @@ def malformed_heads(url: str) -> Replies:
     long = f"{name}{'x' * _HEAD_BYTES}"
     heads = {
         f"GET /{name} {name} HTTP/1.1\r\nHost: localhost\r\n\r\n": 400,
-        f"{name} / HTTP/1.1\r\nHost: localhost\r\n\r\n": 400,
+        f"{name} / HTTP/1.1\r\nHost: localhost\r\n\r\n": 501,
         f"GET /livez HTTP/1.1\r\nHost: localhost\r\n{name} {name}\r\n\r\n": 400,
         f"GET /livez?q={name} HTTP/{name}\r\n\r\n": 400,
         f"GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n": 431,
