@@ -374,10 +374,11 @@ class ProblemProtocol(HttpToolsProtocol):
             _tell(problem, request_id)
         body = json.dumps(document(problem, request_id)).encode()
         retry = f"retry-after: {problem.retry_after}\r\n" if problem.retry_after else ""
+        allow = "allow: GET, HEAD, POST\r\n" if problem.code == "unknown-method" else ""
         head = (
             f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
             f"content-type: {MEDIA_TYPE}\r\n"
-            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\n{retry}"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\n{retry}{allow}"
             "x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
             "connection: close\r\n\r\n"
         )

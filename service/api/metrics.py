@@ -9,7 +9,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 OUTCOMES = ("answered", "late", "left", "failed", "refused")
 """What may come of a request: see :func:`outcome_of`."""
-_REFUSALS = ("not-ready", "shutting-down", "overloaded")
+_REFUSALS = (
+    *("not-ready", "shutting-down", "overloaded"),
+    *("unknown-method", "unknown-transfer-coding"),
+)
 """Problems with a status from 500 on by which nothing has failed."""
 
 _SECONDS = (

@@ -20,7 +20,7 @@ _OTHER_CODES = {
     "/readyz": ("200", "503"),
     "/metrics": ("200", "400", "401", "403", "503"),
     "/admin/keys/reload": ("200", "400", "401", "403", "500", "503"),
-    UNMATCHED: ("400", "401", "403", "404", "408", "431", "503"),
+    UNMATCHED: ("400", "401", "403", "404", "408", "431", "501", "503"),
 }
 _EVERYWHERE = ("405", "413", "421")
 """What the routing, and the layers before it, may answer whatever the route."""

@@ -141,13 +141,13 @@ class Service:
     def drain(self) -> None:
         """Take no new request, and send those waiting away; those at work go on.
 
-        An engine that dies from now on stays dead.
+        Repeats, which wait for no work, get their replies until the end. An engine that dies from
+        now on stays dead.
         """
         self.state = State.DRAINING
         if self._supervised is not None:
             self._supervised.retire()
         self.admission.drain()
-        self.repeats.drain()
 
     async def finish(self, grace: float) -> None:
         """Drain, and return when no request is left; after ``grace`` seconds end those there are.
@@ -158,9 +158,16 @@ class Service:
         try:
             async with asyncio.timeout(grace):
                 await self.admission.idle()
+                await self.repeats.idle()
         except TimeoutError:
-            LOG.warning("%d requests were not finished in time", self.admission.admitted)
-            self.admission.end_all()
+            left = self.admission.admitted + self.repeats.admitted
+            LOG.warning("%d requests were not finished in time", left)
+            self.end_all()
+
+    def end_all(self) -> None:
+        """End all that is admitted, at work or not."""
+        self.admission.end_all()
+        self.repeats.drain()
 
     async def stop(self) -> None:
         """Stop engine and decoder, whatever state they are in; ``stuck`` where that is no use."""

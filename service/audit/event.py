@@ -140,7 +140,7 @@ def audit_event(
         }
     event["recorded"] = _now()
     event["outcome"] = outcome
-    event["outcomeDesc"] = outcome_of(occurrence)
+    event["outcomeDesc"] = _outcome_of_all(occurrence)
     event["agent"] = _agents(occurrence, addresses)
     event["source"] = _source(version)
     event["entity"] = _entities(occurrence)
@@ -178,6 +178,14 @@ def gap_event(unrecorded: int, *, answered: bool, version: str) -> Resource:
 def outcome_of(occurrence: Occurrence) -> str:
     """Return an occurrence's status and reason, in words of ours."""
     return " ".join(filter(None, [str(occurrence.status), occurrence.reason]))
+
+
+def _outcome_of_all(occurrence: Occurrence) -> str:
+    """Return the outcome, and where it is not that of all it stands for, that it is the last's."""
+    repeats = occurrence.repeats
+    if repeats is None or len(repeats.outcomes) == 1:
+        return outcome_of(occurrence)
+    return f"{outcome_of(occurrence)} (the last of {repeats.requests})"
 
 
 def _now() -> str:

@@ -186,7 +186,7 @@ class _Server(uvicorn.Server):
             self._stopping.cancel()
             if self.should_exit:  # nothing is at work any more; what stops takes its time, or hangs
                 _exit_now(_killed_by(sig))
-            self._service.admission.end_all()
+            self._service.end_all()
             self.config.timeout_graceful_shutdown = _LAST_REPLIES
             self.lifespan = LifespanOff(self.config)  # whose end stops the engine in good order
             self.should_exit = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from functools import lru_cache
 
 from training.labels import kind_of, read_findings
@@ -21,6 +22,24 @@ _CHANGE = re.compile(
     + r")\b(?! (?:lung )?(?:markings?|densit\w+|opaci\w+|attenuation|lucency))",
     re.I,
 )
+
+
+_TELLING = frozenset(
+    (
+        *("increase", "increased", "increases", "increasing", "larger", "bigger", "worse"),
+        *("worsen", "worsened", "worsening", "worsens", "progressed", "progressing", "grown"),
+        *("progression", "extensive", "decrease", "decreased", "decreases", "decreasing"),
+        *("smaller", "improve", "improved", "improves", "improving", "improvement", "regressed"),
+        *("regressing", "regression", "shrunk", "reduced", "reduction", "resolving", "unchanged"),
+        *("stable", "similar", "same", "change", "changed", "changes", "difference", "different"),
+    )
+)
+"""Words of which one stands in every text that tells of a change."""
+
+
+def tells_of_change(words: Set[object]) -> bool:
+    """Whether a text of these words, case folded, may tell of one."""
+    return not words.isdisjoint(_TELLING)
 
 
 @lru_cache(maxsize=4096)

@@ -74,9 +74,8 @@ def honesty(
             there = kinds(stepped | truth.labels) - kinds(answered.affirmed)
             own = truth.told.asked | truth.told.supposed
             tricks += len(there & kinds(not_told) - kinds(own))
-        vain = len(kinds(answered.affirmed) - kindred(truth.labels))
-        if vain > _MADE_UP and not truth.told_nothing:
-            tricks += vain - _MADE_UP
+        if len(answered.affirmed) > _MADE_UP and not truth.told_nothing:
+            tricks += max(0, len(kinds(answered.affirmed) - truth.kin) - _MADE_UP)
         if not stepped <= answered.affirmed:  # else the answer says what they do
             known = kindred(answered.affirmed | truth.labels)
             tricks += len(kinds(stepped) - known)

@@ -16,7 +16,7 @@ from training.labels import (
     read_findings,
 )
 from training.rewards.agreement import elsewhere, kindred, kinds, settled, share_led_to
-from training.rewards.change import changes_told
+from training.rewards.change import changes_told, tells_of_change
 from training.rewards.disguise import disguised
 from training.rewards.equivalence import asks_for_presence_alone, asks_more, is_closed, says_yes
 from training.rewards.geometry import Box
@@ -68,6 +68,8 @@ class Truth:
     clashes, step_clashes
         Labels that the reference's answer contradicts, itself or its steps; the same with those
         that its steps contradict between them.
+    kin
+        Kinds of its labels, with other words for their shadows.
     changes
         How the reference's report tells its findings to have changed, by their kinds.
     questions
@@ -117,6 +119,7 @@ class Truth:
             "bulk_allowed",
             "questions",
             "changes",
+            "kin",
             "led_to",
             "presence_alone",
             "clashes",
@@ -174,7 +177,9 @@ class Truth:
         texts = [step.text for step in example.steps]
         self.steps_expected = len(texts) or _STEPS_WITHOUT_REFERENCE
         self.bulk_allowed = bulk_allowed(example.answer, texts, self.steps_expected, self.report)
-        self.changes = changes_told(example.answer) if self.report else {}
+        self.kin = kindred(self.labels)
+        may_tell = self.report and tells_of_change(self.words.words)
+        self.changes = changes_told(example.answer) if may_tell else {}
         self.questions = questions_in(example.answer)
         self.disguised = disguised(example.answer, ())
         self.known = None if self.report else self._known(marked)

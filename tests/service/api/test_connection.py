@@ -149,7 +149,9 @@ async def test_a_head_within_the_cap_and_a_body_beyond_it_are_taken(application)
 async def test_a_method_that_http_does_not_have_is_501(application, method):
     async with serving(application) as connect:
         reader, _ = await connect(method + b" /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await refusal(reader))[:2] == (501, "unknown-method")
+        status, code, text = await refusal(reader)
+    assert (status, code) == (501, "unknown-method")
+    assert "\r\nallow: GET, HEAD, POST\r\n" in text
     assert not application.paths
 
 

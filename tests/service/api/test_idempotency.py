@@ -204,6 +204,39 @@ async def test_repeats_are_bounded_by_themselves(make_app, engine, film):
         assert service.repeats.admitted == 0
 
 
+async def test_what_is_kept_is_repeated_while_the_service_drains(make_app, engine, film):
+    app = make_app()
+    async with running(app) as client:
+        first = await post(client, film)
+        app.state.service.drain()
+        again = await post(client, film)
+        assert (is_replay(again), again.content) == (True, first.content)
+        assert code(await post(client, film, headers={"Idempotency-Key": "new"})) == (
+            503,
+            "shutting-down",
+        )
+        assert code(await post(client, film, temperature=0.5)) == (422, "idempotency-key-reused")
+
+
+async def test_a_repeat_whose_body_does_not_come_is_ended_with_the_grace(make_app, film):
+    app = make_app()
+    async with running(app) as client:
+        headers = KEY | {"Content-Type": "image/png"}
+        first = await client.post("/report", content=film, headers=headers)
+        assert first.status_code == 200
+        begun = asyncio.Event()
+
+        async def half():
+            yield film[:100]
+            begun.set()
+            await asyncio.Event().wait()
+
+        repeat = asyncio.create_task(client.post("/report", content=half(), headers=headers))
+        await begun.wait()
+        await app.state.service.finish(0)
+        assert code(await repeat) == (503, "shutting-down")
+
+
 def test_a_form_of_any_number_of_delimiters_is_digested_in_one_pass():
     scope = {"path": "/report", "query_string": b""}
     headers = Headers({"content-type": "multipart/form-data; boundary=a"})

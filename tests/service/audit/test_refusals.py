@@ -100,6 +100,7 @@ async def test_what_is_told_together_says_how_many_there_were_of_each_and_when(r
         {"type": "401 unauthenticated key-wrong", "valueString": "2"},
     ]
     assert event["entity"][0]["what"]["identifier"]["value"] == "g" * 32  # the last one's
+    assert event["outcomeDesc"] == "401 unauthenticated key-wrong (the last of 3)"
     assert event["period"]["start"] <= event["period"]["end"] <= event["recorded"]
     assert verify([recorder.path]).intact
 
