@@ -205,6 +205,7 @@ _COLLAPSING = frozenset(("collapse", "collapsed"))
 _LUNG_COLLAPSED = re.compile(r"collaps.*lungs?\b|lungs?\b.*collaps", re.I)
 _SHORT_STOP = re.compile(r"\b(?:([RrLl]t)\.(?= \w)|([RL])\.(?= [a-z0-9]))")
 """*Rt. effusion*: its stop ends no sentence."""
+_SHORT_STOPS = ("Rt.", "Lt.", " rt.", " lt.", " R.", " L.")
 _STRUCK_OUT = re.compile(r"~~.*?(?:~~|\Z)", re.S)
 _SHORT_SIDE = re.compile(
     r"(?<![\w/.'-])(?:(?i:rll|rml|rul|lll|lul|b/l)|BL|(?<!\d )[RL](?!/| ?\d| spine))"
@@ -470,7 +471,7 @@ def read_findings(text: str) -> Findings:
         text = text.replace("**", "").replace("__", "")
     if "~~" in text:
         text = _STRUCK_OUT.sub(" ", text)
-    if "t. " in text or "R. " in text or "L. " in text:
+    if any(short in text for short in _SHORT_STOPS) or text[:2] in ("R.", "L."):
         text = _SHORT_STOP.sub(r"\1\2", text)
     if _has_ellipsis(text):
         text = _with_ellipses_filled(text)

@@ -31,6 +31,7 @@ DENYING = frozenset(
         *("chance", "probability", "likelihood", "expected", "anticipated", "feared", "sought"),
         *("denies", "anything", "confirmed", "refuted", "disproved", "disproven", "dispelled"),
         *("hoped", "searched", "looked", "asked", "queried", "question", "missing"),
+        *("improbable", "discounted", "dismissed", "develop"),
         *("should", "must", "needs", "need", "remains", "remain", "n"),
     )
 )
@@ -245,15 +246,20 @@ _AND_ANOTHER = (
     rf"(?:(?!\b(?:and|or|nor)\b)[^.;,]){{2,60}}?\b(?:{_BE}|less likely|unlikely)\b"
 )
 """*Right effusion, left effusion has resolved*: the second alone has."""
+_SURELY = (
+    r"(?:clearly|definitely|certainly|safely|confidently|clinically|radiographically|reliably"
+    r"|absolutely|obviously|evidently|entirely|completely|fully|totally|definitively|really|simply"
+    r"|actually|indeed|effectively|essentially|conclusively|firmly|plainly|therefore|thus|also|now)"
+)
 _DENIED_AFTER = re.compile(
     rf"(?:(?!\b(?:{_BE}|(?<!previously )(?:seen|present|noted)|there|but|with|without|no)\b"
     rf"|\b{_PARTLY_DONE}resol|{_AND_ANOTHER})[^.;]){{0,120}}?"
     rf"(?:\b{_BE}\b(?: been| now| also| all| since| currently| considered| felt| thought| believed"
     rf"| to be| completely| fully| entirely| \w+ed and {_BE})*"
-    rf" (?:(?:not|never|no longer)\b{_TOLD_GONE}{_BEFORE_NOW}"
+    rf"(?: {_SURELY}){{0,2}} (?:(?:not|never|no longer)\b{_TOLD_GONE}{_BEFORE_NOW}"
     r"|resolved|absent|excluded|ruled out|cleared|non-?existent|nil|false|gone|disappeared|vanished"
     rf"|lacking|missing|denied|refuted|disprove[nd]|dispelled"
-    rf"|(?:less likely|unlikely|doubtful){_UNLIKELY_ENDS})"
+    rf"|(?:less likely|unlikely|improbable|doubtful){_UNLIKELY_ENDS})"
     rf"|\b(?:(?:is|are|was|were|has|have|had|ca|could){_NT}|can(?:not| not)|could not)\b"
     rf"{_TOLD_GONE}{_BEFORE_NOW}"
     rf"|\b(?:does|do|did|would)(?: not|{_NT}) (?:(?:exist|persist|occur|recur)\b{_STILL_TOLD}"
@@ -262,6 +268,8 @@ _DENIED_AFTER = re.compile(
     r"|\b(?:absent|resolved|denied|non-?existent)\b|\bnow gone\b"
     rf"|(?<!not )(?<!be )(?<!been )\b(?:excluded|ruled out|missing|lacking)\b"
     rf"(?:{_ENDS}| (?:on|by|at|in|with)\b)"
+    rf"|\bcan (?:{_SURELY} )?be (?:{_SURELY} )?(?:excluded|ruled out|discounted|dismissed)\b"
+    rf"|\bdid not (?:develop|occur|form|appear|recur)\b|\b(?:nowhere to be seen|is no more)\b"
     rf"|\b(?:less likely|unlikely|(?:seem|appear|look)s? doubtful){_UNLIKELY_ENDS})"
     # "Effusion, pneumothorax: none", but not of "Effusion: small, pneumothorax: none"
     rf"|(?:(?!\b(?:{_BE}|yes|present|seen|positive|with|without|but)\b)[^.;:(+]){{0,80}}?"
@@ -276,7 +284,7 @@ _DENIED_AFTER = re.compile(
 )
 _MAYBE_DENIED_AFTER = re.compile(
     r"\b(?:no|not|never|cannot|longer|negative|refuted|disprove[nd]|dispelled"
-    r"|resolved|absent|excluded|ruled|cleared|unlikely|likely|nil"
+    r"|resolved|absent|excluded|ruled|cleared|unlikely|improbable|likely|nil|discounted|dismissed"
     rf"|false|nonexistent|denied|gone|disappeared|vanished|doubtful|free|missing|lacking)\b"
     rf"|{_NT}\b|[:(=>\u2192]"
     rf"|{_MINUS} ?(?:[nzae]|\W|$)",
@@ -286,8 +294,8 @@ _SIGN = re.compile(rf"{_MINUS}|[=\u2192]|: ?0")
 """Of those that deny what stands before them, in a sentence without a word that does."""
 _OR_NOT = re.compile(rf"(?:(?!\b{_BE}\b)[^.;,:]){{0,60}}?,? or not{_ITEM_ENDS}", re.I)
 """After a mention that is said to be there or not."""
-ASKED = re.compile(r"(?<!\()\?(?!\w)")
-"""Not *?pneumonia*, nor *pneumonia (?)*, which are hedges."""
+ASKED = re.compile(r"(?<=[^\s(])\s?\?(?!\w)")
+"""Not *?pneumonia*, *? pneumonia*, nor *pneumonia (?)*, which are hedges."""
 _SUPPOSED = re.compile(r"\W*(?:if|unless|whether|suppos\w+|assuming|should|were|had)\b[^,]*", re.I)
 _MODAL = r"\b(?:is|are|was|were|cannot|could|should|must|needs?|has|have|remains?)\b"
 _AWAITED = re.compile(

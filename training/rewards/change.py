@@ -10,9 +10,12 @@ from training.labels import kind_of, read_findings
 from training.rewards.wording import sentences
 
 _WAYS = {
-    "larger": r"increas\w+|larger|bigger|wors\w+|progress(?:ed|ing|ion)|grown|more extensive",
-    "smaller": r"decreas\w+|smaller|improv\w+|regress\w+|shrunk|reduc\w+|less extensive|resolving",
-    "unchanged": r"unchanged|stable|similar|the same",
+    "larger": r"increas\w+|larger|bigger|greater|wors\w+|progress(?:ed|ing|ion)|grown|doubled"
+    r"|more extensive",
+    "smaller": r"decreas\w+|smaller|improv\w+|regress\w+|shrunk|reduc\w+|less|lessened|diminish\w+"
+    r"|receded|better|resolving|(?:partially|partly|nearly|almost) (?:resolved|cleared)",
+    "unchanged": r"unchanged|stable|similar|the same|persists|persistent",
+    "new": r"new|newly",
 }
 _CHANGE = re.compile(
     r"\b(?:(?P<none>(?:no|not|without)(?: (?:\w+ly|any|significant|interval|further|appreciable"
@@ -24,6 +27,7 @@ _CHANGE = re.compile(
 )
 
 
+_CLAUSE = re.compile(r",|\b(?:and|but|while|whereas|with)\b", re.I)
 _TELLING = frozenset(
     (
         *("increase", "increased", "increases", "increasing", "larger", "bigger", "worse"),
@@ -31,6 +35,17 @@ _TELLING = frozenset(
         *("progression", "extensive", "decrease", "decreased", "decreases", "decreasing"),
         *("smaller", "improve", "improved", "improves", "improving", "improvement", "regressed"),
         *("regressing", "regression", "shrunk", "reduced", "reduction", "resolving", "unchanged"),
+        *(
+            "greater",
+            "doubled",
+            "less",
+            "lessened",
+            "diminished",
+            "diminishing",
+            "receded",
+            "better",
+        ),
+        *("partially", "partly", "nearly", "almost", "persists", "persistent", "new", "newly"),
         *("stable", "similar", "same", "change", "changed", "changes", "difference", "different"),
     )
 )
@@ -46,19 +61,24 @@ def tells_of_change(words: Set[object]) -> bool:
 def changes_told(text: str) -> dict[str, frozenset[str]]:
     """For kinds of findings, ``larger``, ``smaller`` or ``unchanged`` as a text tells of them.
 
-    A kind is left out where nothing is told of its change. Of a sentence, what it tells is told of
-    all findings that it affirms.
+    Or ``new``. A kind is left out where nothing is told of its change. Of a sentence, what a clause
+    tells is told of the findings that it affirms, and of those before it of which nothing is.
     """
     if not _CHANGE.search(text):
         return {}
     told: dict[str, set[str]] = {}
     for sentence in sentences(text):
-        ways = {
-            "unchanged" if change.lastgroup == "none" else str(change.lastgroup)
-            for change in _CHANGE.finditer(sentence)
-        }
-        for label in read_findings(sentence).affirmed if ways else ():
-            told.setdefault(kind_of(label), set()).update(ways)
+        waiting: set[str] = set()
+        for clause in _CLAUSE.split(sentence):
+            ways = {
+                "unchanged" if change.lastgroup == "none" else str(change.lastgroup)
+                for change in _CHANGE.finditer(clause)
+            }
+            waiting |= {kind_of(label) for label in read_findings(clause).affirmed}
+            if ways:  # *effusion and consolidation have increased*: of both
+                for kind in waiting:
+                    told.setdefault(kind, set()).update(ways)
+                waiting.clear()
     return {kind: frozenset(ways) for kind, ways in told.items()}
 
 

@@ -34,6 +34,7 @@ _NEVER = re.compile(
 )
 """Signs that turn what is read about or tag it unseen; letters without their dots, the long s and
 numerals beside Latin letters."""
+_PRIVATE = "Co"
 _UNSEEN, _MARKS = "Cf", frozenset(("Mn", "Mc", "Me"))
 """Categories of format characters and of combining marks."""
 _ACCENTED_BY_CHANCE = 2
@@ -107,6 +108,8 @@ def _looks_latin(word: str) -> bool:
 def _holds_what_is_no_letter(text: str) -> bool:
     """Whether a format character stands at a Latin letter, or a combining mark after one."""
     kinds = {sign: category(sign) for sign in set(text) if not sign.isascii()}
+    if _PRIVATE in kinds.values():
+        return True
     if not (_MARKS | {_UNSEEN}) & set(kinds.values()):
         return False
     for place, sign in enumerate(text):

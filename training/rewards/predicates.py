@@ -51,8 +51,8 @@ _NOTHING_FOUND = re.compile(
 )
 _JUST_NORMAL = re.compile(
     r"\W*(?:(?:all |completely |entirely )?(?:normal|unremarkable|negative|clear|fine)"
-    r"|n\.?a\.?d\.?|wnl|within normal limits|nothing abnormal(?: is)?(?: seen| detected| found)?"
-    r"|no abnormality(?: is)?(?: seen| detected| found)?)\W*",
+    r"|n\.?a\.?d\.?|wnl|within normal limits"
+    r"|(?:nothing (?:abnormal|acute)|no abnormality)(?: is)?(?: seen| detected| found)?)\W*",
     re.I,
 )
 """A whole text that says no more than that all is normal."""

@@ -43,7 +43,7 @@ class StepWords:
     named
         All of these.
     sentences
-        Of the text, in small letters and without their signs.
+        Of the text, those of two words and more, in small letters and without their signs.
     bulk
         How long it is.
     """
@@ -67,7 +67,7 @@ def words_of(text: str) -> StepWords:
     denied = () if findings else sorted({kind_of(label) for label in found.denied})
     shown = (*structures, *denied)
     named = found.affirmed.union(found.denied, structures)
-    told = tuple(sentences(text.casefold()))
+    told = tuple(said for said in sentences(text.casefold()) if " " in said)
     flatly = found.flatly_denied
     return StepWords(
         found.affirmed, flatly, findings, structures, shown, named, told, bulk_of(text)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 
-from service.reading import Task, to_model_space
+from service.reading import Prompts, Task, to_model_space
 from training.data.example import Example
 from training.labels import (
     clashes,
@@ -29,6 +29,7 @@ from training.unlisted import affirms, listed_kinds, own_name, places_of_region
 
 _STEPS_WITHOUT_REFERENCE = 8
 _LED_TO_AT_LEAST = 0.5
+_WORDS_OF_AN_INSTRUCTION = 5
 Place = tuple[int, str]
 """Index of an image, and a finding's kind or a structure's name."""
 
@@ -68,6 +69,8 @@ class Truth:
     clashes, step_clashes
         Labels that the reference's answer contradicts, itself or its steps; the same with those
         that its steps contradict between them.
+    instructions
+        Words of each sentence of the prompt, case folded: no report holds them all.
     kin
         Kinds of its labels, with other words for their shadows.
     changes
@@ -120,6 +123,7 @@ class Truth:
             "questions",
             "changes",
             "kin",
+            "instructions",
             "led_to",
             "presence_alone",
             "clashes",
@@ -149,7 +153,7 @@ class Truth:
         steps = [self.words_of(step.text) for step in example.steps]
         self.stepped = frozenset[str]().union(*(words.affirmed for words in steps))
         self.led_to = 1.0
-        if self.report and self.stepped:
+        if self.report and self.stepped and self.stepped != told.affirmed:
             led_to = share_led_to(self.stepped, self.stepped, told.affirmed, True)
             self.led_to = max(_LED_TO_AT_LEAST, led_to)
         current = [
@@ -178,6 +182,7 @@ class Truth:
         self.steps_expected = len(texts) or _STEPS_WITHOUT_REFERENCE
         self.bulk_allowed = bulk_allowed(example.answer, texts, self.steps_expected, self.report)
         self.kin = kindred(self.labels)
+        self.instructions = _instructions(rollout.conventions.prompts) if self.report else ()
         may_tell = self.report and tells_of_change(self.words.words)
         self.changes = changes_told(example.answer) if may_tell else {}
         self.questions = questions_in(example.answer)
@@ -312,6 +317,18 @@ class Truth:
         for label, (x0, y0, x1, y1) in example.structures:
             for name in structures_named(label):
                 self.structures.setdefault((0, name), []).append((x0, y0, x1, y1))
+
+
+@lru_cache(maxsize=64)
+def _instructions(prompts: Prompts) -> tuple[frozenset[str], ...]:
+    """Words of each sentence that a report is asked for with, long enough to be known by them."""
+    told = (prompts.findings, prompts.impression, prompts.think_instruction)
+    words = [
+        frozenset(word for word in count_words(said).words if isinstance(word, str))
+        for text in told
+        for said in sentences(text)
+    ]
+    return tuple(sentence for sentence in words if len(sentence) >= _WORDS_OF_AN_INSTRUCTION)
 
 
 def _idle_sentences(text: str) -> int:

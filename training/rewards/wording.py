@@ -99,14 +99,14 @@ def count_words(text: str) -> Wording:
         pieces = [word for of_sentence, _ in told for word in of_sentence]
         pairs = _NO_PAIRS.union(*[pairs for _, pairs in told])
         if not any(part[:1].isdigit() for part in parts):  # *1.5 cm* is one sentence
-            of_words = [words for words, _ in told if words]
+            of_words = [words for words, _ in told if len(words) > 1]  # not *Rt.*, *1.*, *Dr.*
             again = len(of_words) - len(set(of_words))
     else:
         pieces = _pieces(text)
         pairs = _pairs(pieces)
         pieces = [piece for piece in pieces if piece != _STOP]
     if again is None:
-        of_text = sentences(text.casefold())
+        of_text = [said for said in sentences(text.casefold()) if " " in said]
         again = len(of_text) - len(set(of_text))
     words: set[str | tuple[str, int]] = set(pieces)
     if len(words) < len(pieces):

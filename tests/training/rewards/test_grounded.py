@@ -884,10 +884,13 @@ def test_a_structure_is_not_boxed_where_it_is_for_ever():
 
 def test_what_the_reference_says_twice_or_against_itself_is_no_trick():
     odd = replace(
-        FILM, mode=Mode.ANSWER, steps=(), answer="A mass. No mass is seen. A mass. Clips. Clips."
+        FILM,
+        mode=Mode.ANSWER,
+        steps=(),
+        answer="A mass. No mass is seen. A mass. Old clips. Old clips.",
     )
     assert worth(odd.answer, odd)["overall"] == pytest.approx(1)
-    assert worth(odd.answer + " Clips.", odd)["honesty"] == 0.5
+    assert worth(odd.answer + " Old clips.", odd)["honesty"] == 0.25
 
 
 @pytest.mark.parametrize("seed", range(20))
