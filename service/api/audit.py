@@ -4,8 +4,9 @@ A request to a recorded route is recorded once, before the first byte of its rep
 the failure policy ``closed`` a reply that cannot be recorded is replaced by ``audit-unavailable``,
 so no reading leaves unrecorded. Where all requests are recorded, that holds for all but the page of
 metrics, which is how one learns of it. A reply is recorded when it begins; if a stream does not
-reach its end, or the client does not take a reply and is cut off, a second event with the same
-request id says how it ended, and that it was broken off.
+reach its end, or the client is cut off while a reply is still being sent, a second event with the
+same request id says how it ended, and that it was broken off. A reply that the connection had taken
+whole, for a client that then does not take it, stays recorded as it began.
 """
 
 from __future__ import annotations

@@ -96,6 +96,8 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.parser = _WithoutUpgrades(self)  # type: ignore[assignment]  # has what uvicorn asks of it
+        self._upgrading = self._priming = False  # see _WithoutUpgrades
         self._head_bytes = 0  # of the head that the parser has given
         self._unread_bytes = 0  # received, and not given by the parser yet
         self._progress = False
@@ -179,25 +181,48 @@ class ProblemProtocol(HttpToolsProtocol):
         elif self._timer is None and (self._in_head or self.waits):
             self._start_timer()
 
+    def parser_of_the_body(self) -> httptools.HttpRequestParser:
+        """Return a parser that has read the head of a request to upgrade as that of any other."""
+        parser = httptools.HttpRequestParser(self)
+        names = {name for name, _ in self.headers}
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        chunked = b"transfer-encoding" in names
+        body = b"transfer-encoding: chunked" if chunked else b"content-length: " + length
+        self._upgrading, self._priming = False, True
+        try:
+            parser.feed_data(b"POST / HTTP/1.1\r\n" + body + b"\r\n\r\n")
+        finally:
+            self._priming = False
+        return parser
+
     def on_message_begin(self) -> None:
         """Begin a head."""
+        if self._priming:
+            return
         super().on_message_begin()
         self._head_bytes = 0
         self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         """Count the request line."""
+        if self._priming:
+            return
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header. A trailer comes here too, and is no header (RFC 9110, section 6.5)."""
+        if self._priming:
+            return
         self._count(len(name) + len(value) + len(b": \r\n"))
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """End the head."""
+        if self._priming:
+            return
+        self._upgrading = self.parser.stops_here()  # type: ignore[attr-defined]  # ours
         self._in_head, self._in_body = False, True
         self._names_a_method = False
         self._progress = True
@@ -215,6 +240,8 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the request."""
+        if self._upgrading:  # the parser stops at the head, whatever follows
+            return
         self._in_body = False
         self._progress = True
         super().on_message_complete()
@@ -389,6 +416,55 @@ class ProblemProtocol(HttpToolsProtocol):
             self.loop.call_later(_LINGER, self._close)
         else:
             self._close()
+
+
+class _WithoutUpgrades:
+    """A parser for which a request to upgrade is a request (RFC 9110, section 7.8).
+
+    The library's stops at its head: the body would be left out, and what comes of it later be
+    taken for a request of its own.
+    """
+
+    def __init__(self, protocol: ProblemProtocol) -> None:
+        self._protocol = protocol
+        self._parser = httptools.HttpRequestParser(protocol)
+
+    def feed_data(self, data: bytes) -> None:
+        """Parse bytes.
+
+        Raises
+        ------
+        httptools.HttpParserError
+            When they are no HTTP.
+        """
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                data = data[stopped.args[0] :]
+                self._parser = self._protocol.parser_of_the_body()
+            else:
+                return
+
+    def get_http_version(self) -> str:
+        """Return the version of the request at hand."""
+        return self._parser.get_http_version()
+
+    def get_method(self) -> bytes:
+        """Return the method of the request at hand."""
+        return self._parser.get_method()
+
+    def should_keep_alive(self) -> bool:
+        """Tell whether the connection stays open after the request at hand."""
+        return self._parser.should_keep_alive()
+
+    def should_upgrade(self) -> bool:
+        """Tell that nothing is upgraded."""
+        return False
+
+    def stops_here(self) -> bool:
+        """Tell whether the library's parser stops at the head that it has read."""
+        return self._parser.should_upgrade()
 
 
 def _is_old(cycle: RequestResponseCycle) -> bool:

@@ -486,6 +486,67 @@ async def test_a_request_to_upgrade_is_a_request(application, caplog):
     assert "websocket" not in caplog.text.lower()
 
 
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+class Echo:
+    """Answers with the body that it was sent."""
+
+    def __init__(self):
+        self.answer = asyncio.Event()
+        self.bodies = []
+
+    async def __call__(self, scope, receive, send):
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        self.bodies.append((scope["path"], body))
+        length = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+SMUGGLED = GET + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("framing", "sent"),
+    [
+        (b"Content-Length: %d\r\n" % len(SMUGGLED), SMUGGLED),
+        (
+            b"Transfer-Encoding: chunked\r\n",
+            b"%x\r\n" % len(SMUGGLED) + SMUGGLED + b"\r\n0\r\n\r\n",
+        ),
+    ],
+    ids=["length", "chunks"],
+)
+@pytest.mark.parametrize("cut", [0, 7, None], ids=["head", "piece", "whole"])
+async def test_the_body_of_a_request_to_upgrade_is_its_body(framing, sent, cut):
+    echo = Echo()
+    head = b"POST /film HTTP/1.1\r\nHost: x\r\n" + UPGRADE + framing + b"\r\n"
+    async with serving(echo) as connect:
+        first = head + (sent if cut is None else sent[:cut])
+        reader, writer = await connect(first)
+        if cut is not None:
+            await asyncio.sleep(0)
+            writer.write(sent[cut:])
+        writer.write(GET.replace(b"livez", b"next") + b"Connection: close\r\n\r\n")
+        assert (await reader.read()).count(b" 200 ") == 2
+    assert echo.bodies == [("/film", SMUGGLED), ("/next", b"")]
+
+
+async def test_what_follows_a_request_to_upgrade_without_a_body_is_the_next_request():
+    echo = Echo()
+    first = b"GET /first HTTP/1.1\r\nHost: x\r\n" + UPGRADE + b"\r\n"
+    async with serving(echo) as connect:
+        reader, _ = await connect(first + GET + b"Connection: close\r\n\r\n")
+        assert (await reader.read()).count(b" 200 ") == 2
+    assert echo.bodies == [("/first", b""), ("/livez", b"")]
+
+
 async def test_a_trailer_is_no_header(application):
     async with serving(application) as connect:
         reader, _ = await connect(
