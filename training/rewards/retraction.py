@@ -32,17 +32,8 @@ _DISOWNING = frozenset(
         *("disagree", "disagrees", "disagreed", "agree", "agrees", "made", "making", "make"),
         *("belong", "belongs", "pertain", "pertains", "apply", "applies", "refer", "refers"),
         *("relate", "relates", "describe", "describes", "exist", "match", "concern", "another"),
-        *(
-            "different",
-            "someone",
-            "somebody",
-            "example",
-            "fabrication",
-            "exercise",
-            "joke",
-            "draft",
-            "template",
-        ),
+        *("different", "someone", "somebody", "example", "fabrication", "exercise", "joke"),
+        *("draft", "template"),
         *("guess", "guesses", "guessing", "guessed", "placeholder", "sample", "fiction", "lie"),
         *("illustration", "demonstration", "teaching", "lying", "lied", "joking", "kidding"),
         *("hypothetical", "imaginary", "imagined", "fictional", "fabricated", "hallucinated"),
@@ -81,8 +72,8 @@ _TAKEN_BACK = re.compile(
 )
 """Where a report takes back what it said."""
 _NO_REPORT = (
-    r"(?:fabrications?|examples?|exercises?|tests?|jokes?|drafts?|templates?|guess(?:es|work)?|placeholders?"
-    r"|samples?|lies?|fiction|fantasy|illustrations?|demonstrations?|hallucinations?|inventions?"
+    r"(?:fabrications?|examples?|exercises?|tests?|jokes?|drafts?|templates?|guess(?:es|work)?"
+    r"|placeholders?|samples?|lies?|fiction|fantasy|illustrations?|demonstrations?|hallucinations?|inventions?"
     r"|errors?|mistakes?|nonsense|random text)"
 )
 _NOT_TRUE = (
